@@ -1,0 +1,114 @@
+"""Recipe names -> objects. The only module that names implementations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iterft.chat import Dialect
+from iterft.config import Recipe
+from iterft.data import Loaded, load_samples, split_by_tool
+from iterft.dialects.hermes import HERMES
+from iterft.dialects.pythonic import PYTHONIC
+from iterft.envs.recorded import RecordedEnvironment
+from iterft.log import Log
+from iterft.protocols import Serve, Stage
+from iterft.rewards.call_match import CallMatch
+from iterft.rollout import World, reference_calls
+from iterft.types import Checkpoint, Sample, Turn
+
+DIALECTS = {"hermes": HERMES, "pythonic": PYTHONIC}
+
+
+@dataclass(frozen=True)
+class Data:
+    """Verified samples, and the rows dropped by reason."""
+
+    train: list[Sample]
+    held_out: list[Sample]
+    dropped: dict[str, int]
+
+
+def dialect(recipe: Recipe) -> Dialect:
+    return DIALECTS[recipe.model.dialect]
+
+
+def world(recipe: Recipe) -> World:
+    return World(dialect(recipe), RecordedEnvironment(), CallMatch())
+
+
+def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
+    """The samples of the recipe whose references pass their own verification and whose prompts fit
+    `data.max_prompt_tokens` (checked when `num_tokens` is given). ValueError when nothing is left."""
+    settings = recipe.data
+    train, dropped = raw_samples(recipe, "train")
+    if settings.held_out:
+        held_out, more = raw_samples(recipe, "held_out")
+        dropped = dropped + more
+    else:
+        train, held_out = split_by_tool(train, recipe.seed)
+    judged = world(recipe)
+
+    def usable(sample: Sample, part: str) -> bool:
+        turn = Turn("" if sample.answer else sample.text, reference_calls(sample))
+        verdict = judged.judge(sample, turn)
+        if verdict.value < 1.0:
+            dropped[f"{part}: reference fails its own verifier ({verdict.reason})"] += 1
+        elif num_tokens is not None and num_tokens(sample) > settings.max_prompt_tokens:
+            dropped[f"{part}: prompt above data.max_prompt_tokens"] += 1
+        else:
+            return True
+        return False
+
+    kept = [sample for sample in train if usable(sample, "train")][: settings.num_train]
+    held = [sample for sample in held_out if usable(sample, "held_out")][: settings.num_held_out]
+    for part, before, after in (("train", train, kept), ("held_out", held_out, held)):
+        if not after:
+            reasons = ", ".join(f"{key} {count}" for key, count in dropped.items()) or "the split left none"
+            raise ValueError(f"data.{part}: of {len(before)} samples none can be used ({reasons}); give other data")
+    return Data(kept, held, dict(dropped))
+
+
+def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
+    settings = recipe.data
+    source = settings.train if part == "train" else settings.held_out
+    if source == "builtin":
+        from iterft.synth.tasks import generate
+
+        if part == "train":
+            return generate(settings.num_train, recipe.seed, "train"), Counter()
+        return generate(settings.num_held_out, 0, "held_out"), Counter()
+    loaded: Loaded = load_samples(Path(source), f"data.{part}", settings.max_unreadable_share)
+    return list(loaded.samples), Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
+
+
+def serve(recipe: Recipe, base: str, tokenizer: Any) -> Serve:
+    """Brings checkpoints up as policies of the recipe's kind."""
+
+    @contextmanager
+    def serving(checkpoint: Checkpoint) -> Iterator[Any]:
+        from iterft.models import load_for_sampling
+        from iterft.policies.hf import HfPolicy
+
+        model = load_for_sampling(base, checkpoint, recipe.model)
+        yield HfPolicy(model, tokenizer, dialect(recipe), recipe.policy)
+
+    return serving
+
+
+def stage(recipe: Recipe, base: str, tokenizer: Any, log: Log) -> Stage:
+    from iterft.stages.dpo import DpoStage
+
+    return DpoStage(base, tokenizer, recipe.model, recipe.stage, recipe.seed, log)
+
+
+def evaluate_bfcl(recipe: Recipe, complete: Callable[[Sequence[Sample]], list[Turn]]) -> dict[str, dict[str, int]]:
+    """BFCL category -> {"num_correct", "num_items"}, by the official checker."""
+    from iterft.evals.bfcl import evaluate_bfcl as evaluate
+
+    scores = evaluate(complete, recipe.eval.bfcl, recipe.eval.bfcl_limit)
+    return {name: {"num_correct": score.num_correct, "num_items": score.num_items} for name, score in scores.items()}

@@ -1,0 +1,125 @@
+"""Text <-> tool calls: what a dialect is, and everything that does not depend on which one is spoken.
+
+A dialect has one incremental reader, `scan`. Whole turns are parsed with the same reader (`parse`), so what the search
+believes about half a turn and what the verifier sees of the finished one cannot disagree. Malformed text is a value
+with an error, never an exception. Not here: tokenisation (the policies' business).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from iterft.types import Message, PartialTurn, Prompt, Tool, ToolCall, Turn
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+"""What encloses the part a turn of any dialect may begin with and that is neither content nor calls."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A structural boundary: the element of `kind` ("think", "name", "argument", "call", "turn") ends at character `end`."""
+
+    end: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a prefix of a turn holds: its boundaries in order of `end`, and what is settled at its end."""
+
+    marks: tuple[Mark, ...]
+    partial: PartialTurn
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A way of writing calls.
+
+    system(tools)          the system text that shows the tools and how to call them
+    render(calls)          the text of a turn that makes these calls ("" for none)
+    scan(text)             reads any prefix of a turn
+    observation(content)   how a tool's result is shown to the model, as the content of a user message
+    """
+
+    name: str
+    system: Callable[[Sequence[Tool]], str]
+    render: Callable[[Sequence[ToolCall]], str]
+    scan: Callable[[str], Scan]
+    observation: Callable[[str], str]
+
+
+def parse(dialect: Dialect, text: str) -> Turn:
+    """The whole turn `text`. Never raises: malformed text is a turn with an error."""
+    return finish(dialect.scan(text).partial)
+
+
+def finish(partial: PartialTurn) -> Turn:
+    """The turn that ends where `partial` stands: what was still undecided is prose, what was left open is an error."""
+    error = partial.error or _left_open(partial)
+    content = partial.content if error else (partial.content + partial.undecided)
+    return Turn(content.strip(), () if error else partial.calls, error)
+
+
+def plain_messages(dialect: Dialect, prompt: Prompt) -> list[dict[str, str]]:
+    """The prompt as messages that any chat template can show: roles system, user, assistant; text content only.
+
+    Tools go into the system message, after what it says already. Calls become text of the assistant, after its prose;
+    results of tools become user messages, those in a row one message. ValueError on any other role.
+    """
+    messages = list(prompt.messages)
+    plain: list[dict[str, str]] = []
+    if prompt.tools:
+        own = [_text(messages.pop(0))] if messages and messages[0]["role"] == "system" else []
+        plain.append({"role": "system", "content": _joined([*own, dialect.system(prompt.tools)], "\n\n")})
+    previous = ""
+    for message in messages:
+        role, content = message["role"], _text(message)
+        if role == "tool":
+            shown = dialect.observation(content)
+            if previous == "tool":
+                plain[-1]["content"] += "\n" + shown
+            else:
+                plain.append({"role": "user", "content": shown})
+        elif role == "assistant":
+            calls = [ToolCall(call["name"], call["arguments"]) for call in message.get("tool_calls") or ()]
+            plain.append({"role": role, "content": _joined([content, dialect.render(calls)], "\n")})
+        elif role in ("system", "user"):
+            plain.append({"role": role, "content": content})
+        else:
+            raise ValueError(f"a message's role must be system, user, assistant or tool, not {role!r}")
+        previous = role
+    return plain
+
+
+def tool_line(tool: Tool) -> str:
+    """A tool as one line of JSON, without the keys that are empty in it or at the top of its parameters."""
+    shown = _without_empty(tool)
+    if "parameters" in shown:
+        shown["parameters"] = _without_empty(shown["parameters"])
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def _left_open(partial: PartialTurn) -> str:
+    if partial.in_call:
+        return "the turn ends inside a call"
+    if partial.expects:
+        return f"the turn ends where another {partial.expects} must follow"
+    if partial.open_list:
+        return "the turn ends before the list of calls is closed"
+    if partial.undecided.startswith(THINK_OPEN):
+        return "the turn ends inside its think part"
+    return ""
+
+
+def _without_empty(mapping: Tool) -> dict[str, object]:
+    return {key: value for key, value in mapping.items() if value not in (None, "", [], {}, ())}
+
+
+def _text(message: Message) -> str:
+    return message.get("content") or ""
+
+
+def _joined(parts: Sequence[str], separator: str) -> str:
+    return separator.join(part for part in parts if part)

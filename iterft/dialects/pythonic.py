@@ -1,0 +1,157 @@
+"""The Pythonic dialect (BFCL's prompt, ToolACE): the whole turn is `[f(city='Paris', days=3), g()]`, or else prose.
+
+The first thing that is `[name(` decides that the turn makes calls; then nothing but white space may follow the list.
+Names of tools and arguments are any characters but white space, brackets, commas, "=" and quotes. Arguments are
+keywords. Values are Python literals that JSON could hold too (a tuple is a list), and JSON's true, false and null.
+Not read: prefixed, triple-quoted and adjacent strings, octal and named escapes, numbers in another base than ten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from iterft.chat import Dialect, Scan, tool_line
+from iterft.dialects.reader import Literals, Reader, read_value, scan
+from iterft.types import Tool, ToolCall
+
+_NAME = re.compile(r"""[^\s\[\](){},='"]+""")
+_OPENING = re.compile(rf"\[[ \t\n\r]*({_NAME.pattern})\(")
+_MAYBE_OPENING = re.compile(rf"(?:\[[ \t\n\r]*(?:{_NAME.pattern})?)?")
+_ESCAPES = {"\\": "\\", "'": "'", '"': '"', "\n": "", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r"}
+_ESCAPES |= {"t": "\t", "v": "\v"}
+_NUM_DIGITS = {"x": 2, "u": 4, "U": 8}
+_WRITTEN = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
+
+
+def _system(tools: Sequence[Tool]) -> str:
+    lines = "\n".join(map(tool_line, tools))
+    return (
+        f"You can call these tools:\n<tools>\n{lines}\n</tools>\n"
+        "To call tools, write only a list of calls:\n[name(argument=value, ...), ...]\n"
+        "Values are Python literals. You may make several calls. "
+        "If no tool fits or information is missing, reply in plain words instead."
+    )
+
+
+def _render(calls: Sequence[ToolCall]) -> str:
+    """ValueError for a name that this dialect cannot write."""
+    return f"[{', '.join(map(_call_text, calls))}]" if calls else ""
+
+
+def _call_text(call: ToolCall) -> str:
+    for name in (call.name, *call.arguments):
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"tool {call.name!r}: the pythonic dialect cannot write the name {name!r}, names must hold no white "
+                "space, brackets, commas, '=' or quotes; rename it or use the hermes dialect"
+            )
+    return f"{call.name}({', '.join(f'{key}={_literal(value)}' for key, value in call.arguments.items())})"
+
+
+def _literal(value: Any) -> str:
+    """Like `repr`, but all of Unicode except control characters is kept."""
+    if isinstance(value, str):
+        quote = '"' if "'" in value and '"' not in value else "'"
+        text = _CONTROL.sub(lambda match: _WRITTEN.get(match.group()) or f"\\x{ord(match.group()):02x}", value)
+        return quote + text.replace(quote, "\\" + quote) + quote
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    return repr(value)
+
+
+def _scan(text: str) -> Scan:
+    return scan(_read_turn, text)
+
+
+def _observation(content: str) -> str:
+    return f"<tool_response>\n{content}\n</tool_response>"
+
+
+def _read_turn(reader: Reader) -> None:
+    reader.think()
+    opening = _OPENING.match(reader.text, reader.position)
+    if opening is None:
+        if _MAYBE_OPENING.fullmatch(reader.text, reader.position):
+            reader.suspend(reader.position)
+        reader.content.append(reader.text[reader.position :])
+        return
+    reader.take("[")
+    reader.open_list = True
+    while True:
+        reader.space()
+        _read_call(reader)
+        reader.space()
+        if reader.take(",]") == "]":
+            break
+        reader.expects = "call"
+    reader.open_list = False
+    reader.space()
+    if reader.position < len(reader.text):
+        raise reader.fault("expected nothing after the list of calls")
+
+
+def _read_call(reader: Reader) -> None:
+    name = reader.run(_NAME, "the name of a tool")
+    reader.take("(")
+    reader.open_call()
+    reader.name(name)
+    _read_arguments(reader)
+    reader.close_call()
+
+
+def _read_arguments(reader: Reader) -> None:
+    """Passes `key=value, ...)`."""
+    reader.space()
+    if reader.peek() == ")":
+        reader.take(")")
+        return
+    while True:
+        key = reader.run(_NAME, "the name of an argument")
+        if key in reader.open_arguments:
+            raise reader.fault("repeated argument")
+        reader.space()
+        if reader.peek() != "=":
+            raise reader.fault("positional argument: expected =")
+        reader.take("=")
+        reader.space()
+        reader.argument(key, read_value(reader, _PYTHON))
+        reader.space()
+        if reader.take(",)") == ")":
+            return
+        reader.expects = "argument"
+        reader.space()
+
+
+def _read_escape(reader: Reader) -> str:
+    """As Python reads it: an unknown escape stands for itself, backslash included."""
+    letter = reader.peek()
+    if letter in "01234567N":
+        raise reader.fault("octal or named escape")
+    reader.position += 1
+    if letter in _NUM_DIGITS:
+        code = reader.hex(_NUM_DIGITS[letter])
+        if code > 0x10FFFF:
+            raise reader.fault("escape of no character that ends")
+        return chr(code)
+    return _ESCAPES.get(letter, "\\" + letter)
+
+
+_INTEGER = r"[1-9](?:_?[0-9])*"
+_PYTHON = Literals(
+    plain={"'": re.compile(r"[^'\\\n\r]*"), '"': re.compile(r'[^"\\\n\r]*')},
+    escape=_read_escape,
+    closing={"[": "]", "(": ")"},
+    words={"True": True, "False": False, "None": None, "true": True, "false": False, "null": None},
+    number=re.compile(rf"[+-]?(?:(?:0|{_INTEGER})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"),
+    number_prefix=re.compile(
+        rf"[+-]?(?:\.|(?:{_INTEGER}_)|(?:(?:0|{_INTEGER})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]*)?)?"
+    ),
+    trailing_comma=True,
+)
+
+PYTHONIC = Dialect("pythonic", _system, _render, _scan, _observation)

@@ -1,0 +1,1 @@
+"""Torch only: tokens in, numbers out. Knows nothing of tools."""

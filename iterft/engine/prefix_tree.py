@@ -1,0 +1,184 @@
+"""One forward over many sequences that share prefixes: each shared token is computed once.
+
+Sequences with a long common prefix become one row: a token trie, flattened depth first, position ids by depth, and an
+attention mask that shows each token its ancestors only. Rows are padded to the longest. The LM head runs on wanted
+positions only. `attach` puts this under TRL's trainers, whose log-probs all come from one call of the model.
+
+Shapes: R rows, U unique tokens of a row (padded), D hidden size.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from iterft.engine.head import TokenScores, token_scores
+
+MINIMUM_SHARE = 0.5
+"""Sequences share a row when their common prefix is at least this part of the longer one: below that, the masked
+attention over both costs more than the tokens that are saved."""
+
+
+@dataclass
+class Counters:
+    """What forwards have cost so far, for reports and for tests that count instead of timing."""
+
+    sequence_tokens: int = 0
+    unique_tokens: int = 0
+    head_positions: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One flattened trie: ids, depths and mask of its U nodes, and for each member sequence its path of nodes."""
+
+    ids: np.ndarray
+    depths: np.ndarray
+    mask: np.ndarray
+    members: tuple[int, ...]
+    paths: tuple[np.ndarray, ...]
+
+
+def build_rows(sequences: Sequence[Sequence[int]]) -> list[Row]:
+    """Groups sequences by common prefix (neighbours in sorted order share the longest) and flattens each group."""
+    order = sorted(range(len(sequences)), key=lambda index: tuple(sequences[index]))
+    groups: list[list[int]] = []
+    for index in order:
+        if groups and shares_row(sequences[groups[-1][-1]], sequences[index]):
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return [flatten(sequences, group) for group in groups]
+
+
+def shares_row(first: Sequence[int], second: Sequence[int]) -> bool:
+    shorter = min(len(first), len(second))
+    common = next((at for at in range(shorter) if first[at] != second[at]), shorter)
+    return common >= MINIMUM_SHARE * max(len(first), len(second))
+
+
+def flatten(sequences: Sequence[Sequence[int]], group: list[int]) -> Row:
+    """The trie of the group's sequences. Children follow their parent, so a mask row is its parent's plus itself."""
+    ids: list[int] = []
+    depths: list[int] = []
+    parents: list[int] = []
+    children: dict[tuple[int, int], int] = {}
+    paths = []
+    for index in group:
+        node, path = -1, []
+        for depth, token in enumerate(sequences[index]):
+            child = children.get((node, token))
+            if child is None:
+                child = children[node, token] = len(ids)
+                ids.append(token)
+                depths.append(depth)
+                parents.append(node)
+            path.append(child)
+            node = child
+        paths.append(np.asarray(path))
+    mask = np.zeros((len(ids), len(ids)), dtype=bool)
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            mask[node, : parent + 1] = mask[parent, : parent + 1]
+        mask[node, node] = True
+    return Row(np.asarray(ids), np.asarray(depths), mask, tuple(group), tuple(paths))
+
+
+def score_sequences(
+    backbone: torch.nn.Module,
+    head: torch.nn.Module,
+    sequences: Sequence[Sequence[int]],
+    wanted: Sequence[Sequence[int]],
+    counters: Counters,
+) -> list[TokenScores]:
+    """Scores of the tokens `sequences[i][t]` for each position t (>= 1) in `wanted[i]`, one `TokenScores` a sequence.
+
+    `backbone(input_ids, attention_mask [R,1,U,U] bool, position_ids, use_cache)` returns `last_hidden_state`."""
+    device = next(backbone.parameters()).device
+    rows = build_rows(sequences)
+    width = max(len(row.ids) for row in rows)
+    ids_RU = np.zeros((len(rows), width), dtype=np.int64)
+    depths_RU = np.zeros((len(rows), width), dtype=np.int64)
+    mask_RUU = np.zeros((len(rows), 1, width, width), dtype=bool)
+    mask_RUU[:, :, np.arange(width), np.arange(width)] = True  # padding sees itself: a row without any key is NaN
+    located: dict[int, tuple[int, np.ndarray]] = {}
+    for at, row in enumerate(rows):
+        size = len(row.ids)
+        ids_RU[at, :size], depths_RU[at, :size], mask_RUU[at, 0, :size, :size] = row.ids, row.depths, row.mask
+        located.update({member: (at, path) for member, path in zip(row.members, row.paths, strict=True)})
+    counters.sequence_tokens += sum(len(sequence) for sequence in sequences)
+    counters.unique_tokens += sum(len(row.ids) for row in rows)
+    counters.head_positions += sum(len(positions) for positions in wanted)
+
+    hidden_RUD = backbone(
+        input_ids=torch.from_numpy(ids_RU).to(device),
+        attention_mask=torch.from_numpy(mask_RUU).to(device),
+        position_ids=torch.from_numpy(depths_RU).to(device),
+        use_cache=False,
+    ).last_hidden_state
+    picks: list[int] = []
+    targets: list[int] = []
+    for index, positions in enumerate(wanted):
+        at, path = located[index]
+        picks.extend(at * width + int(path[position - 1]) for position in positions)
+        targets.extend(int(sequences[index][position]) for position in positions)
+    picked_ND = hidden_RUD.reshape(-1, hidden_RUD.shape[-1])[torch.tensor(picks, device=device, dtype=torch.long)]
+    scores = token_scores(picked_ND, head, torch.tensor(targets, device=device, dtype=torch.long))
+    sizes = [len(positions) for positions in wanted]
+    columns = [
+        torch.split(column, sizes) for column in (scores.log_probs, scores.entropy, scores.mean_logits, scores.is_top1)
+    ]
+    return [TokenScores(*parts) for parts in zip(*columns, strict=True)]
+
+
+def attach(model: Any, counters: Counters) -> None:
+    """Makes `model(..., labels=..., fused_lm_head=True)`, from which TRL 1.16 takes every log-prob, run through
+    `score_sequences`. To be called on the plain causal LM (inside any PEFT wrapper) after the trainer is built."""
+    from trl.trainer.utils import FusedCausalLMOutput
+
+    original = model.forward
+
+    def forward(
+        self: Any,
+        *args: Any,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        fused_lm_head: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        if not fused_lm_head or input_ids is None or attention_mask is None or labels is None:
+            return original(
+                *args,
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                labels=labels,
+                fused_lm_head=fused_lm_head,
+                **kwargs,
+            )
+        lengths = attention_mask.sum(dim=1).tolist()
+        sequences = [row[:length] for row, length in zip(input_ids.tolist(), lengths, strict=True)]
+        label_mask = labels[:, 1:] != -100
+        wanted = [(row.nonzero().flatten() + 1).tolist() for row in label_mask]
+        scores = score_sequences(self.base_model, self.get_output_embeddings(), sequences, wanted, counters)
+
+        def scatter(name: str) -> torch.Tensor:
+            flat = torch.cat([getattr(score, name) for score in scores])
+            return flat.new_zeros(label_mask.shape).masked_scatter(label_mask, flat)
+
+        log_probs = scatter("log_probs")
+        return FusedCausalLMOutput(
+            loss=-log_probs.sum() / label_mask.sum().clamp(min=1),
+            log_probs=log_probs,
+            entropy=scatter("entropy"),
+            mean_logits=scatter("mean_logits"),
+            is_top1=scatter("is_top1"),
+            label_mask=label_mask,
+        )
+
+    model.forward = types.MethodType(forward, model)

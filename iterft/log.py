@@ -1,0 +1,70 @@
+"""What a run says: lines and progress bars on the console, one JSON object per event in `metrics.jsonl`.
+
+With a terminal the bars are rich's; without one each bar becomes a plain line every tenth of the way.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator as Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Advance(Protocol):
+    """Reports progress: `advance()` or `advance(n)` steps done."""
+
+    def __call__(self, steps: int = 1) -> None: ...
+
+
+class Log:
+    """Writes to the console and appends to `metrics_path`, if given. `quiet` drops the console part."""
+
+    def __init__(self, metrics_path: Path | None = None, *, quiet: bool = False) -> None:
+        self.metrics_path = metrics_path
+        self.quiet = quiet
+        self.started = time.perf_counter()
+
+    def say(self, line: str) -> None:
+        """One line for the person watching."""
+        if not self.quiet:
+            elapsed = int(time.perf_counter() - self.started)
+            print(f"[{elapsed // 60:3d}:{elapsed % 60:02d}] {line}", flush=True)
+
+    def metric(self, event: str, **values: Any) -> None:
+        """One line of `metrics.jsonl`."""
+        if self.metrics_path is not None:
+            with self.metrics_path.open("a", encoding="utf-8") as out:
+                out.write(json.dumps({"event": event, **values}) + "\n")
+
+    @contextmanager
+    def progress(self, name: str, total: int) -> Iterable[Advance]:
+        """A progress bar of `total` steps; yields the function that moves it."""
+        if self.quiet or total == 0:
+            yield lambda steps=1: None
+        elif sys.stdout.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            with Progress(*columns, transient=True) as bars:
+                task = bars.add_task(name, total=total)
+                yield lambda steps=1: bars.update(task, advance=steps)
+        else:
+            yield PlainProgress(self, name, total)
+
+
+class PlainProgress:
+    """Ten lines instead of a bar."""
+
+    def __init__(self, log: Log, name: str, total: int) -> None:
+        self.log, self.name, self.total = log, name, total
+        self.done = 0
+
+    def __call__(self, steps: int = 1) -> None:
+        before = self.done * 10 // self.total
+        self.done += steps
+        if self.done * 10 // self.total > before:
+            self.log.say(f"  {self.name}: {self.done}/{self.total}")

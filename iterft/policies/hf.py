@@ -1,0 +1,93 @@
+"""A policy on transformers, decoded by our engine: token ids in, token ids out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from iterft.chat import Dialect, plain_messages
+from iterft.config import PolicySettings
+from iterft.engine.generate import PrefixDecoder, Request
+from iterft.types import Completion, Prompt
+
+
+class HfPolicy:
+    """Holds the model in memory until it is dropped. See `protocols.Policy` for the contract."""
+
+    def __init__(self, model: Any, tokenizer: Any, dialect: Dialect, settings: PolicySettings) -> None:
+        self.tokenizer = tokenizer
+        self.dialect = dialect
+        self.settings = settings
+        self.stop_id: int = tokenizer.eos_token_id
+        cache_bytes = int(settings.kv_cache_gib * 1024**3)
+        self.decoder = PrefixDecoder(model, self.stop_id, cache_bytes, settings.max_rows)
+        self.prompts: dict[tuple[int, ...], None] = {}
+
+    def render(self, prompt: Prompt) -> tuple[int, ...]:
+        ids = render_prompt(self.tokenizer, self.dialect, prompt)
+        self.prompts[ids] = None
+        return ids
+
+    def encode_turn(self, text: str) -> tuple[int, ...]:
+        return encode_turn(self.tokenizer, text)
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        return token_texts(self.tokenizer, ids)
+
+    def sample(
+        self,
+        prefixes: Sequence[Sequence[int]],
+        num_samples: Sequence[int],
+        temperature: float,
+        seeds: Sequence[int],
+        advance: Callable[[int], None] = lambda rows: None,
+    ) -> list[list[Completion]]:
+        requests = [
+            Request(*self.split(tuple(prefix)), count, seed)
+            for prefix, count, seed in zip(prefixes, num_samples, seeds, strict=True)
+        ]
+        decoded = self.decoder.decode(requests, temperature, self.settings.max_new_tokens, advance)
+        return [
+            [Completion(row.ids, row.logprobs, "stop" if row.stopped else "length") for row in rows] for rows in decoded
+        ]
+
+    def logprob(self, prefixes: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        parts = [self.split(tuple(prefix)) for prefix in prefixes]
+        full = [(*extra, *continuation) for (_, extra), continuation in zip(parts, continuations, strict=True)]
+        scores = self.decoder.logprob([prompt for prompt, _ in parts], full)
+        return [score[len(extra) :] for score, (_, extra) in zip(scores, parts, strict=True)]
+
+    def split(self, prefix: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """(a prompt that was rendered, what was written after it): the prompt's KV is kept and shared."""
+        if prefix in self.prompts:
+            return prefix, ()
+        for at in range(len(prefix) - 1, max(len(prefix) - self.settings.max_new_tokens - 1, 1), -1):
+            if prefix[:at] in self.prompts:
+                return prefix[:at], prefix[at:]
+        return prefix, ()
+
+
+def render_prompt(tokenizer: Any, dialect: Dialect, prompt: Prompt) -> tuple[int, ...]:
+    """Ids of the prompt in the tokenizer's plain chat template, the tools in the dialect's system text."""
+    text = tokenizer.apply_chat_template(plain_messages(dialect, prompt), add_generation_prompt=True, tokenize=False)
+    return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def encode_turn(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Ids of an assistant turn, the stop token behind."""
+    return (*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id)
+
+
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """What each id adds to the decoded text; the stop token adds "". A character spread over several ids belongs to the
+    last of them."""
+    visible = [token for token in ids if token != tokenizer.eos_token_id]
+    pieces: list[str] = tokenizer.batch_decode([[token] for token in visible])
+    if "".join(pieces) != tokenizer.decode(visible):
+        pieces, before = [], ""
+        for at in range(1, len(visible) + 1):
+            after = tokenizer.decode(visible[:at])
+            settled = after.rstrip("\ufffd")
+            pieces.append(settled[len(before) :] if settled.startswith(before) else "")
+            before = settled if settled.startswith(before) else before
+    return pieces + [""] * (len(ids) - len(visible))

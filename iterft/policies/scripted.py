@@ -1,0 +1,77 @@
+"""A policy that speaks from a script: each character is a token, each prompt has weighted turns. For tests of all
+that must not depend on a model, and for measuring search where the right answer is known."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from iterft.types import Completion, Prompt
+
+STOP = 0
+
+
+class ScriptedPolicy:
+    """`turns(prompt)` = turn text -> weight. Continuations are drawn from the turns that start with what is written."""
+
+    def __init__(self, turns: Callable[[str], Mapping[str, float]]) -> None:
+        self.turns = turns
+
+    def render(self, prompt: Prompt) -> tuple[int, ...]:
+        return (*map(ord, json.dumps([list(prompt.messages), list(prompt.tools)])), ord("\x01"))
+
+    def encode_turn(self, text: str) -> tuple[int, ...]:
+        return (*map(ord, text), STOP)
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        return ["" if token == STOP else chr(token) for token in ids]
+
+    def sample(
+        self,
+        prefixes: Sequence[Sequence[int]],
+        num_samples: Sequence[int],
+        temperature: float,
+        seeds: Sequence[int],
+        advance: Callable[[int], None] = lambda rows: None,
+    ) -> list[list[Completion]]:
+        results = []
+        for prefix, count, seed in zip(prefixes, num_samples, seeds, strict=True):
+            rows = []
+            for n in range(count):
+                draws = np.random.Generator(np.random.Philox(key=[seed, n]))
+                written = list(prefix)
+                ids: list[int] = []
+                while not ids or ids[-1] != STOP:
+                    options = self.next_tokens(written)
+                    weights = np.array(list(options.values())) ** (1 / temperature if temperature else 50)
+                    ids.append(list(options)[int(draws.choice(len(options), p=weights / weights.sum()))])
+                    written.append(ids[-1])
+                rows.append(Completion(tuple(ids), tuple(self.logprob([prefix], [ids])[0]), "stop"))
+            results.append(rows)
+            advance(1)
+        return results
+
+    def logprob(self, prefixes: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        results = []
+        for prefix, continuation in zip(prefixes, continuations, strict=True):
+            written, scores = list(prefix), []
+            for token in continuation:
+                scores.append(math.log(max(self.next_tokens(written).get(token, 0.0), 1e-9)))
+                written.append(token)
+            results.append(scores)
+        return results
+
+    def next_tokens(self, written: Sequence[int]) -> dict[int, float]:
+        """Probability of each next token. What is in no turn can only stop."""
+        text = "".join(map(chr, written))
+        prompt, _, turn = text.partition("\x01")
+        weights: dict[int, float] = {}
+        for candidate, weight in self.turns(prompt).items():
+            if candidate.startswith(turn):
+                token = STOP if candidate == turn else ord(candidate[len(turn)])
+                weights[token] = weights.get(token, 0.0) + weight
+        total = sum(weights.values())
+        return {token: weight / total for token, weight in weights.items()} if total else {STOP: 1.0}

@@ -1,0 +1,96 @@
+"""The seams: what can be plugged in. Each has its implementations in one plural folder; only `build` names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from iterft.types import (
+    Checkpoint,
+    Completion,
+    Experience,
+    PartialTurn,
+    Prompt,
+    Reward,
+    Sample,
+    Trajectory,
+    Tree,
+    Turn,
+)
+
+Ids = Sequence[int]
+
+
+class Policy(Protocol):
+    """A model that is asked for turns. Token ids in, token ids out; see `types.Completion`."""
+
+    def render(self, prompt: Prompt) -> tuple[int, ...]:
+        """Ids of the prompt up to where the assistant's turn begins (chat template and tools included)."""
+        ...
+
+    def encode_turn(self, text: str) -> tuple[int, ...]:
+        """Ids of a whole assistant turn in canonical tokenisation, stop token included."""
+        ...
+
+    def token_texts(self, ids: Ids) -> list[str]:
+        """The text each id adds, so that the concatenation is the decoded whole; the stop token adds ""."""
+        ...
+
+    def sample(
+        self,
+        prefixes: Sequence[Ids],
+        num_samples: Sequence[int],
+        temperature: float,
+        seeds: Sequence[int],
+        advance: Callable[[int], None] = ...,
+    ) -> list[list[Completion]]:
+        """[P][N] continuations to the end of the turn. A prefix may end inside a turn. Sample n of prefix p draws from
+        a generator seeded by (seeds[p], n) alone, so results do not depend on the batch. Temperature 0 is greedy.
+        `advance(k)` is told of every k prefixes that are done."""
+        ...
+
+    def logprob(self, prefixes: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:
+        """[P] lists of per-token log-probs (temperature 1) of each continuation given its prefix."""
+        ...
+
+
+class Environment(Protocol):
+    """The world behind the tools. States are values: `step` returns a new one, never mutates, so branching is free."""
+
+    def reset(self, sample: Sample) -> Trajectory: ...
+
+    def step(self, state: Trajectory, action: Turn) -> tuple[Trajectory, tuple[str, ...], bool]:
+        """(new state, observations, done) after the assistant took `action`."""
+        ...
+
+
+class Verifier(Protocol):
+    """Judges what was done on a sample."""
+
+    def __call__(self, trajectory: Trajectory) -> Reward: ...
+
+    def objection(self, sample: Sample, partial: PartialTurn) -> str:
+        """ "" while some accepted answer still continues `partial`, else the named reason (`types.REASONS`)."""
+        ...
+
+
+class Stage(Protocol):
+    """One update of the weights: a checkpoint and experience in, a new checkpoint in folder `out`."""
+
+    def __call__(self, checkpoint: Checkpoint, experience: Experience, out: Path) -> Checkpoint: ...
+
+
+class Serve(Protocol):
+    """Brings a checkpoint up as a policy; leaving the context frees what it held."""
+
+    def __call__(self, checkpoint: Checkpoint) -> AbstractContextManager[Policy]: ...
+
+
+class TreeJournal(Protocol):
+    """Where a search keeps its finished trees, so that a killed one can go on."""
+
+    def read(self) -> dict[str, Tree]: ...
+
+    def append(self, tree: Tree) -> None: ...

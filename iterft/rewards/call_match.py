@@ -1,0 +1,235 @@
+"""The verifier for samples with a reference: does the last turn make exactly the calls that the reference accepts?
+
+Decisions are those of BFCL's official Python AST checker; `scripts/check_verifier.py` measures the agreement. One rule
+serves all its categories: as many calls as entries, in any order, each entry looked up among the tools by its name.
+Beyond a verdict this names the reason and judges *unfinished* turns. Not here: single values (`value_match`), text.
+
+Calls are matched as the official checker does: entries in their order, each takes the first free call that it accepts.
+This is greedy: where two entries overlap, an order of calls can fail that an optimal assignment would pass. It also
+makes objections exact: a closed call always precedes those to come, so replaying the same matching on the closed calls
+tells which entries are left, and any call that one of those accepts can still be part of an accepted turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from iterft.rewards.value_match import declared_type, is_writable, value_fault
+from iterft.types import PartialTurn, Reward, Sample, Tool, ToolCall, Trajectory
+
+_NOTHING: Mapping[str, Any] = {}
+_MAX_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class CallMatch:
+    """The verifier of samples whose `answer` is the reference; an empty `answer` asks for no call and no error."""
+
+    def __call__(self, trajectory: Trajectory) -> Reward:
+        """1.0 or 0.0 for the last turn. `parts["calls"]`: the share of reference calls that were matched."""
+        assert trajectory.turns, "a trajectory without turns cannot be judged"
+        sample, turn = trajectory.sample, trajectory.turns[-1]
+        if turn.error:
+            return Reward(0.0, "unparsable", f"The turn is not well-formed: {turn.error}.")
+        matching = _match(sample, turn.calls)
+        fault = _turn_fault(sample, turn.calls, matching)
+        num_entries = len(sample.answer)
+        parts = {"calls": 1.0 - len(matching.left) / num_entries} if num_entries else {}
+        if fault is None:
+            return Reward(1.0, parts=parts)
+        return Reward(0.0, fault.reason, _sentence(fault, sample), parts)
+
+    def objection(self, sample: Sample, partial: PartialTurn) -> str:
+        """ "" while some accepted answer still continues `partial`; once it is finished, the reason of the verdict."""
+        if partial.error:
+            return "unparsable"
+        matching = _match(sample, partial.calls)
+        if partial.finished:
+            fault = _turn_fault(sample, partial.calls, matching)
+        elif matching.strays:
+            fault = _stray_fault(sample, partial.calls[matching.strays[0]], matching.left)
+        elif partial.in_call or partial.expects == "call":
+            fault = _open_fault(sample, partial, matching.left)
+        else:
+            fault = None
+        return fault.reason if fault else ""
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """What is wrong first: the reason, its tool and parameter, the value written; `num_right` arguments came before."""
+
+    reason: str
+    tool: str = ""
+    parameter: str = ""
+    value: Any = None
+    accepted: Sequence[Any] = field(default=())
+    num_right: int = 0
+
+
+@dataclass(frozen=True)
+class _Matching:
+    """Indices of calls that no entry took, and entries that took no call."""
+
+    strays: list[int]
+    left: list[ToolCall]
+
+
+def _match(sample: Sample, calls: Sequence[ToolCall]) -> _Matching:
+    free = list(range(len(calls)))
+    left = []
+    for entry in sample.answer:
+        tool = _tool(sample, entry.name)
+        for index in free:
+            if calls[index].name == entry.name and tool and _call_fault(calls[index], entry, tool) is None:
+                free.remove(index)
+                break
+        else:
+            left.append(entry)
+    return _Matching(free, left)
+
+
+def _turn_fault(sample: Sample, calls: Sequence[ToolCall], matching: _Matching) -> _Fault | None:
+    """What is wrong with a whole turn: its first stray call, else the first entry that was not called."""
+    if matching.strays:
+        return _stray_fault(sample, calls[matching.strays[0]], matching.left)
+    if matching.left:
+        return _Fault("missing_call" if calls else "no_call", matching.left[0].name)
+    return None
+
+
+def _stray_fault(sample: Sample, call: ToolCall, left: Sequence[ToolCall]) -> _Fault:
+    """Why no entry took `call`, told against the entry that it follows longest."""
+    tool = _tool(sample, call.name)
+    fault = _name_fault(sample, call.name, tool, left)
+    if fault:
+        return fault
+    assert tool is not None, "a name without fault is that of a tool"
+    faults = [_call_fault(call, entry, tool) for entry in left if entry.name == call.name]
+    return max((fault for fault in faults if fault), key=lambda fault: fault.num_right)
+
+
+def _open_fault(sample: Sample, partial: PartialTurn, left: Sequence[ToolCall]) -> _Fault | None:
+    """What keeps the open (or announced) call from becoming one of the entries that are left; None if nothing does."""
+    name = partial.open_name
+    if name is None:
+        return _room_fault(sample, "", left)
+    tool = _tool(sample, name)
+    fault = _name_fault(sample, name, tool, left)
+    if fault:
+        return fault
+    assert tool is not None, "a name without fault is that of a tool"
+    longest: _Fault | None = None
+    for entry in left:
+        if entry.name != name:
+            continue
+        fault = _written_fault(name, partial.open_arguments, entry, tool)
+        if fault is None and partial.expects == "argument" and not _has_more(partial.open_arguments, entry, tool):
+            fault = _Fault("unknown_parameter", name, num_right=len(partial.open_arguments))
+        if fault is None:
+            return None
+        if longest is None or fault.num_right > longest.num_right:
+            longest = fault
+    return longest
+
+
+def _room_fault(sample: Sample, name: str, left: Sequence[ToolCall]) -> _Fault | None:
+    if not sample.answer:
+        return _Fault("unneeded_call", name)
+    return None if left else _Fault("extra_call", name)
+
+
+def _name_fault(sample: Sample, name: str, tool: Tool | None, left: Sequence[ToolCall]) -> _Fault | None:
+    if sample.answer and tool is None:
+        return _Fault("unknown_tool", name)
+    fault = _room_fault(sample, name, left)
+    if fault is None and all(entry.name != name for entry in left):
+        return _Fault("wrong_tool", name, accepted=[entry.name for entry in left])
+    return fault
+
+
+def _call_fault(call: ToolCall, entry: ToolCall, tool: Tool) -> _Fault | None:
+    """The first fault of a whole call against an entry of its name: among what is written, then what is missing."""
+    fault = _written_fault(call.name, call.arguments, entry, tool)
+    if fault:
+        return fault
+    for parameter in tool.get("parameters", _NOTHING).get("required", ()):
+        if parameter not in call.arguments:
+            return _Fault("missing_parameter", call.name, parameter, num_right=len(call.arguments))
+    for parameter, alternatives in entry.arguments.items():
+        if parameter not in call.arguments and "" not in alternatives:
+            return _Fault("missing_parameter", call.name, parameter, num_right=len(call.arguments))
+    return None
+
+
+def _written_fault(name: str, arguments: Mapping[str, Any], entry: ToolCall, tool: Tool) -> _Fault | None:
+    """The first argument, in the order written, that is not accepted."""
+    for num_right, (parameter, value) in enumerate(arguments.items()):
+        alternatives = entry.arguments.get(parameter)
+        if alternatives is None or not _is_known(parameter, tool):
+            return _Fault("unknown_parameter", name, parameter, value, num_right=num_right)
+        fault = value_fault(value, alternatives, _schema(parameter, tool))
+        if fault:
+            return _Fault(fault, name, parameter, value, alternatives, num_right)
+    return None
+
+
+def _has_more(arguments: Mapping[str, Any], entry: ToolCall, tool: Tool) -> bool:
+    """Whether the entry accepts an argument that is not yet written."""
+    return any(
+        parameter not in arguments and _is_known(parameter, tool) and is_writable(others, _schema(parameter, tool))
+        for parameter, others in entry.arguments.items()
+    )
+
+
+def _tool(sample: Sample, name: str) -> Tool | None:
+    return next((tool for tool in sample.prompt.tools if tool["name"] == name), None)
+
+
+def _is_known(parameter: str, tool: Tool) -> bool:
+    """Whether the schema lists the parameter; a schema that lists none knows them all."""
+    properties = tool.get("parameters", _NOTHING).get("properties")
+    return properties is None or parameter in properties
+
+
+def _schema(parameter: str, tool: Tool) -> object:
+    return tool.get("parameters", _NOTHING).get("properties", _NOTHING).get(parameter)
+
+
+def _sentence(fault: _Fault, sample: Sample) -> str:
+    """One sentence for people."""
+    tool, parameter, value = fault.tool, fault.parameter, _shown(fault.value)
+    match fault.reason:
+        case "unneeded_call":
+            return f"No call is right here, but {tool} was called."
+        case "no_call":
+            return f"No call was made where {tool} was expected."
+        case "missing_call":
+            return f"A call of {tool} is missing."
+        case "extra_call":
+            return f"The call of {tool} comes on top of the {len(sample.answer)} expected."
+        case "unknown_tool":
+            return f"{tool} is none of the tools."
+        case "wrong_tool":
+            return f"{tool} was called where {' or '.join(dict.fromkeys(fault.accepted))} was expected."
+        case "missing_parameter":
+            return f"{tool}: {parameter} is missing."
+        case "unknown_parameter":
+            offered = _tool(sample, tool)
+            is_known = offered is not None and _is_known(parameter, offered)
+            return f"{tool}: {parameter} " + ("is to be left out." if is_known else "is none of the parameters.")
+        case "wrong_type":
+            offered = _tool(sample, tool)
+            wanted = declared_type(_schema(parameter, offered)) if offered else None
+            got = type(fault.value).__name__
+            wanted_name = wanted.__name__ if wanted else "value"
+            return f"{tool}: {parameter} is {value} ({got}), not an accepted {wanted_name}."
+        case _:
+            return f"{tool}: {parameter} is {value}, accepted: {', '.join(map(_shown, fault.accepted))}."
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."

@@ -1,0 +1,137 @@
+"""Is one argument value accepted? By the value rules of BFCL's Python AST checker, decision for decision.
+
+Some of these rules are odd; they are kept because agreement with the official checker is the point:
+
+- strings are compared without case, blanks and the punctuation `,./-_*^`, single quotes equal to double ones;
+- an int may stand for a number, though not inside an array; never a number for an int; a boolean is no number;
+- a value may also have the type of the first alternative; it is then compared plainly, without the string rule;
+- objects hold alternatives one level deep; anything deeper is compared plainly;
+- an empty list, where "" (leaving the argument out) is accepted, counts as left out.
+
+Both vocabularies are read: JSON schema (object, number, array, ...) and BFCL's own (dict, float, tuple, any, ...).
+Where a schema declares no single known type (no `type`, a list of types, `$ref`, `anyOf`) any type will do and the
+value is compared by the rules of its own type; the official checker raises there. Not here: whole calls (`call_match`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+ValueFault = Literal["", "wrong_type", "wrong_value"]
+
+_PYTHON_TYPES: Mapping[str, type] = {
+    "string": str,
+    "any": str,  # what BFCL means by it
+    "integer": int,
+    "number": float,
+    "float": float,
+    "boolean": bool,
+    "array": list,
+    "tuple": list,
+    "object": dict,
+    "dict": dict,
+}
+_STANDARD = str.maketrans({**dict.fromkeys(" ,./-_*^", None), "'": '"'})
+
+
+def value_fault(value: Any, alternatives: Sequence[Any], schema: object) -> ValueFault:
+    """ "" if `value` is among the accepted `alternatives` of an argument with this `schema`, else what is wrong."""
+    declared = declared_type(schema)
+    if declared is None:
+        return "" if _accepted(value, alternatives, item_type=None) else "wrong_value"
+    value = _converted(value, declared, schema)
+    exemplar = _exemplar_type(alternatives)
+    item_type = _item_type(schema) if declared is list else None
+    if type(value) not in (declared, exemplar):
+        return "wrong_type"
+    if type(value) is declared and item_type is not None and not _items_fit(value, alternatives, item_type):
+        return "wrong_type"
+    is_plain = exemplar is not None and exemplar is not declared
+    is_right = value in alternatives if is_plain else _accepted(value, alternatives, item_type)
+    return "" if is_right else "wrong_value"
+
+
+def is_writable(alternatives: Sequence[Any], schema: object) -> bool:
+    """Whether some value of this argument is accepted, rather than only its absence."""
+    if any(alternative != "" for alternative in alternatives):
+        return True
+    return bool(alternatives) and declared_type(schema) in (str, list, None)
+
+
+def declared_type(schema: object) -> type | None:
+    """The Python type that a parameter's schema asks for; None where it does not say one."""
+    name = schema.get("type") if isinstance(schema, Mapping) else None
+    return _PYTHON_TYPES.get(name) if isinstance(name, str) else None
+
+
+def _converted(value: Any, declared: type, schema: object) -> Any:
+    """`value` after the two conversions that BFCL grants: int to float, and a tuple where "tuple" is declared."""
+    if declared is float and type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            return value
+    if type(value) is tuple and isinstance(schema, Mapping) and schema["type"] == "tuple":
+        return list(value)
+    return value
+
+
+def _item_type(schema: object) -> type | None:
+    return declared_type(schema.get("items")) if isinstance(schema, Mapping) else None
+
+
+def _exemplar_type(alternatives: Sequence[Any]) -> type | None:
+    for alternative in alternatives:
+        if alternative != "":
+            return type(alternative)
+    return None
+
+
+def _items_fit(value: Any, alternatives: Sequence[Any], item_type: type) -> bool:
+    """Each item has the declared type or that of the first item of one and the same alternative."""
+    for alternative in alternatives:
+        if type(alternative) is not list:
+            return True
+        exemplar = _exemplar_type(alternative)
+        if all(type(item) is item_type or (exemplar is not None and type(item) is exemplar) for item in value):
+            return True
+    return False
+
+
+def _accepted(value: Any, alternatives: Sequence[Any], item_type: type | None) -> bool:
+    """Membership by the rules of the value's own type."""
+    if isinstance(value, str):
+        return _standard(value) in [_standard(other) for other in alternatives if isinstance(other, str)]
+    if isinstance(value, dict):
+        return any(_object_matches(value, other) for other in alternatives)
+    if isinstance(value, list):
+        return any(_list_matches(value, [] if other == "" else other, item_type) for other in alternatives)
+    return value in alternatives
+
+
+def _list_matches(value: list[Any], accepted: Any, item_type: type | None) -> bool:
+    """Equal length and order. Lists of objects hold alternatives in each object, other lists hold plain values."""
+    if not isinstance(accepted, list) or len(value) != len(accepted):
+        return False
+    if item_type is dict:
+        return all(_object_matches(item, other) for item, other in zip(value, accepted, strict=True))
+    return all(
+        _standard(item) == _standard(other) or (item_type is None and _object_matches(item, other))
+        for item, other in zip(value, accepted, strict=True)
+    )
+
+
+def _object_matches(value: Any, accepted: Any) -> bool:
+    """Each key is known and its value among that key's alternatives; a key left out has "" among them."""
+    if not isinstance(value, dict) or not isinstance(accepted, Mapping):
+        return False
+    for key, item in value.items():
+        if key not in accepted or _standard(item) not in [_standard(other) for other in accepted[key]]:
+            return False
+    return all(key in value or "" in others for key, others in accepted.items())
+
+
+def _standard(value: Any) -> Any:
+    """A string without what BFCL overlooks; anything else as it is."""
+    return value.translate(_STANDARD).lower() if type(value) is str else value

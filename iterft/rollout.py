@@ -1,0 +1,112 @@
+"""From a policy's tokens to a verdict: sample turns, read them, let the environment answer, verify.
+
+One turn per sample: an environment that is not done after it is a multi-turn one, which the loop does not search yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from iterft.chat import Dialect, parse
+from iterft.log import Log
+from iterft.protocols import Environment, Policy, Verifier
+from iterft.types import Completion, Reward, Sample, ToolCall, Turn
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sampled turn with its verdict."""
+
+    completion: Completion
+    turn: Turn
+    reward: Reward
+
+
+@dataclass(frozen=True)
+class World:
+    """What turns tokens into verdicts; travels through the steps as one."""
+
+    dialect: Dialect
+    env: Environment
+    verifier: Verifier
+
+    def judge(self, sample: Sample, turn: Turn) -> Reward:
+        state, _, done = self.env.step(self.env.reset(sample), turn)
+        if not done:
+            raise ValueError(
+                f"sample {sample.id}: its environment goes on after one turn; use one that ends (recorded)"
+            )
+        return self.verifier(state)
+
+
+def read_turn(policy: Policy, dialect: Dialect, ids: Sequence[int], finish_reason: str) -> Turn:
+    """The turn that `ids` spell; one that ran out of tokens is not well-formed."""
+    text = "".join(policy.token_texts(ids))
+    if finish_reason == "length":
+        return Turn(text, error="the turn did not end within the token budget")
+    return parse(dialect, text)
+
+
+def roll_out(
+    policy: Policy,
+    world: World,
+    samples: Sequence[Sample],
+    num_samples: int,
+    temperature: float,
+    seed: int,
+    log: Log,
+    name: str,
+) -> list[list[Rollout]]:
+    """[P][N] verified turns. The draws of a sample depend on its id and `seed` only."""
+    prompts = [policy.render(sample.prompt) for sample in samples]
+    with log.progress(name, len(samples)) as advance:
+        rows = policy.sample(
+            prompts,
+            [num_samples] * len(samples),
+            temperature,
+            [seed_of(seed, sample.id) for sample in samples],
+            advance,
+        )
+    results = []
+    for sample, completions in zip(samples, rows, strict=True):
+        turns = [read_turn(policy, world.dialect, row.ids, row.finish_reason) for row in completions]
+        results.append(
+            [
+                Rollout(completion, turn, world.judge(sample, turn))
+                for completion, turn in zip(completions, turns, strict=True)
+            ]
+        )
+    return results
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed that depends on all parts and on nothing else (unlike `hash`, which differs between processes)."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def reference_calls(sample: Sample) -> tuple[ToolCall, ...]:
+    """The reference as calls: of each argument the first accepted alternative, left out where that is ""."""
+    return tuple(
+        ToolCall(
+            call.name,
+            {key: settle(values[0]) for key, values in call.arguments.items() if values[0] != "" or len(values) == 1},
+        )
+        for call in sample.answer
+    )
+
+
+def settle(value: object) -> object:
+    """One alternative as a plain value: an accepted object holds lists of alternatives one level deep."""
+    if isinstance(value, dict):
+        return {key: options[0] for key, options in value.items() if isinstance(options, list) and options[0] != ""}
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return [settle(item) for item in value]
+    return value
+
+
+def reference_text(dialect: Dialect, sample: Sample) -> str:
+    """The reference turn as the dialect writes it; the sample's own words where no call is right."""
+    return dialect.render(reference_calls(sample)) if sample.answer else sample.text

@@ -1,0 +1,5 @@
+"""Monte Carlo tree search over tool-call steps."""
+
+from iterft.search.mcts import search
+
+__all__ = ["search"]

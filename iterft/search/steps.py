@@ -1,0 +1,57 @@
+"""Cutting a turn into steps at token-exact structural boundaries.
+
+A boundary lies behind the first token by which an element (think part, tool name, argument value, call) is complete.
+So steps are spans of the ids that were sampled, and concatenating them gives those ids back. Because the reader is
+incremental, the steps of a turn's prefix are steps of the turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+from iterft.chat import Dialect
+from iterft.types import PartialTurn
+
+KEPT = {
+    "turn": frozenset[str](),
+    "call": frozenset({"think", "call"}),
+    "argument": frozenset({"think", "name", "argument", "call"}),
+}
+"""`search.step` -> the marks at which it cuts."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Tokens [start, stop) of a turn, the kind of element they complete, and what is settled behind them."""
+
+    start: int
+    stop: int
+    kind: str
+    partial: PartialTurn
+
+
+def cut(dialect: Dialect, step: str, token_texts: list[str], ended: bool, begin: int = 0) -> list[Span]:
+    """Spans of a whole turn from token `begin` on, which must be a boundary (or 0).
+
+    `ended`: the last token is the stop token; otherwise the token budget ran out, which is an error of the last span.
+    """
+    text = "".join(token_texts)
+    ends = list(accumulate(map(len, token_texts)))
+    boundaries: dict[int, str] = {}
+    token = 0
+    for mark in dialect.scan(text).marks:
+        while ends[token] < mark.end:
+            token += 1
+        if mark.kind in KEPT[step] and begin < token + 1 < len(token_texts):
+            boundaries[token + 1] = mark.kind
+    spans, start = [], begin
+    for stop, kind in boundaries.items():
+        spans.append(Span(start, stop, kind, dialect.scan(text[: ends[stop - 1]]).partial))
+        start = stop
+    partial = dialect.scan(text).partial
+    if ended:
+        partial = replace(partial, finished=True)
+    else:
+        partial = replace(partial, error=partial.error or "the turn did not end within the token budget")
+    return [*spans, Span(start, len(token_texts), "turn", partial)]

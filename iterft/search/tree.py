@@ -1,0 +1,100 @@
+"""Growing a tree: laying turns into it, backing values up. The search decides where; this file does it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from iterft.protocols import Policy
+from iterft.rollout import World, read_turn
+from iterft.search.steps import cut
+from iterft.types import Node, Sample, Step, Tree
+
+
+def new_tree(sample: Sample, prompt_ids: tuple[int, ...]) -> Tree:
+    """A tree of just the root, which stands for the prompt."""
+    return Tree(sample.id, prompt_ids, [Node(parent=-1, step=Step("root", (), ()), prior=1.0)])
+
+
+def lay(
+    tree: Tree,
+    sample: Sample,
+    at: int,
+    ids: Sequence[int],
+    logprobs: Sequence[float],
+    ended: bool,
+    policy: Policy,
+    world: World,
+    step: str,
+    *,
+    planted: bool = False,
+) -> int:
+    """Lays the continuation `ids` below node `at` as a chain of steps, merges with equal steps that are there, verifies
+    the whole turn and backs its reward up. Returns the terminal node."""
+    written = tree.path_ids(at)
+    if not planted:
+        tree.nodes[at].expansions += 1
+    turn_ids = (*written, *ids)
+    turn_logprobs = (*(0.0 for _ in written), *logprobs)
+    for span in cut(world.dialect, step, policy.token_texts(turn_ids), ended, begin=len(written)):
+        child = child_with(tree, at, turn_ids[span.start : span.stop])
+        if child is None:
+            child = len(tree.nodes)
+            scores = turn_logprobs[span.start : span.stop]
+            objection = tree.nodes[at].objection or world.verifier.objection(sample, span.partial)
+            tree.nodes.append(
+                Node(
+                    parent=at,
+                    step=Step(span.kind, turn_ids[span.start : span.stop], scores),
+                    prior=math.exp(sum(scores) / len(scores)),
+                    objection=objection,
+                    planted=planted,
+                )
+            )
+            tree.nodes[at].children.append(child)
+        elif not planted:
+            tree.nodes[child].planted = False
+        at = child
+    leaf = tree.nodes[at]
+    if leaf.reward is None:
+        verdict = world.judge(sample, read_turn(policy, world.dialect, turn_ids, "stop" if ended else "length"))
+        leaf.reward, leaf.objection = verdict.value, leaf.objection or verdict.reason
+    back_up(tree, at, leaf.reward)
+    settle(tree, at)
+    return at
+
+
+def child_with(tree: Tree, at: int, ids: tuple[int, ...]) -> int | None:
+    return next((child for child in tree.nodes[at].children if tree.nodes[child].step.ids == ids), None)
+
+
+def back_up(tree: Tree, at: int, reward: float) -> None:
+    """Adds one visit of `reward` to every node from `at` up to the root."""
+    while at >= 0:
+        tree.nodes[at].visits += 1
+        tree.nodes[at].value_sum += reward
+        at = tree.nodes[at].parent
+
+
+def unseen_mass(tree: Tree, at: int) -> float:
+    """Probability, under the policy, of the steps that have not been sampled below `at`."""
+    seen = sum(math.exp(sum(tree.nodes[child].step.logprobs)) for child in tree.nodes[at].children)
+    return max(0.0, 1.0 - seen)
+
+
+def settle(tree: Tree, at: int) -> None:
+    """Marks what needs no further look, from `at` upwards: terminal or wrong nodes, and nodes whose children are all
+    exhausted and leave little unseen."""
+    while at >= 0:
+        node = tree.nodes[at]
+        if node.reward is None and not node.objection:
+            open_child = any(not tree.nodes[child].exhausted for child in node.children)
+            if open_child or unseen_mass(tree, at) > 0.05:
+                return
+        node.exhausted = True
+        at = node.parent
+
+
+def has_success(tree: Tree) -> bool:
+    """A completion that was sampled, not planted, passed its verification."""
+    return any(node.reward == 1.0 and not node.planted for node in tree.nodes)

@@ -1,0 +1,1 @@
+"""Implementations of the Stage seam, and what they share: running a TRL trainer on rows of token ids."""

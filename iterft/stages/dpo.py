@@ -1,0 +1,103 @@
+"""The preference update: TRL's `DPOTrainer`, all its losses, on the ids that were sampled.
+
+TRL would tokenise text, append stop tokens and truncate; so the trainer is built on one dummy row and given our rows
+afterwards. The reference log-probs are those the policy had when the tree was grown: no reference forward.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from iterft.config import ModelSettings, StageSettings
+from iterft.log import Log
+from iterft.models import load_for_training
+from iterft.stages.launch import Reporter, run_trainer, save_checkpoint, trainer_options
+from iterft.types import Checkpoint, Experience, PreferencePair
+
+
+class DpoStage:
+    """`protocols.Stage`; also keeps the summary of its last update in `report`."""
+
+    def __init__(
+        self, base: str, tokenizer: Any, model_settings: ModelSettings, settings: StageSettings, seed: int, log: Log
+    ) -> None:
+        self.base = base
+        self.tokenizer = tokenizer
+        self.model_settings = model_settings
+        self.settings = settings
+        self.seed = seed
+        self.log = log
+
+    def __call__(self, checkpoint: Checkpoint, experience: Experience, out: Path) -> Checkpoint:
+        """ValueError when there is not one pair."""
+        if not experience.pairs:
+            raise ValueError(
+                "pairs: none was found, so there is nothing to train on; search more "
+                "(deficiency.num_candidates, search.num_simulations) or loosen pairs.min_margin"
+            )
+        model = load_for_training(self.base, checkpoint, self.model_settings)
+        trainer = self.build_trainer(model, out.parent / "trainer")
+        reporter = Reporter(self.log, "update")
+        rows = [pair_row(pair) for pair in tree_order(experience.pairs, self.seed)]
+        counters = run_trainer(trainer, rows, reporter)
+        start, end = reporter.history[0], reporter.history[-max(1, len(reporter.history) // 5) :]
+        drift = fmean(entry["rewards/chosen"] for entry in end) / self.settings.beta
+        self.log.say(
+            f"update: {len(rows)} pairs, loss {start['loss']:.3f} -> {fmean(entry['loss'] for entry in end):.3f}, "
+            f"margin accuracy {fmean(entry['rewards/accuracies'] for entry in end):.2f}, "
+            f"chosen log-prob {drift:+.2f} against its start, {counters.unique_tokens:,} tokens forwarded "
+            f"for {counters.sequence_tokens:,}"
+        )
+        return save_checkpoint(trainer.model, out)
+
+    def build_trainer(self, model: Any, folder: Path) -> Any:
+        """A `DPOTrainer` that takes ids and reference log-probs from its rows."""
+        from datasets import Dataset
+        from trl import DPOConfig, DPOTrainer
+
+        settings = self.settings
+        is_adapter = hasattr(model, "peft_config")
+        config = DPOConfig(
+            **{
+                **trainer_options(self.model_settings, folder, self.seed),
+                "loss_type": settings.loss_types,
+                "loss_weights": settings.loss_weights,
+                "beta": settings.beta,
+                "learning_rate": settings.lr,
+                "num_train_epochs": settings.epochs,
+                "per_device_train_batch_size": settings.batch_size,
+                "warmup_steps": settings.warmup_share,
+                "max_grad_norm": settings.max_grad_norm,
+                # Without an adapter TRL would load a second model as the reference unless it may precompute.
+                "precompute_ref_log_probs": not is_adapter,
+                **settings.extra,
+            }
+        )
+        dummy = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
+        trainer = DPOTrainer(model=model, args=config, train_dataset=dummy, processing_class=self.tokenizer)
+        trainer.precompute_ref_logps = True
+        return trainer
+
+
+def pair_row(pair: PreferencePair) -> dict[str, Any]:
+    """The row that TRL's collator wants, ids untouched."""
+    return {
+        "prompt_ids": list(pair.prompt_ids),
+        "chosen_ids": list(pair.chosen_ids),
+        "rejected_ids": list(pair.rejected_ids),
+        "ref_chosen_logps": pair.chosen_logprob,
+        "ref_rejected_logps": pair.rejected_logprob,
+    }
+
+
+def tree_order(pairs: Sequence[PreferencePair], seed: int) -> list[PreferencePair]:
+    """Trees in random order, the pairs of a tree side by side, so that they meet in a batch and share their prompt."""
+    ordered = sorted(pairs, key=lambda pair: pair.sample_id)
+    trees = [list(group) for _, group in groupby(ordered, key=lambda pair: pair.sample_id)]
+    random.Random(seed).shuffle(trees)
+    return [pair for tree in trees for pair in tree]

@@ -1,0 +1,100 @@
+"""What every stage does alike: TRL's trainer with our ids, forward and progress bar, and a checkpoint at the end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from iterft.config import ModelSettings
+from iterft.engine.prefix_tree import Counters, attach
+from iterft.log import Log
+from iterft.models import device, dtype_of
+from iterft.types import Checkpoint
+
+
+def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, Any]:
+    """Settings of TRL's configs that hold for every stage: nothing truncated, nothing saved or reported behind our
+    back, rows in the order given, no gradient checkpointing, autocast only where weights are kept in float32."""
+    bf16 = settings.tuning == "full" and device().type == "cuda" and dtype_of(settings.dtype) == torch.bfloat16
+    return {
+        "output_dir": str(out),
+        "seed": seed,
+        "bf16": bf16,
+        "max_length": None,
+        "gradient_checkpointing": False,
+        "train_sampling_strategy": "sequential",
+        "dataloader_pin_memory": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "lr_scheduler_type": "cosine",
+        "weight_decay": 0.0,
+    }
+
+
+class Reporter(TrainerCallback):  # type: ignore[misc]
+    """Moves the progress bar and keeps what the trainer logs."""
+
+    def __init__(self, log: Log, stage: str) -> None:
+        self.log, self.stage = log, stage
+        self.history: list[dict[str, float]] = []
+        self.bar: Any = None
+        self.advance: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar = self.log.progress(self.stage, state.max_steps)
+        self.advance = self.bar.__enter__()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.advance()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if logs and "loss" in logs:
+            self.history.append({key: float(value) for key, value in logs.items()})
+            self.log.metric("update", stage=self.stage, step=state.global_step, **self.history[-1])
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.__exit__(None, None, None)
+
+
+def run_trainer(trainer: Any, rows: Sequence[dict[str, Any]], reporter: Reporter) -> Counters:
+    """Trains on `rows`, which reach the collator as they are. Returns what the forwards have cost."""
+    from transformers.trainer_callback import PrinterCallback
+
+    counters = Counters()
+    trainer.train_dataset = list(rows)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(reporter)
+    model = trainer.model
+    attach(model.get_base_model() if hasattr(model, "peft_config") else model, counters)
+    trainer.train()
+    return counters
+
+
+def save_checkpoint(model: Any, out: Path) -> Checkpoint:
+    """Writes the trained adapter (or all weights when tuning is full) to a temporary folder and renames it to `out`."""
+    temporary = out.with_name(out.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(out, ignore_errors=True)
+    options = {"selected_adapters": ["default"]} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(temporary, **options)
+    temporary.replace(out)
+    return Checkpoint(out)
+
+
+def by_length(
+    rows: Sequence[dict[str, Any]], lengths: Sequence[int], batch_size: int, window: int
+) -> list[dict[str, Any]]:
+    """Rows in an order that keeps batches of similar length without losing the order at large: sorted by length inside
+    consecutive windows of `window` batches, longest first."""
+    order: list[int] = []
+    for start in range(0, len(rows), batch_size * window):
+        span = range(start, min(start + batch_size * window, len(rows)))
+        order.extend(sorted(span, key=lambda index: -lengths[index]))
+    return [rows[index] for index in order]

@@ -1,0 +1,222 @@
+"""The run folder: the only state of a run. Every file is written to a temporary name and renamed.
+
+    runs/<recipe>-<n>/recipe.yaml  metrics.jsonl
+        iter_000/                          warm-up
+        iter_001/{samples,trees,pairs}.jsonl  checkpoint/  scores.json  done.json
+
+An iteration counts once its `done.json` is there, which is written last; whatever an interrupted iteration left before
+that is either complete (a file) or resumable (the journal of trees).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from iterft.types import (
+    Checkpoint,
+    Completion,
+    Deficient,
+    Node,
+    PreferencePair,
+    Sample,
+    Standing,
+    Step,
+    Tree,
+)
+
+History = dict[str, Standing]
+
+MINIMUM_FREE_BYTES = 2 * 1024**3
+
+
+class Store:
+    """Reads and writes one run folder."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    @staticmethod
+    def open(root: Path, name: str, recipe_yaml: str, run: Path | None) -> Store:
+        """The folder to work in. Given `run`: that one (its recipe must be the same, but for `iters`). Else the newest
+        unfinished run of the same recipe below `root`, else a new one."""
+        folder = run or unfinished_run(root, name, recipe_yaml) or next_run(root, name)
+        store = Store(folder)
+        known = folder / "recipe.yaml"
+        if known.exists():
+            difference = recipe_difference(known.read_text(encoding="utf-8"), recipe_yaml)
+            if difference:
+                raise ValueError(
+                    f"--run {folder}: it was started with another recipe ({difference}); "
+                    "give the same settings or another folder"
+                )
+        elif folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"--run {folder}: not empty and not a run folder; give another folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--run {folder}: cannot be made ({error.strerror}); give another folder") from error
+        free = shutil.disk_usage(folder).free
+        if free < MINIMUM_FREE_BYTES:
+            raise ValueError(
+                f"{folder}: {free / 1024**3:.1f} GiB of disk space are free, a run wants "
+                f"{MINIMUM_FREE_BYTES / 1024**3:.0f}; make room or give --run on another disk"
+            )
+        store.write_text(known, recipe_yaml)
+        return store
+
+    def folder(self, iteration: int) -> Path:
+        path = self.run / f"iter_{iteration:03d}"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def is_done(self, iteration: int) -> bool:
+        return (self.run / f"iter_{iteration:03d}" / "done.json").exists()
+
+    def commit(self, iteration: int, record: dict[str, Any]) -> None:
+        """Marks the iteration as done. Nothing of it changes afterwards."""
+        self.write_json(self.folder(iteration) / "done.json", record)
+
+    def record(self, iteration: int) -> dict[str, Any]:
+        """What `commit` was given."""
+        return dict(json.loads((self.folder(iteration) / "done.json").read_text(encoding="utf-8")))
+
+    def checkpoint(self, iteration: int) -> Checkpoint:
+        """The checkpoint a finished iteration ended with."""
+        path = self.record(iteration)["checkpoint"]
+        return Checkpoint(self.run / path if path is not None else None)
+
+    def journal(self, iteration: int) -> Journal:
+        return Journal(self.folder(iteration) / "trees.jsonl")
+
+    def write_text(self, path: Path, text: str) -> None:
+        temporary = path.with_name(path.name + ".tmp")
+        with temporary.open("w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+
+    def write_json(self, path: Path, value: Any) -> None:
+        self.write_text(path, json.dumps(value, indent=1) + "\n")
+
+    def write_weak(self, iteration: int, weak: Sequence[Deficient], history: History) -> None:
+        """The deficiency check's outcome; `samples.jsonl` is written last and makes it count."""
+        folder = self.folder(iteration)
+        standings = {key: dataclasses.asdict(standing) for key, standing in history.items()}
+        self.write_json(folder / "history.json", standings)
+        lines = []
+        for item in weak:
+            row = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+            row |= {"sample": item.sample.id, "completions": [dataclasses.asdict(row) for row in item.completions]}
+            lines.append(json.dumps(row) + "\n")
+        self.write_text(folder / "samples.jsonl", "".join(lines))
+
+    def read_weak(self, iteration: int, samples: Sequence[Sample]) -> tuple[list[Deficient], History] | None:
+        """What `write_weak` was given, or None when the check has not been finished."""
+        path = self.folder(iteration) / "samples.jsonl"
+        if not path.exists():
+            return None
+        by_id = {sample.id: sample for sample in samples}
+        weak = []
+        for row in read_json_lines(path):
+            completions = tuple(
+                Completion(tuple(item["ids"]), tuple(item["logprobs"]), item["finish_reason"])
+                for item in row["completions"]
+            )
+            weak.append(Deficient(**{**row, "sample": by_id[row["sample"]], "completions": completions}))
+        return weak, self.read_history(iteration)
+
+    def read_history(self, iteration: int) -> History:
+        """Standings after an iteration's check; none before the first."""
+        path = self.run / f"iter_{iteration:03d}" / "history.json"
+        if not path.exists():
+            return {}
+        standings = json.loads(path.read_text(encoding="utf-8"))
+        return {key: Standing(**standing) for key, standing in standings.items()}
+
+    def write_pairs(self, iteration: int, pairs: Iterable[PreferencePair]) -> None:
+        lines = (json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs)
+        self.write_text(self.folder(iteration) / "pairs.jsonl", "".join(lines))
+
+
+class Journal:
+    """Finished trees, appended one line each as they are done; a torn last line (a kill in mid-write) is ignored."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Tree]:
+        """sample id -> its finished tree."""
+        trees: dict[str, Tree] = {}
+        if self.path.exists():
+            content = self.path.read_text(encoding="utf-8")
+            whole = content[: content.rfind("\n") + 1]
+            if len(whole) < len(content):
+                with self.path.open("r+", encoding="utf-8") as out:
+                    out.truncate(len(whole.encode()))
+            for line in whole.splitlines():
+                tree = tree_from_json(json.loads(line))
+                trees[tree.sample_id] = tree
+        return trees
+
+    def append(self, tree: Tree) -> None:
+        with self.path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(tree_to_json(tree)) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:
+    """The newest run of this very recipe (iters included) whose last iteration is not done."""
+    for folder in sorted(root.glob(f"{name}-*"), key=run_number, reverse=True):
+        known = folder / "recipe.yaml"
+        if run_number(folder) < 0 or not known.exists() or known.read_text(encoding="utf-8") != recipe_yaml:
+            continue
+        iters = int(next(line.split(":")[1] for line in recipe_yaml.splitlines() if line.startswith("iters:")))
+        return None if Store(folder).is_done(iters) else folder
+    return None
+
+
+def next_run(root: Path, name: str) -> Path:
+    numbers = [run_number(folder) for folder in root.glob(f"{name}-*")]
+    return root / f"{name}-{max(numbers, default=0) + 1}"
+
+
+def run_number(folder: Path) -> int:
+    digits = folder.name.rsplit("-", 1)[-1]
+    return int(digits) if digits.isdigit() else -1
+
+
+def recipe_difference(before: str, now: str) -> str:
+    """The first line that differs, `iters` aside (a run may be prolonged); "" when there is none."""
+    old, new = ([line for line in text.splitlines() if not line.startswith("iters:")] for text in (before, now))
+    for old_line, new_line in zip(old, new, strict=False):
+        if old_line != new_line:
+            return f"'{old_line.strip()}' there, '{new_line.strip()}' now"
+    return "" if len(old) == len(new) else "settings were added or removed"
+
+
+def tree_to_json(tree: Tree) -> dict[str, Any]:
+    return dataclasses.asdict(tree)
+
+
+def tree_from_json(row: dict[str, Any]) -> Tree:
+    nodes = [Node(**{**node, "step": step_from_json(node["step"])}) for node in row["nodes"]]
+    return Tree(**{**row, "prompt_ids": tuple(row["prompt_ids"]), "nodes": nodes})
+
+
+def step_from_json(row: dict[str, Any]) -> Step:
+    return Step(row["kind"], tuple(row["ids"]), tuple(row["logprobs"]))
+
+
+def read_json_lines(path: Path) -> Iterator[Any]:
+    """The objects of a JSON-lines file."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)

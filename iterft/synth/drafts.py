@@ -1,0 +1,177 @@
+"""What is asked for, before it is decided which tools are shown: one function per kind of sample.
+
+Each draws one `Draft` from the tools of a split, or None where this draw led nowhere. Shares, candidates and the
+`Sample` itself are `tasks.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from iterft.synth import phrasing
+from iterft.synth.catalog import Joint, ToolSpec, reference
+from iterft.synth.values import kind_of
+from iterft.synth.wording import Bindings, Repeat, Slot, Wording, fill, repeats, slots
+from iterft.types import ToolCall
+
+_FOLLOW_UP_SHARE = 0.10
+_SMALL_TALK_SHARE = 0.25
+_MAX_REDRAWS = 200
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What one split draws from. `small_talk` are pairs of query and reply."""
+
+    tools: Sequence[ToolSpec]
+    joints: Sequence[Joint]
+    small_talk: Sequence[tuple[Wording, str]]
+
+    @functools.cached_property
+    def by_name(self) -> Mapping[str, ToolSpec]:
+        return {tool.name: tool for tool in self.tools}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A sample before it gets its candidates: `present` must be among them, `absent` and its rivals must not."""
+
+    messages: tuple[str, ...]
+    calls: tuple[ToolCall, ...]
+    present: tuple[ToolSpec, ...]
+    absent: ToolSpec | None = None
+    text: str = ""
+
+
+def _single(pool: Pool, random: Random) -> Draft | None:
+    tool = random.choice(pool.tools)
+    if tool.gaps and random.random() < _FOLLOW_UP_SHARE * len(pool.tools) / sum(bool(t.gaps) for t in pool.tools):
+        return _follow_up(tool, random)
+    query, bindings = _one_query(tool, random)
+    return Draft((query,), (reference(tool, bindings),), (tool,))
+
+
+def _one_query(tool: ToolSpec, random: Random) -> tuple[str, Bindings]:
+    """A message that asks for one call, and what it binds."""
+    is_request = random.random() < len(tool.imperatives) / (len(tool.imperatives) + len(tool.queries))
+    text, bindings = _filled(random.choice(tool.imperatives if is_request else tool.queries), tool, random)
+    return (phrasing.request(text, random) if is_request else text), bindings
+
+
+def _filled(wording: Wording, tool: ToolSpec, random: Random) -> tuple[str, Bindings]:
+    filled = fill(wording, tool.kinds, random)
+    assert filled, "one call never lacks different values"
+    return filled[0], filled[1][0]
+
+
+def _follow_up(tool: ToolSpec, random: Random) -> Draft:
+    """The earlier exchange says what is wanted and all values but one; the last message gives that one."""
+    gap = random.choice(tool.gaps)
+    query, bindings = _filled(gap.query, tool, random)
+    value = tool.kinds[gap.path].draw(random)
+    answer = phrasing.reply(value.words, random)
+    return Draft((query, gap.question, answer), (reference(tool, {**bindings, gap.path: value}),), (tool,))
+
+
+def _parallel_same(pool: Pool, random: Random) -> Draft | None:
+    tool = random.choice(pool.tools)
+    wordings = [wording for wording in (*tool.imperatives, *tool.queries) if repeats(wording)]
+    if not wordings:
+        return None
+    wording = random.choice(wordings)
+    num_calls = random.choices((2, 3, 4), (60, 28, 12))[0]
+    if random.random() < 0.3 and (path := _lone_slot(wording)):
+        text, first = _filled(wording, tool, random)
+        others = [tool.kinds[path].draw(random) for _ in range(num_calls - 1)]
+        each = [first, *({**first, path: value} for value in others)]
+        if len({str(bindings[path].accepted) for bindings in each}) < num_calls:
+            return None
+        query = phrasing.request(text, random) if wording in tool.imperatives else text
+        query = phrasing.same_for(query, [value.words for value in others], random)
+    else:
+        filled = fill(wording, tool.kinds, random, num_calls)
+        if filled is None:
+            return None
+        text, each = filled
+        query = phrasing.request(text, random) if wording in tool.imperatives else text
+    return Draft((query,), tuple(reference(tool, bindings) for bindings in each), (tool,))
+
+
+def _lone_slot(wording: Wording) -> str:
+    """The path of the only thing that the repeated clause says, or ""."""
+    match repeats(wording):
+        case Repeat((Slot(path),)):
+            return path
+        case _:
+            return ""
+
+
+def _parallel_different(pool: Pool, random: Random) -> Draft | None:
+    if pool.joints and random.random() < 0.25:
+        return _joint(random.choice(pool.joints), pool, random)
+    tools = [random.choice(pool.tools)]
+    num_tools = random.choices((2, 3), (75, 25))[0]
+    for _ in range(_MAX_REDRAWS):
+        near = [tool for tool in pool.tools if tool.domain == tools[0].domain]
+        tool = random.choice(near if random.random() < 0.6 else pool.tools)
+        if not any(tool is other or tool.name in other.rivals for other in tools):
+            tools.append(tool)
+        if len(tools) == num_tools:
+            break
+    spoken = [_filled(random.choice(tool.imperatives), tool, random) for tool in tools]
+    imperatives = [text for text, _ in spoken]
+    if random.random() < 0.3:
+        text, bindings = _filled(random.choice(tools[0].queries), tools[0], random)
+        spoken[0] = (text, bindings)
+        query = phrasing.added(text, imperatives[1:], random)
+    else:
+        query = phrasing.requests(imperatives, random)
+    calls = tuple(reference(tool, bindings) for tool, (_, bindings) in zip(tools, spoken, strict=True))
+    return Draft((query,), calls, tuple(tools))
+
+
+def _joint(joint: Joint, pool: Pool, random: Random) -> Draft | None:
+    tools = [pool.by_name[name] for name in joint.names]
+    kinds = {path: kind for tool in reversed(tools) for path, kind in tool.kinds.items()}
+    for index, tool in enumerate(tools):
+        kinds |= {f"{index}.{path}": kind for path, kind in tool.kinds.items()}
+    filled = fill(joint.query, kinds, random)
+    assert filled, "one call never lacks different values"
+    query, (bindings,) = filled
+    calls = []
+    for index, tool in enumerate(tools):
+        own = {path: value for path, value in bindings.items() if path in tool.kinds}
+        own |= {path: bindings[f"{index}.{path}"] for path in tool.kinds if f"{index}.{path}" in bindings}
+        calls.append(reference(tool, own))
+    return Draft((query,), tuple(calls), tuple(tools))
+
+
+def _missing_info(pool: Pool, random: Random) -> Draft | None:
+    tool = random.choice(pool.tools)
+    if not tool.gaps:
+        return None
+    gap = random.choice(tool.gaps)
+    query, _ = _filled(gap.query, tool, random)
+    return Draft((query,), (), (tool,), text=gap.question)
+
+
+def _no_tool(pool: Pool, random: Random) -> Draft | None:
+    if random.random() < _SMALL_TALK_SHARE:
+        wording, answer = random.choice(pool.small_talk)
+        filled = fill(wording, {path: kind_of(path) for path in slots(wording)}, random)
+        assert filled, "one message never lacks different values"
+        return Draft((filled[0],), (), (), text=answer)
+    absent = random.choice(pool.tools)
+    return Draft((_one_query(absent, random)[0],), (), (), absent)
+
+
+DRAFTS: Mapping[str, Callable[[Pool, Random], Draft | None]] = {
+    "single": _single,
+    "parallel_same": _parallel_same,
+    "parallel_different": _parallel_different,
+    "missing_info": _missing_info,
+    "no_tool": _no_tool,
+}

@@ -1,0 +1,105 @@
+"""How clauses become a user's message, and what an assistant says when no call is right. Frames only, no tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from iterft.synth.values import joined
+
+# {} is an imperative in lower case, {!} the same with a capital. Terse and polite forms are about equally likely.
+_REQUESTS = (
+    "{!}.",
+    "{!}.",
+    "{!}",
+    "{!}, please.",
+    "Please {}.",
+    "Please {}.",
+    "Can you {}?",
+    "Could you {}?",
+    "Could you please {}?",
+    "I'd like you to {}.",
+    "I need you to {}.",
+    "Hi, can you {}?",
+    "Hey, {}.",
+    "Would you be so kind as to {}?",
+    "{} pls",
+    "{}",
+)
+_PAIRS = (
+    "{!} and {}.",
+    "{!}, and {}.",
+    "Please {}, and then {}.",
+    "Could you {} and also {}?",
+    "First {}, then {}.",
+    "Two things, please: {}, and {}.",
+    "{!}. Also, {}.",
+    "{!}. After that, {}, please.",
+    "Can you {}? While you're at it, {}.",
+    "I need you to {}. And {}, too.",
+)
+_TRIPLES = (
+    "{!}, {}, and {}.",
+    "Please {}, {} and then {}.",
+    "Three things: {}; {}; and {}.",
+    "First {}, then {}, and finally {}.",
+    "Could you {}, {}, and also {}?",
+    "{!}. Then {}. And {}, please.",
+    "1) {}\n2) {}\n3) {}",
+)
+_ADDED = ("Also, {}.", "And please {}.", "Oh, and {}.", "Then {}, please.", "Apart from that, {}.")
+_SAME = ("The same for {}, please.", "Do the same for {}.", "And the same for {}.", "Same thing for {}.")
+_REPLIES = ("{}", "{}, please", "{}.", "Oh, right: {}", "{!}.")
+_REFUSALS = (
+    "I'm sorry, but I have no tool to {deed}.",
+    "I can't {deed} with the tools I have.",
+    "None of the tools I have lets me {deed}.",
+    "Unfortunately, I'm not able to {deed} here.",
+    "I'm afraid I can't {deed}; there is no tool for that.",
+)
+_OFFERS = (" I could {other}, if that helps.", " What I can do is {other}.", " I can only {other}.")
+
+
+def request(imperative: str, random: Random) -> str:
+    """A message with one request."""
+    return _framed(random.choice(_REQUESTS), [imperative])
+
+
+def requests(imperatives: Sequence[str], random: Random) -> str:
+    """A message with two or three requests."""
+    return _framed(random.choice(_PAIRS if len(imperatives) == 2 else _TRIPLES), imperatives)
+
+
+def added(query: str, imperatives: Sequence[str], random: Random) -> str:
+    """A whole query with one or two more requests after it."""
+    return f"{_ended(query)} {_framed(random.choice(_ADDED), [' and '.join(imperatives)])}"
+
+
+def same_for(query: str, words: Sequence[str], random: Random) -> str:
+    """A whole query, then the wish for the same with other `words`."""
+    return f"{_ended(query)} {_framed(random.choice(_SAME), [joined(list(words), random)])}"
+
+
+def reply(words: str, random: Random) -> str:
+    """A user's answer to the question for one value."""
+    return _framed(random.choice(_REPLIES), [words])
+
+
+def refusal(deed: str, others: Sequence[str], random: Random) -> str:
+    """Says that `deed` cannot be done; often names one of the things that can."""
+    offer = random.choice(_OFFERS).format(other=random.choice(others)) if others and random.random() < 0.4 else ""
+    return random.choice(_REFUSALS).format(deed=deed) + offer
+
+
+def _ended(query: str) -> str:
+    return query if query[-1] in ".?!)" else query + "."
+
+
+def _framed(frame: str, clauses: Sequence[str]) -> str:
+    pieces = frame.replace("{!}", "{}").split("{}")
+    text = pieces[0]
+    for index, (clause, piece) in enumerate(zip(clauses, pieces[1:], strict=True)):
+        is_capital = index == 0 and frame.startswith("{!}")
+        ended = piece[1:] if piece[:1] == "." and clause[-1] in ".?!" else piece
+        text += (clause[0].upper() + clause[1:] if is_capital else clause) + ended
+    return text

@@ -1,0 +1,250 @@
+"""The shared nouns: what a sample, a completion, a tree and a pair *are*. No behaviour beyond small derived facts.
+
+All rewards, values and Q lie in [0, 1]. Everything is frozen except `Node` and `Tree`, which a search grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Message = Mapping[str, Any]
+"""One chat message: role, content, and for the assistant optionally `tool_calls` = [{"name", "arguments"}]."""
+
+Tool = Mapping[str, Any]
+"""One tool: name, description, parameters (a JSON schema of type "object")."""
+
+REASONS = (
+    "unparsable",
+    "unneeded_call",
+    "no_call",
+    "unknown_tool",
+    "wrong_tool",
+    "missing_call",
+    "extra_call",
+    "missing_parameter",
+    "unknown_parameter",
+    "wrong_type",
+    "wrong_value",
+)
+"""Every way in which a turn can fail its verification. A passing turn has the reason ""."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call. In `Sample.answer` each argument holds the *list of accepted alternatives* instead of one value."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the policy sees before its turn."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt and what a right next turn is.
+
+    `answer` follows the form BFCL publishes: one entry per call, each argument a list of accepted values; "" in that
+    list means that the argument may be left out; values inside an accepted object are lists of alternatives again.
+    An empty `answer` means that no call is right; `text` then holds a reply in prose.
+    """
+
+    id: str
+    prompt: Prompt
+    answer: tuple[ToolCall, ...]
+    text: str = ""
+    source: str = ""
+    kind: str = ""
+    env_config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One assistant turn, parsed. `error` is "" or says why the text is no well-formed turn (then `calls` is empty)."""
+
+    content: str
+    calls: tuple[ToolCall, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class PartialTurn:
+    """What is settled about a turn of which only a prefix has been written.
+
+    calls            calls that are closed
+    in_call          a call has been opened and not closed
+    open_name        its tool name, once the name is complete
+    open_arguments   its arguments whose values are complete
+    expects          what the text forces next: another "argument" of the open call (a comma was written), another
+                     "call", or "" when the writer is still free to close
+    open_list        a dialect that writes its calls as one list has opened it and not closed it
+    content          prose outside calls
+    undecided        text at the end of which it is open whether it is prose or not: the beginning of a call's opening
+                     ("<tool_", "[get_wea"), or of a think part that is not closed
+    error            "" or why no continuation can make this a well-formed turn
+    finished         the turn has ended (stop token), nothing follows
+    """
+
+    calls: tuple[ToolCall, ...] = ()
+    in_call: bool = False
+    open_name: str | None = None
+    open_arguments: Mapping[str, Any] = field(default_factory=dict)
+    expects: Literal["", "argument", "call"] = ""
+    open_list: bool = False
+    content: str = ""
+    undecided: str = ""
+    error: str = ""
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled assistant turn, or the rest of one: exactly the ids that were sampled.
+
+    `logprobs` are those of the untempered policy (temperature 1), one per id. `ids` include the stop token when
+    `finish_reason` is "stop"; "length" means that the token budget ran out first.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A span of a turn between two structural boundaries: the unit the search branches on."""
+
+    kind: str
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The assistant turns taken on a sample so far and what the environment answered to each."""
+
+    sample: Sample
+    turns: tuple[Turn, ...] = ()
+    observations: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A verdict: `value` in [0, 1], the named `reason` when it is not 1, and one sentence of `detail` for people."""
+
+    value: float
+    reason: str = ""
+    detail: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Deficient:
+    """A sample the policy is weak on: perplexity of its reference turn, share of the sampled turns that passed, named
+    reasons of the failures, and the turns themselves (the search starts from them)."""
+
+    sample: Sample
+    perplexity: float
+    pass_rate: float
+    reasons: Mapping[str, int]
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What earlier iterations know of a sample: how often it was checked, how many checks in a row had no success, and
+    the pass rate of the last."""
+
+    checks: int = 0
+    fruitless: int = 0
+    pass_rate: float = 0.0
+
+
+@dataclass(slots=True)
+class Node:
+    """A step below its parent. Mutable: the search counts visits and sums values in place.
+
+    `prior` is exp(mean log-prob) of the step; `objection` is "" while the turn so far is compatible with an accepted
+    answer, else the named reason; `reward` is set on terminal nodes only; `planted` marks reference steps that were
+    not sampled; `exhausted` nodes need no further look; `expansions` counts the continuations sampled right here.
+    """
+
+    parent: int
+    step: Step
+    prior: float
+    visits: int = 0
+    value_sum: float = 0.0
+    objection: str = ""
+    reward: float | None = None
+    planted: bool = False
+    exhausted: bool = False
+    expansions: int = 0
+    children: list[int] = field(default_factory=list)
+
+    @property
+    def value(self) -> float:
+        """Mean backed-up reward, 0 before the first visit."""
+        return self.value_sum / self.visits if self.visits else 0.0
+
+
+@dataclass(slots=True)
+class Tree:
+    """All that one search found out about one sample. Flat: nodes refer to each other by index; node 0 is the root."""
+
+    sample_id: str
+    prompt_ids: tuple[int, ...]
+    nodes: list[Node]
+    simulations: int = 0
+    sampled_tokens: int = 0
+
+    def path_ids(self, index: int) -> tuple[int, ...]:
+        """Ids of the turn from its beginning to the end of node `index`."""
+        spans: list[tuple[int, ...]] = []
+        while index > 0:
+            spans.append(self.nodes[index].step.ids)
+            index = self.nodes[index].parent
+        return tuple(token for span in reversed(spans) for token in span)
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """Two continuations of the same ids of which one is right and the other holds the first error.
+
+    `prompt_ids` = prompt plus the turn up to where the siblings part. `margin` = value(chosen) - value(rejected).
+    `reason` names the error in the rejected side. `planted`: the chosen side is the reference, not a sampled step.
+    `chosen_logprob`, `rejected_logprob`: summed log-probs of the sides under the policy that was searched, which is the
+    reference policy of the update.
+    """
+
+    prompt_ids: tuple[int, ...]
+    chosen_ids: tuple[int, ...]
+    rejected_ids: tuple[int, ...]
+    margin: float
+    reason: str
+    sample_id: str
+    chosen_logprob: float
+    rejected_logprob: float
+    planted: bool = False
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What an update may learn from: the samples that were searched and the pairs mined from their trees."""
+
+    samples: tuple[Sample, ...]
+    pairs: tuple[PreferencePair, ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A policy's weights as a folder: base reference + adapter, or full weights. `path` None = the untouched base."""
+
+    path: Path | None

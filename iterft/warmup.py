@@ -1,0 +1,51 @@
+"""Step 0: the easy-to-hard curriculum (iTool, section 3.1).
+
+A sample's tier follows from candidate tools, length of the tool list in characters, and calls in the answer.
+The thresholds are settings; iTool's own are 4 tools, 2,000 characters, 4 calls for hard and 1, 1,000, 1 for easy.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from iterft.config import TierSettings
+from iterft.types import Sample
+
+TIERS = ("easy", "medium", "hard")
+
+
+def tier_of(sample: Sample, tiers: TierSettings) -> str:
+    num_tools, num_calls = len(sample.prompt.tools), len(sample.answer)
+    characters = sum(len(json.dumps(tool, ensure_ascii=False)) for tool in sample.prompt.tools)
+    if (
+        num_tools >= tiers.hard_num_tools
+        or characters >= tiers.hard_tool_characters
+        or num_calls >= tiers.hard_num_calls
+    ):
+        return "hard"
+    easy = (
+        num_tools <= tiers.easy_num_tools
+        and characters <= tiers.easy_tool_characters
+        and num_calls <= tiers.easy_num_calls
+    )
+    return "easy" if easy else "medium"
+
+
+def easy_to_hard(samples: Sequence[Sample], tiers: TierSettings, seed: int) -> list[Sample]:
+    """All samples, one tier after the other, shuffled within each."""
+    ordered: list[Sample] = []
+    for tier in TIERS:
+        group = [sample for sample in samples if tier_of(sample, tiers) == tier]
+        random.Random(f"{seed} {tier}").shuffle(group)
+        ordered.extend(group)
+    return ordered
+
+
+def tier_table(samples: Sequence[Sample], tiers: TierSettings) -> dict[str, dict[str, int]]:
+    """source -> tier -> number of samples."""
+    counts = Counter((sample.source, tier_of(sample, tiers)) for sample in samples)
+    sources = sorted({sample.source for sample in samples})
+    return {source: {tier: counts[source, tier] for tier in TIERS} for source in sources}
