@@ -19,7 +19,11 @@ THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
 @dataclass(frozen=True)
 class Mark:
-    """A structural boundary: the element of `kind` ("think", "name", "argument", "call", "turn") ends at character `end`."""
+    """A structural boundary: the element of `kind` ends before character `end`.
+
+    Kinds are "think", "name", "argument", "call" and "turn"; the last is never found by `scan`, as only the caller
+    knows that nothing follows.
+    """
 
     end: int
     kind: str
@@ -27,7 +31,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a prefix of a turn holds: its boundaries in order of `end`, and what is settled at its end."""
+    """What a prefix of a turn holds: its boundaries in order of `end`, and what is settled at its end.
+
+    Every mark of a prefix is a mark of the whole text, and every mark of the whole that ends before the prefix does is
+    one of the prefix (a bare number or word is complete only once the next character is seen). Errors stay.
+    """
 
     marks: tuple[Mark, ...]
     partial: PartialTurn
@@ -97,7 +105,7 @@ def tool_line(tool: Tool) -> str:
     """A tool as one line of JSON, without the keys that are empty in it or at the top of its parameters."""
     shown = _without_empty(tool)
     if "parameters" in shown:
-        shown["parameters"] = _without_empty(shown["parameters"])
+        shown["parameters"] = _without_empty(tool["parameters"])
     return json.dumps(shown, ensure_ascii=False)
 
 

@@ -212,7 +212,12 @@ class Recipe:
         for override in overrides:
             if "=" not in override:
                 raise ValueError(f"--set {override}: expected key=value, for example --set stage.lr=1e-4")
-            layers.append((f"--set {override}", OmegaConf.from_dotlist([override])))
+            try:
+                layers.append((f"--set {override}", OmegaConf.from_dotlist([override])))
+            except (OmegaConfBaseException, YAMLError, ValueError) as error:
+                raise ValueError(
+                    f"--set {override}: its value is not readable as YAML ({first_line(error)})"
+                ) from error
         for origin, layer in layers:
             if not OmegaConf.is_dict(layer):
                 raise ValueError(f"{origin}: a recipe is a mapping of keys to values")
@@ -223,7 +228,10 @@ class Recipe:
                 schema = OmegaConf.merge(schema, layer)
             except OmegaConfBaseException as error:
                 raise ValueError(f"{origin}: key '{error.full_key}': {first_line(error)}") from error
-        recipe = OmegaConf.to_object(schema)
+        try:
+            recipe = OmegaConf.to_object(schema)
+        except OmegaConfBaseException as error:
+            raise ValueError(f"{path}: key '{error.full_key}': {first_line(error)}") from error
         assert isinstance(recipe, Recipe), "the schema is a Recipe"
         validate(recipe)
         return recipe
@@ -252,13 +260,17 @@ def recipe_path(name_or_file: str | Path) -> Path:
 
 
 def reject_unknown_keys(content: dict[Any, Any], schema: type, origin: str, prefix: str = "") -> None:
-    """ValueError for the first key that the dataclass does not have."""
+    """ValueError for the first key that the dataclass does not have, or that is a section and holds none."""
     known = {entry.name: entry for entry in fields(schema)}
     for key, value in content.items():
         if key not in known:
             raise ValueError(f"{origin}: unknown key '{prefix}{key}'{nearest(str(key), list(known))}")
         factory = known[key].default_factory
-        if isinstance(value, dict) and isinstance(factory, type) and is_dataclass(factory):
+        if isinstance(factory, type) and is_dataclass(factory):
+            if not isinstance(value, dict):
+                raise ValueError(
+                    f"{origin}: key '{prefix}{key}': must be a mapping of keys to values, but is {value!r}"
+                )
             reject_unknown_keys(value, factory, origin, f"{prefix}{key}.")
 
 

@@ -106,7 +106,7 @@ class Iterator:
         """Data, tokenizer and the plug-ins of the recipe; everything that can be wrong with them is found here."""
         from iterft import build
         from iterft.models import load_tokenizer, resolve
-        from iterft.policies.hf import render_prompt
+        from iterft.tokens import render_prompt
         from iterft.warmup import tier_table
 
         quieten_libraries()
@@ -140,9 +140,9 @@ class Iterator:
     def tune(self, checkpoint: Checkpoint, samples: Sequence[Sample], out: Path) -> Checkpoint:
         """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
         from iterft import build
-        from iterft.policies.hf import encode_turn, render_prompt
         from iterft.rollout import reference_text
         from iterft.stages.sft import train_sft
+        from iterft.tokens import encode_turn, render_prompt
         from iterft.warmup import easy_to_hard
 
         recipe = self.recipe

@@ -55,7 +55,7 @@ class Store:
                     f"--run {folder}: it was started with another recipe ({difference}); "
                     "give the same settings or another folder"
                 )
-        elif folder.exists() and any(folder.iterdir()):
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"--run {folder}: not empty and not a run folder; give another folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -174,9 +174,9 @@ class Journal:
 
 def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:
     """The newest run of this very recipe (iters included) whose last iteration is not done."""
-    for folder in sorted(root.glob(f"{name}-*"), key=run_number, reverse=True):
+    for _, folder in sorted(numbered_runs(root, name).items(), reverse=True):
         known = folder / "recipe.yaml"
-        if run_number(folder) < 0 or not known.exists() or known.read_text(encoding="utf-8") != recipe_yaml:
+        if not known.exists() or known.read_text(encoding="utf-8") != recipe_yaml:
             continue
         iters = int(next(line.split(":")[1] for line in recipe_yaml.splitlines() if line.startswith("iters:")))
         return None if Store(folder).is_done(iters) else folder
@@ -184,13 +184,13 @@ def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:
 
 
 def next_run(root: Path, name: str) -> Path:
-    numbers = [run_number(folder) for folder in root.glob(f"{name}-*")]
-    return root / f"{name}-{max(numbers, default=0) + 1}"
+    return root / f"{name}-{max(numbered_runs(root, name), default=0) + 1}"
 
 
-def run_number(folder: Path) -> int:
-    digits = folder.name.rsplit("-", 1)[-1]
-    return int(digits) if digits.isdigit() else -1
+def numbered_runs(root: Path, name: str) -> dict[int, Path]:
+    """n -> the folder `<name>-<n>` below `root`."""
+    folders = {folder.name.removeprefix(f"{name}-"): folder for folder in root.glob(f"{name}-*")}
+    return {int(number): folder for number, folder in folders.items() if number.isdecimal()}
 
 
 def recipe_difference(before: str, now: str) -> str:

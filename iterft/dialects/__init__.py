@@ -1,1 +1,1 @@
-"""The dialects: one file each, every one a `chat.Dialect`; `reader` is the cursor they all read with."""
+"""The dialects: one `chat.Dialect` a file; `reader` and `values` are what they all read with."""

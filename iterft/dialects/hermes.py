@@ -10,8 +10,10 @@ import json
 import re
 from collections.abc import Sequence
 
-from iterft.chat import Dialect, Scan, tool_line
-from iterft.dialects.reader import Literals, Reader, read_key, read_string, read_value, scan
+from iterft.chat import Dialect, Scan
+from iterft.dialects.reader import Reader, scan
+from iterft.dialects.values import Literals, read_key, read_string, read_value
+from iterft.tool_list import describe_tools
 from iterft.types import Tool, ToolCall
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -21,7 +23,7 @@ _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r"
 
 
 def _system(tools: Sequence[Tool]) -> str:
-    lines = "\n".join(map(tool_line, tools))
+    lines = describe_tools(tools)
     return (
         f"You can call these tools:\n<tools>\n{lines}\n</tools>\n"
         f'To call a tool, write\n{OPEN}\n{{"name": ..., "arguments": {{...}}}}\n{CLOSE}\n'

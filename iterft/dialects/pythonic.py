@@ -12,8 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iterft.chat import Dialect, Scan, tool_line
-from iterft.dialects.reader import Literals, Reader, read_value, scan
+from iterft.chat import Dialect, Scan
+from iterft.dialects.reader import Reader, scan
+from iterft.dialects.values import Literals, read_value
+from iterft.tool_list import describe_tools
 from iterft.types import Tool, ToolCall
 
 _NAME = re.compile(r"""[^\s\[\](){},='"]+""")
@@ -27,7 +29,7 @@ _CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
 
 
 def _system(tools: Sequence[Tool]) -> str:
-    lines = "\n".join(map(tool_line, tools))
+    lines = describe_tools(tools)
     return (
         f"You can call these tools:\n<tools>\n{lines}\n</tools>\n"
         "To call tools, write only a list of calls:\n[name(argument=value, ...), ...]\n"

@@ -98,7 +98,7 @@ def score_sequences(
 ) -> list[TokenScores]:
     """Scores of the tokens `sequences[i][t]` for each position t (>= 1) in `wanted[i]`, one `TokenScores` a sequence.
 
-    `backbone(input_ids, attention_mask [R,1,U,U] bool, position_ids, use_cache)` returns `last_hidden_state`."""
+    `backbone(input_ids, attention_mask [R,1,U,U] bool or None, position_ids, use_cache)` returns `last_hidden_state`."""
     device = next(backbone.parameters()).device
     rows = build_rows(sequences)
     width = max(len(row.ids) for row in rows)
@@ -111,13 +111,15 @@ def score_sequences(
         size = len(row.ids)
         ids_RU[at, :size], depths_RU[at, :size], mask_RUU[at, 0, :size, :size] = row.ids, row.depths, row.mask
         located.update({member: (at, path) for member, path in zip(row.members, row.paths, strict=True)})
+    # Without branches plain causal attention is the same and faster: padding lies behind every real token.
+    branches = any(len(row.members) > 1 for row in rows)
     counters.sequence_tokens += sum(len(sequence) for sequence in sequences)
     counters.unique_tokens += sum(len(row.ids) for row in rows)
     counters.head_positions += sum(len(positions) for positions in wanted)
 
     hidden_RUD = backbone(
         input_ids=torch.from_numpy(ids_RU).to(device),
-        attention_mask=torch.from_numpy(mask_RUU).to(device),
+        attention_mask=torch.from_numpy(mask_RUU).to(device) if branches else None,
         position_ids=torch.from_numpy(depths_RU).to(device),
         use_cache=False,
     ).last_hidden_state

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from iterft.chat import Dialect
+from iterft.chat import Dialect, finish
 from iterft.types import PartialTurn
 
 KEPT = {
@@ -51,7 +51,7 @@ def cut(dialect: Dialect, step: str, token_texts: list[str], ended: bool, begin:
         start = stop
     partial = dialect.scan(text).partial
     if ended:
-        partial = replace(partial, finished=True)
+        partial = replace(partial, error=finish(partial).error, finished=True)
     else:
         partial = replace(partial, error=partial.error or "the turn did not end within the token budget")
     return [*spans, Span(start, len(token_texts), "turn", partial)]

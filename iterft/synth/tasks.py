@@ -45,7 +45,7 @@ HELD_OUT_SHARE = 0.25
 """Of the tools: enough for a varied test, while three quarters remain to train on."""
 
 _NUM_CANDIDATES = {1: 13, 2: 20, 3: 23, 4: 19, 5: 11, 6: 7, 7: 4, 8: 3}
-_MAX_TOOL_CHARACTERS = 2400  # about 600 tokens
+_MAX_TOOL_CHARACTERS = 2600  # about 650 tokens
 _MAX_REDRAWS = 200
 _SMALL_TALK = Path(__file__).parent / "small_talk.txt"
 

@@ -76,23 +76,21 @@ def _enum(rest: str) -> Kind:
 
 def _int(rest: str) -> Kind:
     """`low high [step]`."""
+    return _integers(rest, _counted)
+
+
+def _plain(rest: str) -> Kind:
+    """`low high [step]`, always said in bare digits, as years and percentages are."""
+    return _integers(rest, lambda value, random: str(value))
+
+
+def _integers(rest: str, say: Callable[[int, Random], str]) -> Kind:
     low, high, *step = map(int, rest.split())
     steps = range(low, high + 1, step[0] if step else 1)
 
     def draw(random: Random) -> Value:
         value = random.choice(steps)
-        return Value(_counted(value, random), (value,))
-
-    return Kind({"type": "integer"}, draw)
-
-
-def _plain(rest: str) -> Kind:
-    """`low high`: an integer always said in bare digits, as years and coordinates are."""
-    low, high = map(int, rest.split())
-
-    def draw(random: Random) -> Value:
-        value = random.randint(low, high)
-        return Value(str(value), (value,))
+        return Value(say(value, random), (value,))
 
     return Kind({"type": "integer"}, draw)
 
@@ -146,15 +144,9 @@ def _date(rest: str) -> Kind:
     def draw(random: Random) -> Value:
         day = datetime.date(2026, 2, 1) + datetime.timedelta(days=random.randint(first, last))
         month = MONTHS[day.month - 1]
-        words = random.choice(
-            (
-                f"{day.day} {month} {day.year}",
-                f"{month} {day.day}, {day.year}",
-                f"{month} {_ordinal(day.day)}, {day.year}",
-                f"the {_ordinal(day.day)} of {month} {day.year}",
-                day.isoformat(),
-            )
-        )
+        ordinal = _ordinal(day.day)
+        forms = ("{day} {month} {year}", "{month} {day}, {year}", "{month} {th}, {year}", "the {th} of {month} {year}")
+        words = random.choice((*forms, day.isoformat())).format(day=day.day, th=ordinal, month=month, year=day.year)
         return Value(words, (day.isoformat(),))
 
     return Kind(_STRING, draw, " (YYYY-MM-DD)")

@@ -57,8 +57,10 @@ NAMED: Mapping[str, str] = {
     "currency": "euros=EUR|US dollars=USD|British pounds=GBP|Japanese yen=JPY|Swiss francs=CHF|Canadian dollars=CAD"
     "|Swedish kronor=SEK|Polish zloty=PLN|Indian rupees=INR|Australian dollars=AUD|Norwegian kroner=NOK",
     "language": "French|German|Spanish|Italian|Portuguese|Japanese|Korean|Dutch|Polish|Turkish|Swedish|Arabic|Greek",
-    "room": "the living room=living room~the living room|the kitchen=kitchen~the kitchen|the bedroom=bedroom~the bedroom|the study=study~the study|the hallway=hallway~the hallway"
-    "|the nursery=nursery~the nursery|the bathroom=bathroom~the bathroom|the dining room=dining room~the dining room|the guest room=guest room~the guest room|the attic=attic~the attic",
+    "room": "the living room=living room~the living room|the kitchen=kitchen~the kitchen"
+    "|the bedroom=bedroom~the bedroom|the study=study~the study|the hallway=hallway~the hallway"
+    "|the nursery=nursery~the nursery|the bathroom=bathroom~the bathroom"
+    "|the dining room=dining room~the dining room|the guest room=guest room~the guest room|the attic=attic~the attic",
     "country": "Portugal|Norway|Japan|Kenya|Canada|Chile|Ireland|Poland|New Zealand|Vietnam|France|Finland|Peru|Italy"
     "|Germany|Spain|Brazil|India|Greece|South Korea|Mexico|Austria",
     "weekday": "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday",

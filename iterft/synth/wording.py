@@ -116,7 +116,7 @@ def fill(
         for _ in range(_MAX_REDRAWS):
             bindings = dict(shared)
             clause = "".join(_say(inner, kinds, random, bindings, num_calls) for inner in part.parts)
-            if clause not in clauses and not any(_same(bindings, other) for other in own):
+            if all(_differ(bindings, other, part.parts, kinds) for other in own):
                 clauses.append(clause)
                 own.append(bindings)
             if len(own) == num_calls:
@@ -141,7 +141,7 @@ def _say(
             if fixed is not None:
                 bindings[path] = kinds[path].literal(fixed)
             elif path not in bindings:
-                bindings[path] = kinds[path].draw(random)
+                bindings[path] = _drawn(path, kinds, random, bindings)
             return bindings[path].words
         case ByNumber(one, several):
             return one if num_calls == 1 else several
@@ -157,8 +157,25 @@ def _say_all(parts: Wording, kinds: Mapping[str, Kind], random: Random, bindings
     return "".join(_say(part, kinds, random, bindings, num_calls) for part in parts)
 
 
-def _same(one: Bindings, other: Bindings) -> bool:
-    return {path: value.accepted for path, value in one.items()} == {p: v.accepted for p, v in other.items()}
+def _drawn(path: str, kinds: Mapping[str, Kind], random: Random, bindings: Bindings) -> Value:
+    """A value that no other argument of this kind has: nobody flies from Oslo to Oslo. Numbers may coincide."""
+    kind = kinds[path]
+    taken = [value.accepted for other, value in bindings.items() if kinds[other] is kind]
+    for _ in range(_MAX_REDRAWS):
+        value = kind.draw(random)
+        if value.accepted not in taken or kind.schema["type"] != "string":
+            break
+    return value
+
+
+def _differ(one: Bindings, other: Bindings, clause: Wording, kinds: Mapping[str, Kind]) -> bool:
+    """Whether two calls of one query are clearly two: they part in what the clause names first, a string if it has one.
+
+    So one query never sets the same lamp twice.
+    """
+    paths = [part.path for part in clause if isinstance(part, Slot)]
+    names = [path for path in paths if kinds[path].schema["type"] == "string"] or paths
+    return one[names[0]].accepted != other[names[0]].accepted
 
 
 def _sequence(tokens: list[str], until: str) -> tuple[Wording, list[str]]:

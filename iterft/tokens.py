@@ -1,0 +1,39 @@
+"""Text <-> token ids with a transformers tokenizer: prompts, turns, and what each id adds to the text.
+
+Not here: the model that samples ids (`engine`), and how calls are written (`chat`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from iterft.chat import Dialect, plain_messages
+from iterft.types import Prompt
+
+
+def render_prompt(tokenizer: Any, dialect: Dialect, prompt: Prompt) -> tuple[int, ...]:
+    """Ids of the prompt in the tokenizer's plain chat template, the tools in the dialect's system text."""
+    text = tokenizer.apply_chat_template(plain_messages(dialect, prompt), add_generation_prompt=True, tokenize=False)
+    return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def encode_turn(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Ids of an assistant turn, the stop token behind."""
+    return (*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id)
+
+
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """What each id adds to the decoded text; the stop token adds "". A character spread over several ids belongs to the
+    last of them."""
+    visible = [token for token in ids if token != tokenizer.eos_token_id]
+    pieces: list[str] = tokenizer.batch_decode([[token] for token in visible])
+    if "".join(pieces) != tokenizer.decode(visible):
+        pieces, before = [], ""
+        for at in range(1, len(visible) + 1):
+            after = tokenizer.decode(visible[:at])
+            settled = after.rstrip("\ufffd")
+            pieces.append(settled[len(before) :] if settled.startswith(before) else "")
+            before = settled if settled.startswith(before) else before
+        pieces[-1] += tokenizer.decode(visible)[len(before) :]  # a character that was never finished
+    return pieces + [""] * (len(ids) - len(visible))

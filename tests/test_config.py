@@ -1,0 +1,167 @@
+"""Recipes: every shipped one loads, and whatever is wrong becomes one line that names key, rule and value."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iterft.config import RECIPES, Recipe
+
+SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_loads_under_its_own_name(name: str) -> None:
+    assert Recipe.load(name).name == name
+
+
+def test_there_are_shipped_recipes() -> None:
+    assert {"debug", "smollm2-135m"} <= set(SHIPPED)
+
+
+def test_values_merge_dataclass_then_file_then_command_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "iters: 7\nstage:\n  beta: 0.5\n  lr: 1.0e-3\n")
+    recipe = Recipe.load(path, ["stage.lr=2e-5", "eval.bfcl=[simple, multiple]"])
+    assert (recipe.iters, recipe.stage.beta, recipe.stage.lr) == (7, 0.5, 2e-5)
+    assert recipe.stage.batch_size == Recipe().stage.batch_size
+    assert recipe.eval.bfcl == ["simple", "multiple"]
+
+
+def test_extra_takes_any_key_for_trl() -> None:
+    recipe = Recipe.load("debug", ["stage.extra.label_smoothing=0.1"])
+    assert recipe.stage.extra == {"label_smoothing": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "near"),
+    [
+        ("iter: 3\n", "unknown key 'iter'", "'iters'"),
+        ("search:\n  num_simulation: 3\n", "unknown key 'search.num_simulation'", "'num_simulations'"),
+        ("warmup:\n  tiers:\n    hard_num_tool: 3\n", "unknown key 'warmup.tiers.hard_num_tool'", "'hard_num_tools'"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, key: str, near: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match=r"mine\.yaml") as caught:
+        Recipe.load(path)
+    assert key in str(caught.value)
+    assert f"did you mean {near}?" in str(caught.value)
+
+
+def test_an_unknown_key_on_the_command_line_is_told_from_one_in_the_file() -> None:
+    with pytest.raises(ValueError, match=r"--set stage\.bta=1: unknown key 'stage\.bta'; did you mean 'beta'"):
+        Recipe.load("debug", ["stage.bta=1"])
+
+
+def test_an_unknown_recipe_names_the_nearest_and_all_that_are_shipped() -> None:
+    with pytest.raises(ValueError, match="did you mean 'debug'") as caught:
+        Recipe.load("debgu")
+    assert all(name in str(caught.value) for name in SHIPPED)
+
+
+def test_a_recipe_file_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.yaml: no such file"):
+        Recipe.load("nowhere.yaml")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "just words\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match=r"mine\.yaml"):
+        Recipe.load(path)
+
+
+def test_an_empty_recipe_is_all_defaults(tmp_path: Path) -> None:
+    assert Recipe.load(write(tmp_path, "")) == Recipe()
+
+
+def test_a_value_of_the_wrong_kind_names_its_key() -> None:
+    with pytest.raises(ValueError, match=r"key 'stage\.lr'.*fast"):
+        Recipe.load("debug", ["stage.lr=fast"])
+    with pytest.raises(ValueError, match="key 'iters'"):
+        Recipe.load("debug", ["iters=1.5"])
+    with pytest.raises(ValueError, match="key 'stage': must be a mapping"):
+        Recipe.load("debug", ["stage=3"])
+    with pytest.raises(ValueError, match=r"key 'stage\.lr'"):
+        Recipe.load("debug", ["stage.lr=null"])
+    with pytest.raises(ValueError, match="key 'name'"):
+        Recipe.load("debug", ["name=${nothing}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("iters=-1", "iters: must be at least 0, but it is -1"),
+        ("stage.lr=0", "stage.lr: must be greater than 0, but it is 0.0"),
+        ("deficiency.share=1.5", "deficiency.share: must lie in [0, 1], but it is 1.5"),
+        ("pairs.min_margin=-2", "pairs.min_margin: must lie in [-1, 1], but it is -2.0"),
+        ("search.step=arguments", "but it is 'arguments'; did you mean 'argument'?"),
+        ("stage.loss_types=[sigmoid]", "stage.loss_weights: must have one weight per loss type"),
+        ("stage.lr=nan", "stage.lr: must be greater than 0, but it is nan"),
+    ],
+)
+def test_a_value_out_of_range_names_key_rule_and_value(override: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Recipe.load("debug", [override])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["iters", "", "=3", "a..b=1", "stage.lr=[1", "search.step={"])
+def test_an_override_without_key_or_value_is_refused(override: str) -> None:
+    with pytest.raises(ValueError, match="--set"):
+        Recipe.load("debug", [override])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_recipe_written_out_reads_back_the_same(tmp_path: Path, name: str) -> None:
+    recipe = Recipe.load(name, ["stage.extra.label_smoothing=0.1", "model.base=./a_b"])
+    again = Recipe.load(write(tmp_path, recipe.to_yaml()))
+    assert again == recipe
+    assert again.to_yaml() == recipe.to_yaml()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--recipe", "debug", "--dry-run"], ["--recipe", "debgu"]])
+def test_the_command_line_loads_no_torch_before_it_is_needed(arguments: list[str]) -> None:
+    code = (
+        "import sys; from iterft.loop import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print({'torch', 'transformers', 'trl'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = run("-c", code, *arguments)
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
+def test_importing_the_package_loads_no_torch() -> None:
+    code = "import sys, iterft; iterft.Recipe; iterft.Iterator; sys.exit('torch' in sys.modules)"
+    assert run("-c", code).returncode == 0
+
+
+def test_a_dry_run_prints_the_whole_recipe(tmp_path: Path) -> None:
+    done = run("-m", "iterft.loop", "--recipe", "debug", "--iters", "5", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Recipe.load(write(tmp_path, done.stdout)) == Recipe.load("debug", ["iters=5"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--recipe", "debgu"], ["--set", "stage.lr=0"], ["--set", "iter=1"], ["--set", "lr"], ["--iters", "-1"]],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
+    done = run("-m", "iterft.loop", *arguments, "--dry-run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,155 @@
+"""Reading samples: what a row must hold, how bad rows are counted, and the split by tool."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iterft.data import Loaded, accept, kind_of, load_samples, split_by_tool
+from iterft.types import Prompt, Sample, ToolCall
+
+TOOL = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    whole = {
+        "id": "a",
+        "messages": [{"role": "user", "content": "hello"}],
+        "tools": [TOOL],
+        "answer": [{"name": "f", "arguments": {"city": "Paris"}}],
+        "source": "mine",
+    }
+    return {key: value for key, value in {**whole, **changes}.items() if value is not ...}
+
+
+def load(folder: Path, *lines: str, max_unreadable_share: float = 1.0) -> Loaded:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return load_samples(path, "data.train", max_unreadable_share)
+
+
+def sample_of(name: str, *tools: str) -> Sample:
+    return Sample(name, Prompt((), ()), tuple(ToolCall(tool, {}) for tool in tools))
+
+
+def test_a_row_becomes_a_sample_with_wrapped_values(tmp_path: Path) -> None:
+    (sample,) = load(tmp_path, json.dumps(row(kind="single", env_config={"x": 1}))).samples
+    assert sample == Sample(
+        "a",
+        Prompt(({"role": "user", "content": "hello"},), (TOOL,)),
+        (ToolCall("f", {"city": ["Paris"]}),),
+        source="mine",
+        kind="single",
+        env_config={"x": 1},
+    )
+
+
+def test_tools_in_openai_form_are_read(tmp_path: Path) -> None:
+    (sample,) = load(tmp_path, json.dumps(row(tools=[{"type": "function", "function": TOOL}]))).samples
+    assert sample.prompt.tools == (TOOL,)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{not json", "not JSON"),
+        ("[1]", "not an object"),
+        (json.dumps(row(messages=...)), "'messages' missing or not a list"),
+        (json.dumps(row(tools={})), "'tools' missing or not a list"),
+        (json.dumps(row(answer="f()")), "'answer' missing or not a list"),
+        (json.dumps(row(id=...)), "'id' missing"),
+        (json.dumps(row(messages=[])), "a message without a role"),
+        (json.dumps(row(messages=[{"content": "hello"}])), "a message without a role"),
+        (json.dumps(row(messages=["hello"])), "a message without a role"),
+        (json.dumps(row(answer=[])), "neither 'answer' nor 'text'"),
+        (json.dumps(row(tools=[{"description": "d"}])), "a tool without a name"),
+        (json.dumps(row(tools=[{"name": "f", "parameters": []}])), "a tool whose parameters are no schema"),
+        (json.dumps(row(answer=[{"arguments": {}}])), "a call without a name"),
+        (json.dumps(row(answer=[{"name": "f"}])), "a call whose arguments are no object"),
+        (json.dumps(row(answer=[{"name": "f", "arguments": [1]}])), "a call whose arguments are no object"),
+    ],
+)
+def test_a_bad_row_is_dropped_and_counted_by_its_reason(tmp_path: Path, line: str, reason: str) -> None:
+    loaded = load(tmp_path, json.dumps(row(id="good")), line)
+    assert [sample.id for sample in loaded.samples] == ["good"]
+    assert loaded.dropped == {reason: 1}
+
+
+def test_a_repeated_id_is_dropped_and_the_first_kept(tmp_path: Path) -> None:
+    loaded = load(tmp_path, json.dumps(row(source="first")), json.dumps(row(source="second")))
+    assert [sample.source for sample in loaded.samples] == ["first"]
+    assert loaded.dropped == {"duplicate id": 1}
+
+
+def test_empty_lines_do_not_count_as_rows(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "", json.dumps(row()), "  ", max_unreadable_share=0.0)
+    assert (len(loaded.samples), loaded.dropped) == (1, {})
+
+
+def test_too_many_bad_rows_stop_with_the_first_fault_and_its_line(tmp_path: Path) -> None:
+    good = [json.dumps(row(id=f"s{number}")) for number in range(8)]
+    bad = [json.dumps(row(id="x", answer=[])), "{"]
+    assert len(load(tmp_path, *good, *bad, max_unreadable_share=0.2).samples) == 8
+    with pytest.raises(ValueError, match=r"2 of 10 rows.*max_unreadable_share=0.19.*line 9: neither") as caught:
+        load(tmp_path, *good, *bad, max_unreadable_share=0.19)
+    assert "data.train" in str(caught.value)
+
+
+def test_a_missing_and_an_empty_file_are_named_with_their_key(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data.train .*nowhere.jsonl: no such file"):
+        load_samples(tmp_path / "nowhere.jsonl", "data.train", 0.05)
+    with pytest.raises(ValueError, match=r"data.train .*rows.jsonl: the file is empty"):
+        load(tmp_path, "", " ")
+
+
+def test_gz_is_read_like_plain(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as out:
+        out.write(json.dumps(row(messages=[{"role": "user", "content": "Zürich 日本"}]), ensure_ascii=False))
+    (sample,) = load_samples(path, "data.train", 0.0).samples
+    assert sample.prompt.messages[0]["content"] == "Zürich 日本"
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl.gz", b"plain"), ("a.jsonl", b"\xff\xfe\xff"), ("b.gz", b"")])
+def test_a_file_of_the_wrong_kind_is_refused_in_words(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"data.train .*(cannot be read|empty)"):
+        load_samples(tmp_path / name, "data.train", 1.0)
+
+
+def test_a_gz_that_breaks_off_is_refused_in_words(tmp_path: Path) -> None:
+    packed = gzip.compress(b"".join(json.dumps(row(id=f"s{n}")).encode() + b"\n" for n in range(99)))
+    (tmp_path / "a.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_samples(tmp_path / "a.gz", "data.train", 1.0)
+
+
+def test_accept_wraps_objects_one_level_deep_and_leaves_the_rest() -> None:
+    assert accept("x") == "x"
+    assert accept([1, 2]) == [1, 2]
+    assert accept([]) == []
+    assert accept({"a": 1, "b": {"c": 2}}) == {"a": [1], "b": [{"c": 2}]}
+    assert accept([{"a": 1}, {"a": [2]}]) == [{"a": [1]}, {"a": [[2]]}]
+
+
+def test_the_kind_follows_from_the_answer_where_it_is_not_given() -> None:
+    kinds = [kind_of(sample_of("x")), kind_of(sample_of("x", "f")), kind_of(sample_of("x", "f", "f"))]
+    assert kinds == ["no_call", "single", "parallel"]
+    assert kind_of(Sample("x", Prompt((), ()), (), kind="mine")) == "mine"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_split_by_tool_shares_no_reference_tool(seed: int) -> None:
+    samples = [sample_of(f"{a}{b}", f"t{a}", f"t{b}") for a in range(12) for b in range(12)]
+    samples += [sample_of(f"none{number}") for number in range(200)]
+    train, held_out = split_by_tool(samples, seed)
+    tools = [{call.name for sample in part for call in sample.answer} for part in (train, held_out)]
+    assert tools[0] and tools[1] and not tools[0] & tools[1]
+    assert not {sample.id for sample in train} & {sample.id for sample in held_out}
+    no_call = [sum(not sample.answer for sample in part) for part in (train, held_out)]
+    assert sum(no_call) == 200 and 10 < no_call[1] < 60
+    assert split_by_tool(samples, seed) == (train, held_out)

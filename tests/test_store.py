@@ -1,0 +1,178 @@
+"""The run folder survives kills, refuses what is not its own, and gives back what it was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from iterft.store import Journal, Store
+from iterft.types import Completion, Deficient, Node, Prompt, Sample, Standing, Step, ToolCall, Tree
+
+RECIPE = "name: toy\niters: 2\nseed: 0\n"
+
+
+def sample_of(name: str) -> Sample:
+    return Sample(name, Prompt(({"role": "user", "content": name},), ()), (ToolCall("f", {"a": [1]}),))
+
+
+def tree_of(name: str) -> Tree:
+    root = Node(parent=-1, step=Step("root", (), ()), prior=1.0, visits=2, value_sum=1.0, children=[1])
+    leaf = Node(
+        parent=0, step=Step("turn", (5, 6), (-0.1, -0.30000000000000004)), prior=0.8, reward=0.0, objection="no_call"
+    )
+    return Tree(name, (1, 2, 3), [root, leaf], simulations=2, sampled_tokens=9)
+
+
+def open_store(root: Path, recipe: str = RECIPE, run: Path | None = None) -> Store:
+    return Store.open(root, "toy", recipe, run)
+
+
+def finish(store: Store, *iterations: int) -> None:
+    for iteration in iterations:
+        store.commit(iteration, {"checkpoint": None})
+
+
+def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    path = store.run / "scores.json"
+    store.write_text(path, "before")
+    with pytest.raises(UnicodeEncodeError):
+        store.write_text(path, "x" * 100_000 + "\ud800")
+    assert path.read_text() == "before"
+    store.write_text(path, "after")
+    assert path.read_text() == "after"
+    assert [file.name for file in store.run.iterdir() if file.suffix == ".tmp"] == []
+
+
+def test_a_value_that_is_no_json_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.write_json(store.run / "scores.json", {"a": 1})
+    with pytest.raises(TypeError):
+        store.write_json(store.run / "scores.json", {"a": {1, 2}})
+    assert (store.run / "scores.json").read_text() == '{\n "a": 1\n}\n'
+
+
+def test_a_journal_gives_its_trees_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "trees.jsonl")
+    assert journal.read() == {}
+    journal.append(tree_of("a"))
+    journal.append(tree_of("b"))
+    assert journal.read() == {"a": tree_of("a"), "b": tree_of("b")}
+
+
+@pytest.mark.parametrize("kept", [1, 40, -2])
+def test_a_torn_last_line_of_a_journal_is_dropped_and_written_anew(tmp_path: Path, kept: int) -> None:
+    journal = Journal(tmp_path / "trees.jsonl")
+    journal.append(tree_of("a"))
+    whole = journal.path.read_bytes()
+    journal.append(tree_of("bé"))
+    torn = journal.path.read_bytes()[len(whole) :][:kept]
+    journal.path.write_bytes(whole + torn)
+    assert journal.read() == {"a": tree_of("a")}
+    journal.append(tree_of("c"))
+    assert journal.read() == {"a": tree_of("a"), "c": tree_of("c")}
+
+
+def test_deficient_samples_and_history_come_back_as_they_were(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    samples = [sample_of("a"), sample_of("b")]
+    weak = [
+        Deficient(samples[1], 3.25, 0.5, {"no_call": 1}, (Completion((1, 2), (-0.1, -1 / 3), "stop"),)),
+        Deficient(samples[0], 1.5, 0.0, {}, (Completion((7,), (-2.0,), "length"),)),
+    ]
+    history = {"a": Standing(2, 1, 0.0), "b": Standing(1, 0, 0.5)}
+    assert store.read_weak(1, samples) is None
+    assert store.read_history(1) == {}
+    store.write_weak(1, weak, history)
+    assert store.read_weak(1, samples) == (weak, history)
+    assert store.read_history(1) == history
+
+
+def test_a_check_counts_only_once_its_samples_are_written(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.write_weak(1, [], {"a": Standing(1)})
+    (store.folder(1) / "samples.jsonl").unlink()
+    assert store.read_weak(1, []) is None
+
+
+def test_an_unfinished_run_is_found_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    finish(store, 0, 1)
+    assert open_store(tmp_path).run == store.run == tmp_path / "toy-1"
+
+
+def test_a_finished_run_leads_to_a_new_folder(tmp_path: Path) -> None:
+    finish(open_store(tmp_path), 0, 1, 2)
+    second = open_store(tmp_path)
+    assert second.run == tmp_path / "toy-2"
+    finish(second, 0, 1, 2)
+    assert open_store(tmp_path).run == tmp_path / "toy-3"
+
+
+def test_the_newest_run_of_the_recipe_decides_and_ten_is_newer_than_nine(tmp_path: Path) -> None:
+    for number in (9, 10):
+        finish(open_store(tmp_path, run=tmp_path / f"toy-{number}"), 0)
+    assert open_store(tmp_path).run == tmp_path / "toy-10"
+
+
+def test_another_recipe_is_not_gone_on_with(tmp_path: Path) -> None:
+    open_store(tmp_path)
+    assert open_store(tmp_path, RECIPE.replace("seed: 0", "seed: 1")).run == tmp_path / "toy-2"
+    assert open_store(tmp_path).run == tmp_path / "toy-1"
+
+
+def test_a_run_whose_name_another_begins_with_is_not_mistaken_for_it(tmp_path: Path) -> None:
+    Store.open(tmp_path, "toy-big", RECIPE.replace("toy", "toy-big"), None)
+    assert open_store(tmp_path).run == tmp_path / "toy-1"
+
+
+def test_a_given_run_with_another_recipe_is_refused_naming_the_difference(tmp_path: Path) -> None:
+    run = open_store(tmp_path).run
+    with pytest.raises(ValueError, match=r"--run .*toy-1.*'seed: 0' there, 'seed: 1' now"):
+        open_store(tmp_path, RECIPE.replace("seed: 0", "seed: 1"), run)
+    with pytest.raises(ValueError, match="settings were added or removed"):
+        open_store(tmp_path, RECIPE + "more: 1\n", run)
+    assert (run / "recipe.yaml").read_text() == RECIPE
+
+
+def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("dear")
+    with pytest.raises(ValueError, match="not a run folder"):
+        open_store(tmp_path, run=tmp_path / "letters")
+    assert [file.name for file in (tmp_path / "letters").iterdir()] == ["a.txt"]
+
+
+def test_a_file_in_the_place_of_a_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="--run .*not a run folder"):
+        open_store(tmp_path, run=tmp_path / "file")
+    with pytest.raises(ValueError, match="--run"):
+        open_store(tmp_path, run=tmp_path / "file" / "below")
+
+
+def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert open_store(tmp_path, run=tmp_path / "empty").run == tmp_path / "empty"
+
+
+def test_a_finished_run_can_be_prolonged(tmp_path: Path) -> None:
+    run = open_store(tmp_path).run
+    finish(Store(run), 0, 1, 2)
+    longer = RECIPE.replace("iters: 2", "iters: 4")
+    store = open_store(tmp_path, longer, run)
+    assert store.is_done(2)
+    assert not store.is_done(3)
+    assert (run / "recipe.yaml").read_text() == longer
+    assert open_store(tmp_path, longer).run == run
+
+
+def test_a_checkpoint_is_found_wherever_the_run_is_moved(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.commit(0, {"checkpoint": None})
+    store.commit(1, {"checkpoint": "iter_001/checkpoint"})
+    store.run.rename(tmp_path / "moved")
+    moved = Store(tmp_path / "moved")
+    assert moved.checkpoint(0).path is None
+    assert moved.checkpoint(1).path == tmp_path / "moved" / "iter_001" / "checkpoint"
