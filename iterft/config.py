@@ -135,7 +135,7 @@ class PairSettings:
     the end of its turn, the rejected side only its step)."""
 
     extent: str = one_of("step", "step", "turn", "chosen_turn")
-    min_margin: float = setting(0.1, "must lie in [-1, 1]", lambda value: -1 <= value <= 1)
+    min_margin: float = setting(0.0, "must lie in [-1, 1]", lambda value: -1 <= value <= 1)
     max_overlap: float = share(0.95)
     max_per_tree: int = positive(4)
     max_pairs: int = positive(4000)

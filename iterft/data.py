@@ -1,7 +1,8 @@
 """Samples from JSON lines, and the split into train and held out by tool.
 
 A row: {"id", "messages", "tools": [{name, description, parameters}], "answer": [{"name", "arguments"}], "text",
-"source"}; an empty answer means that no call is right. A row that cannot be read is counted with its reason, and too many stop.
+"source"}; an empty answer means that no call is right. A row that cannot be read is counted with its reason, and too
+many stop.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Step 1: where is this policy weak, and why.
 
-Two signals per candidate: the perplexity of the reference turn, exp(-1/|y| sum log p(y_t | x, y_<t)) (iTool, section 3),
-and the policy's own feedback: k sampled turns, their pass rate and the named reason of each failure. A candidate is
+Two signals per candidate: the perplexity of the reference turn, exp(-1/|y| sum log p(y_t | x, y_<t)) (iTool, section
+3), and the policy's own feedback: k sampled turns, their pass rate and the named reason of each failure. A candidate is
 deficient when some sampled turn fails; call and no-call samples are ranked apart. State is kept over iterations: a
 sample that is mended leaves, one that never succeeds rests after a number of tries.
 """

@@ -177,8 +177,9 @@ def load_or_explain(factory: Any, path: str, **options: Any) -> Any:
         ) from error
 
 
-def load_for_training(path: str, checkpoint: Checkpoint, settings: ModelSettings) -> Any:
-    """The checkpoint as a trainable model: a PEFT model on the base, or all weights when tuning is full."""
+def load_for_training(path: str, checkpoint: Checkpoint, settings: ModelSettings, seed: int) -> Any:
+    """The checkpoint as a trainable model: a PEFT model on the base, or all weights when tuning is full. `seed` is what
+    a new adapter is drawn from."""
     if settings.tuning == "full":
         return load_base(
             str(checkpoint.path or path), torch.float32 if device().type == "cpu" else dtype_of(settings.dtype)
@@ -195,6 +196,7 @@ def load_for_training(path: str, checkpoint: Checkpoint, settings: ModelSettings
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
+    torch.manual_seed(seed)
     return get_peft_model(base, lora)
 
 

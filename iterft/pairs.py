@@ -51,6 +51,8 @@ def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list
                 dropped["min_margin"] += 1
             elif overlap(pair.chosen_ids, pair.rejected_ids) > settings.max_overlap:
                 dropped["max_overlap"] += 1
+            elif pair.chosen_ids[: len(pair.rejected_ids)] == pair.rejected_ids:
+                dropped["rejected is the beginning of chosen"] += 1  # its turn ran out of tokens
             else:
                 pairs.append(pair)
     dropped["max_per_tree"] += max(0, len(pairs) - settings.max_per_tree)

@@ -88,11 +88,11 @@ def seed_of(*parts: object) -> int:
 
 
 def reference_calls(sample: Sample) -> tuple[ToolCall, ...]:
-    """The reference as calls: of each argument the first accepted alternative, left out where that is ""."""
+    """The reference as calls: of each argument the first accepted alternative; what may be left out is left out."""
     return tuple(
         ToolCall(
             call.name,
-            {key: settle(values[0]) for key, values in call.arguments.items() if values[0] != "" or len(values) == 1},
+            {key: settle(values[0]) for key, values in call.arguments.items() if len(values) == 1 or "" not in values},
         )
         for call in sample.answer
     )

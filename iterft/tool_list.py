@@ -5,7 +5,8 @@
       days (integer, optional): Number of days
 
 The same content as the JSON schema in about half the tokens. Nested objects are indented further; keywords that have no
-place of their own (format, minimum, default, ...) follow in JSON. Not used where a tokenizer's own template shows tools.
+place of their own (format, minimum, default, ...) follow in JSON. Not used where a tokenizer's own template shows
+tools.
 """
 
 from __future__ import annotations

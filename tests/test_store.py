@@ -146,7 +146,7 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path: Path) -> No
 
 def test_a_file_in_the_place_of_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="--run .*not a run folder"):
+    with pytest.raises(ValueError, match=r"--run .*not a run folder"):
         open_store(tmp_path, run=tmp_path / "file")
     with pytest.raises(ValueError, match="--run"):
         open_store(tmp_path, run=tmp_path / "file" / "below")

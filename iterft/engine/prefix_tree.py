@@ -98,12 +98,13 @@ def score_sequences(
 ) -> list[TokenScores]:
     """Scores of the tokens `sequences[i][t]` for each position t (>= 1) in `wanted[i]`, one `TokenScores` a sequence.
 
-    `backbone(input_ids, attention_mask [R,1,U,U] bool or None, position_ids, use_cache)` returns `last_hidden_state`."""
+    `backbone(input_ids, attention_mask [R,1,U,U] bool or None, position_ids, use_cache)` gives `last_hidden_state`."""
     device = next(backbone.parameters()).device
     rows = build_rows(sequences)
     width = max(len(row.ids) for row in rows)
     ids_RU = np.zeros((len(rows), width), dtype=np.int64)
-    depths_RU = np.zeros((len(rows), width), dtype=np.int64)
+    # Depths run on over the padding: transformers takes a position that falls back for the start of a packed sequence.
+    depths_RU = np.tile(np.arange(width), (len(rows), 1))
     mask_RUU = np.zeros((len(rows), 1, width, width), dtype=bool)
     mask_RUU[:, :, np.arange(width), np.arange(width)] = True  # padding sees itself: a row without any key is NaN
     located: dict[int, tuple[int, np.ndarray]] = {}

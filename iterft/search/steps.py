@@ -41,7 +41,8 @@ def cut(dialect: Dialect, step: str, token_texts: list[str], ended: bool, begin:
     boundaries: dict[int, str] = {}
     token = 0
     for mark in dialect.scan(text).marks:
-        while ends[token] < mark.end:
+        # A bare number or word ends where its mark says, but is complete only once the next character is seen.
+        while ends[token] < mark.end or mark not in dialect.scan(text[: ends[token]]).marks:
             token += 1
         if mark.kind in KEPT[step] and begin < token + 1 < len(token_texts):
             boundaries[token + 1] = mark.kind

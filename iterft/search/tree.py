@@ -37,7 +37,7 @@ def lay(
     turn_ids = (*written, *ids)
     turn_logprobs = (*(0.0 for _ in written), *logprobs)
     for span in cut(world.dialect, step, policy.token_texts(turn_ids), ended, begin=len(written)):
-        child = child_with(tree, at, turn_ids[span.start : span.stop])
+        child = child_with(tree, at, span.kind, turn_ids[span.start : span.stop])
         if child is None:
             child = len(tree.nodes)
             scores = turn_logprobs[span.start : span.stop]
@@ -64,8 +64,10 @@ def lay(
     return at
 
 
-def child_with(tree: Tree, at: int, ids: tuple[int, ...]) -> int | None:
-    return next((child for child in tree.nodes[at].children if tree.nodes[child].step.ids == ids), None)
+def child_with(tree: Tree, at: int, kind: str, ids: tuple[int, ...]) -> int | None:
+    """The child of that step. The kind counts: a turn cut off at a boundary has the ids of the step that ends there."""
+    steps = ((child, tree.nodes[child].step) for child in tree.nodes[at].children)
+    return next((child for child, step in steps if step.kind == kind and step.ids == ids), None)
 
 
 def back_up(tree: Tree, at: int, reward: float) -> None:

@@ -40,7 +40,7 @@ class DpoStage:
                 "pairs: none was found, so there is nothing to train on; search more "
                 "(deficiency.num_candidates, search.num_simulations) or loosen pairs.min_margin"
             )
-        model = load_for_training(self.base, checkpoint, self.model_settings)
+        model = load_for_training(self.base, checkpoint, self.model_settings, self.seed)
         trainer = self.build_trainer(model, out.parent / "trainer")
         reporter = Reporter(self.log, "update")
         rows = [pair_row(pair) for pair in tree_order(experience.pairs, self.seed)]

@@ -37,7 +37,7 @@ def train_sft(
         raise ValueError(
             "warmup.num_samples: no sample is left to train on; add data, or set warmup.epochs=0 to skip it"
         )
-    model = load_for_training(base, checkpoint, model_settings)
+    model = load_for_training(base, checkpoint, model_settings, seed)
     reporter = Reporter(log, "warm-up")
     config = SFTConfig(
         **{

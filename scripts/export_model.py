@@ -1,0 +1,54 @@
+"""Merges a checkpoint into its base and saves one ordinary transformers model.
+
+python scripts/export_model.py RUN_FOLDER OUT_FOLDER [--iteration N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from iterft.config import Recipe
+from iterft.log import Log
+from iterft.store import Store
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run folder, for example runs/smollm2-135m-1")
+    parser.add_argument("out", type=Path, help="folder to write; must not exist")
+    parser.add_argument("--iteration", type=int, help="which checkpoint (default: the last finished one)")
+    options = parser.parse_args()
+    try:
+        export(options.run, options.out, options.iteration)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def export(run: Path, out: Path, iteration: int | None) -> None:
+    """ValueError when there is no such checkpoint or `out` exists."""
+    from iterft.models import load_for_sampling, load_tokenizer, resolve
+
+    if not (run / "recipe.yaml").is_file():
+        raise ValueError(f"{run}: not a run folder")
+    if out.exists():
+        raise ValueError(f"{out}: exists already; give another folder")
+    store = Store(run)
+    recipe = Recipe.load(run / "recipe.yaml")
+    done = [number for number in range(recipe.iters + 1) if store.is_done(number)]
+    if not done:
+        raise ValueError(f"{run}: no iteration is finished")
+    chosen = done[-1] if iteration is None else iteration
+    if chosen not in done:
+        raise ValueError(f"--iteration {chosen}: not finished; finished are {', '.join(map(str, done))}")
+    base = resolve(recipe.model, Log())
+    load_for_sampling(base, store.checkpoint(chosen), recipe.model).save_pretrained(out)
+    load_tokenizer(base).save_pretrained(out)
+    print(f"{out}: iteration {chosen} of {run}, merged")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

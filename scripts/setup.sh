@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# A virtual environment with iterft in it. Usage: bash scripts/setup.sh [dev]; ITERFT_VENV names the folder (.venv).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv="${ITERFT_VENV:-.venv}"
+python="${PYTHON:-python3}"
+
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+"$venv/bin/pip" install --quiet --upgrade pip
+# torch first and alone: otherwise another package's requirement may pull a build for an accelerator that is not there.
+"$venv/bin/python" -c "import torch" 2>/dev/null || "$venv/bin/pip" install --quiet "torch==2.13.0"
+if [ "${1:-}" = dev ]; then
+    "$venv/bin/pip" install --quiet -e ".[dev,bfcl]"
+    # bfcl-eval pins 31 packages that clash with everything; its checker needs none of them.
+    "$venv/bin/pip" install --quiet --no-deps "bfcl-eval==2026.3.23"
+else
+    "$venv/bin/pip" install --quiet -e .
+fi

@@ -1,0 +1,110 @@
+"""Does the loop beat its own warm-up, and the same wall time of more warm-up SFT? (README, "What it gains")
+
+For each seed: the recipe's run; then, from its warm-up checkpoint, SFT on further training samples for as long as the
+iterations took (deficiency, search, update; evaluation is left out of both). All three checkpoints are scored on the
+same held-out items of unseen tools. Everything is kept in OUT: started again, it goes on.
+
+python scripts/study_loop.py --recipe smollm2-135m --seeds 0 1 2 --items 1000 --out runs/study
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from iterft import Iterator, Recipe
+from iterft.types import Checkpoint
+
+ARMS = ("warm-up", "loop", "more SFT")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="smollm2-135m")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--items", type=int, default=1000)
+    parser.add_argument("--out", type=Path, default=Path("runs/study"))
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
+    options = parser.parse_args()
+    passed: dict[str, list[list[bool]]] = {arm: [] for arm in ARMS}
+    try:
+        for seed in options.seeds:
+            recipe = Recipe.load(options.recipe, [*options.overrides, f"seed={seed}"])
+            for arm, results in study_seed(recipe, options.out / f"seed-{seed}", options.items).items():
+                passed[arm].append(results)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    report(passed)
+    return 0
+
+
+def study_seed(recipe: Recipe, folder: Path, num_items: int) -> dict[str, list[bool]]:
+    """arm -> whether each held-out item passed."""
+    iterator = Iterator(recipe, folder / "run")
+    run = iterator.run()
+    more = more_sft(iterator, run.records, folder / "more_sft" / "checkpoint")
+    checkpoints = dict(zip(ARMS, (iterator.store.checkpoint(0), run.checkpoint, more), strict=True))
+    return {arm: score(iterator, checkpoint, folder, arm, num_items) for arm, checkpoint in checkpoints.items()}
+
+
+def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
+    """The warm-up checkpoint tuned on as many further samples as fit the time that the iterations took."""
+    if out.exists():
+        return Checkpoint(out)
+    recipe = iterator.recipe
+    budget = sum(
+        seconds for record in records[1:] for step, seconds in record["seconds"].items() if step != "evaluation"
+    )
+    per_sample = records[0]["seconds"]["warm-up"] / (recipe.warmup.num_samples * recipe.warmup.epochs)
+    count = round(budget / per_sample)
+    fresh = iterator.train[recipe.warmup.num_samples :]
+    if count > len(fresh):
+        raise ValueError(f"data.num_train: the SFT arm needs {count} further samples, there are {len(fresh)}; raise it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    checkpoint = iterator.tune(iterator.store.checkpoint(0), fresh[:count], out)
+    taken = time.perf_counter() - started
+    print(f"more SFT: {count} samples, {taken:.0f} s against {budget:.0f} s of the iterations", flush=True)
+    return checkpoint
+
+
+def score(iterator: Iterator, checkpoint: Checkpoint, folder: Path, arm: str, num_items: int) -> list[bool]:
+    from iterft import build
+    from iterft.evals.held_out import evaluate_held_out
+
+    file = folder / f"scores-{arm.replace(' ', '-')}-{num_items}.json"
+    if not file.exists():
+        recipe = replace(iterator.recipe, data=replace(iterator.recipe.data, num_held_out=num_items))
+        samples = build.data(recipe, None).held_out
+        with iterator.serve(checkpoint) as policy:
+            scores = evaluate_held_out(policy, iterator.world, samples, iterator.log)
+        kinds = {kind: 100 * right / total for kind, (right, total) in scores.by_kind.items()}
+        print(f"{arm}: {100 * scores.accuracy:.1f} %", {kind: round(value, 1) for kind, value in kinds.items()})
+        print(f"  failures {dict(scores.reasons)}", flush=True)
+        file.write_text(json.dumps(list(scores.passed.values())))
+    return list(json.loads(file.read_text()))
+
+
+def report(passed: dict[str, list[list[bool]]]) -> None:
+    """Accuracy per seed, and paired differences with bootstrap intervals over items (seeds averaged)."""
+    print(f"\nheld-out accuracy in %, {len(passed['loop'][0])} items of unseen tools, one figure per seed")
+    for arm in ARMS:
+        shares = [100 * float(np.mean(results)) for results in passed[arm]]
+        print(f"  {arm:10s} {'  '.join(f'{share:5.1f}' for share in shares)}   mean {np.mean(shares):.1f}")
+    generator = np.random.default_rng(0)
+    for other in ("warm-up", "more SFT"):
+        difference = np.mean(np.array(passed["loop"], dtype=float) - np.array(passed[other], dtype=float), axis=0)
+        picks = generator.integers(0, len(difference), size=(10_000, len(difference)))
+        low, high = np.percentile(100 * difference[picks].mean(axis=1), [2.5, 97.5])
+        print(f"  loop - {other}: {100 * difference.mean():+.1f} points, 95 % interval [{low:+.1f}, {high:+.1f}]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Who counts as deficient, in which order, and how standings carry over iterations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from toys import HARD, NONE, PARIS, ROME, SAMPLES, policy_of, sample_of, world_of
+
+from iterft.config import DeficiencySettings
+from iterft.deficiency import History, find_deficient, pick_candidates
+from iterft.dialects.hermes import HERMES
+from iterft.log import Log
+from iterft.types import Deficient, Sample, Standing
+
+SETTINGS = DeficiencySettings(num_candidates=10, num_samples=4, share=1.0)
+RIGHT, WRONG = HERMES.render([PARIS]), HERMES.render([ROME])
+
+
+def find(
+    samples: list[Sample],
+    turns: dict[str, dict[str, float]],
+    history: History | None = None,
+    settings: DeficiencySettings = SETTINGS,
+    plant: bool = True,
+) -> tuple[list[Deficient], History]:
+    policy = policy_of(turns=turns)
+    return find_deficient(policy, world_of(), samples, history or {}, settings, plant, 0, Log(quiet=True))
+
+
+def ids_of(weak: list[Deficient]) -> list[str]:
+    return [item.sample.id for item in weak]
+
+
+def group_of(*names: str) -> list[Sample]:
+    return [sample_of(name, PARIS) for name in names]
+
+
+def test_a_sample_that_always_passes_is_not_deficient() -> None:
+    weak, history = find(group_of("good", "bad"), {"good": {RIGHT: 1}, "bad": {WRONG: 1}})
+    assert ids_of(weak) == ["bad"]
+    assert history == {"good": Standing(1, 0, 1.0), "bad": Standing(1, 1, 0.0)}
+
+
+def test_a_deficient_sample_brings_its_failures_and_its_turns() -> None:
+    (item,), _ = find(
+        group_of("x"), {"x": {WRONG: 3, "Let me see.": 1, RIGHT: 4}}, settings=replace(SETTINGS, num_samples=40)
+    )
+    assert 0.2 < item.pass_rate < 0.8
+    assert set(item.reasons) == {"wrong_value", "no_call"}
+    assert sum(item.reasons.values()) == round(40 * (1 - item.pass_rate))
+    assert len(item.completions) == 40
+    assert item.perplexity == pytest.approx(2 ** (1 / (len(RIGHT) + 1)))
+
+
+def test_the_worst_come_first_ties_by_the_perplexity_of_the_reference() -> None:
+    turns = {
+        "half": {RIGHT: 1, WRONG: 1},
+        "never": {WRONG: 1},
+        "nearly": {WRONG: 999, RIGHT: 1},
+    }
+    weak, _ = find(group_of("half", "nearly", "never"), turns, settings=replace(SETTINGS, num_samples=8))
+    assert ids_of(weak) == ["never", "nearly", "half"]
+    weak, _ = find(group_of("half", "nearly", "never"), turns, settings=replace(SETTINGS, num_samples=8, share=0.5))
+    assert ids_of(weak) == ["never", "nearly"], "the share is rounded up"
+
+
+def test_call_and_no_call_samples_are_ranked_apart() -> None:
+    calls = group_of("c1", "c2")
+    no_calls = [sample_of(name, text="Sorry.") for name in ("n1", "n2")]
+    turns = {name: {WRONG: 1} for name in ("c1", "c2", "n1", "n2")}
+    weak, _ = find([*no_calls, *calls], turns, settings=replace(SETTINGS, share=0.5))
+    assert [bool(item.sample.answer) for item in weak] == [True, False]
+
+
+def test_without_planting_what_never_passes_is_left_out() -> None:
+    turns = {"never": {WRONG: 1}, "half": {RIGHT: 1, WRONG: 1}}
+    samples = group_of("never", "half")
+    assert set(ids_of(find(samples, turns)[0])) == {"never", "half"}
+    weak, history = find(samples, turns, plant=False)
+    assert ids_of(weak) == ["half"]
+    assert history["never"] == Standing(1, 1, 0.0)
+
+
+def test_a_mended_sample_leaves_and_a_fruitless_one_rests() -> None:
+    history = {
+        "mended": Standing(1, 0, 1.0),
+        "weak": Standing(1, 0, 0.5),
+        "tried": Standing(1, 1, 0.0),
+        "resting": Standing(2, 2, 0.0),
+    }
+    samples = group_of("mended", "weak", "tried", "resting", "new1", "new2")
+    picked = [sample.id for sample in pick_candidates(samples, history, replace(SETTINGS, num_candidates=4), 0)]
+    assert sorted(picked[:2]) == ["tried", "weak"]
+    assert sorted(picked[2:]) == ["new1", "new2"]
+    everyone = [sample.id for sample in pick_candidates(samples, history, SETTINGS, 0)]
+    assert everyone[-1] == "mended", "mended samples fill up when all others run out"
+    assert "resting" not in everyone
+
+
+def test_known_weak_samples_take_no_more_than_half_while_there_are_new_ones() -> None:
+    samples = group_of(*(f"old{n}" for n in range(20)), *(f"new{n}" for n in range(20)))
+    history = {f"old{n}": Standing(1, 0, 0.5) for n in range(20)}
+    picked = [sample.id[:3] for sample in pick_candidates(samples, history, SETTINGS, 0)]
+    assert picked == ["old"] * 5 + ["new"] * 5
+    picked = [sample.id[:3] for sample in pick_candidates(samples[:22], history, SETTINGS, 0)]
+    assert sorted(picked) == ["new"] * 2 + ["old"] * 8
+
+
+def test_candidates_depend_on_the_seed_alone() -> None:
+    samples = group_of(*map(str, range(40)))
+    first = pick_candidates(samples, {}, SETTINGS, 1)
+    assert first == pick_candidates(samples, {}, SETTINGS, 1)
+    assert first != pick_candidates(samples, {}, SETTINGS, 2)
+
+
+def test_fruitless_checks_are_counted_in_a_row() -> None:
+    samples = group_of("x")
+    _, history = find(samples, {"x": {WRONG: 1}})
+    _, history = find(samples, {"x": {WRONG: 1}}, history)
+    assert history["x"] == Standing(2, 2, 0.0)
+    assert find(samples, {"x": {RIGHT: 1}}, history) == ([], history), "it rests"
+    _, history = find(samples, {"x": {RIGHT: 1}}, history, replace(SETTINGS, max_tries=3))
+    assert history["x"] == Standing(3, 0, 1.0)
+
+
+def test_the_history_given_is_not_changed() -> None:
+    before = {"x": Standing(1, 0, 0.5)}
+    find(group_of("x"), {"x": {WRONG: 1}}, before)
+    assert before == {"x": Standing(1, 0, 0.5)}
+
+
+def test_the_toy_policy_is_weak_on_every_sample_of_the_toy_world() -> None:
+    weak, _ = find_deficient(
+        policy_of(), world_of(), SAMPLES, {}, replace(SETTINGS, num_samples=16), True, 0, Log(quiet=True)
+    )
+    assert ids_of(weak)[0] == HARD.id
+    assert set(ids_of(weak)) == {"one", "two", "none", "hard"}
+    assert ids_of(weak)[-1] == NONE.id

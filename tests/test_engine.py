@@ -1,0 +1,340 @@
+"""The engine against transformers itself: same tokens, same log-probs, same gradients, whatever shares the batch."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from iterft.config import LoraSettings, ModelSettings
+from iterft.engine.generate import PrefixDecoder, Request, choose, pack
+from iterft.engine.head import CHUNK, token_scores
+from iterft.engine.prefix_tree import Counters, attach, build_rows, score_sequences
+from iterft.log import Log
+from iterft.models import load_base, load_for_training, resolve
+from iterft.types import Checkpoint
+
+ARCHITECTURES = pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
+NO_STOP = -1
+PLENTY = 1 << 30
+
+
+def base_of(architecture: str) -> str:
+    return resolve(ModelSettings(base=f"random:{architecture}"), Log(quiet=True))
+
+
+def model_of(architecture: str = "llama") -> Any:
+    """A tiny model with weights large enough that its next-token distributions differ from each other."""
+    model = load_base(base_of(architecture), torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(4)
+    return model
+
+
+def decoder_of(model: Any, stop_id: int = NO_STOP, cache_bytes: int = PLENTY, max_rows: int = 64) -> PrefixDecoder:
+    return PrefixDecoder(model, stop_id, cache_bytes, max_rows)
+
+
+def ids_of(seed: int, length: int) -> tuple[int, ...]:
+    return tuple(random.Random(seed).choices(range(3, 1900), k=length))
+
+
+def plain_logprobs(model: Any, ids: Sequence[int]) -> torch.Tensor:
+    """[len(ids) - 1] log-probs of each token but the first, by one ordinary forward."""
+    logits = model(torch.tensor([list(ids)])).logits[0, :-1].float()
+    return logits.log_softmax(-1).gather(-1, torch.tensor(list(ids[1:]))[:, None]).squeeze(-1)
+
+
+def requests_of(num_samples: int = 2) -> list[Request]:
+    """Prompts of several lengths, two of them equal, some with a turn that has begun."""
+    prompts = [ids_of(1, 30), ids_of(2, 7), ids_of(3, 30), ids_of(1, 30), ids_of(4, 2), ids_of(5, 61)]
+    extras = [(), ids_of(6, 5), ids_of(7, 1), ids_of(8, 9), (), ids_of(9, 3)]
+    return [
+        Request(prompt, extra, num_samples, seed)
+        for seed, (prompt, extra) in enumerate(zip(prompts, extras, strict=True))
+    ]
+
+
+@ARCHITECTURES
+def test_greedy_decoding_is_that_of_transformers(architecture: str) -> None:
+    model = model_of(architecture)
+    requests = requests_of(1)
+    for request, (row,) in zip(requests, decoder_of(model).decode(requests, 0.0, 12), strict=True):
+        ids = torch.tensor([[*request.prompt, *request.extra]])
+        expected = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=12,
+            min_new_tokens=12,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
+        assert row.ids == tuple(expected[0, ids.shape[1] :].tolist())
+
+
+@ARCHITECTURES
+def test_log_probs_of_what_is_sampled_are_those_of_a_plain_forward(architecture: str) -> None:
+    model = model_of(architecture)
+    requests = requests_of()
+    for request, rows in zip(requests, decoder_of(model).decode(requests, 1.3, 8), strict=True):
+        for row in rows:
+            with torch.no_grad():
+                expected = plain_logprobs(model, [*request.prompt, *request.extra, *row.ids])[-len(row.ids) :]
+            assert row.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+@ARCHITECTURES
+def test_one_at_a_time_gives_what_all_together_give(architecture: str) -> None:
+    model = model_of(architecture)
+    requests = requests_of(3)
+    together = decoder_of(model).decode(requests, 1.0, 10)
+    for alone_of in (
+        lambda request: decoder_of(model).decode([request], 1.0, 10),
+        lambda request: decoder_of(model, max_rows=2).decode([*requests_of(1)[:2], request], 1.0, 10)[-1:],
+    ):
+        for request, rows in zip(requests, together, strict=True):
+            (alone,) = alone_of(request)
+            assert [row.ids for row in alone] == [row.ids for row in rows]
+            for one, other in zip(alone, rows, strict=True):
+                assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_samples_of_a_prefix_differ_and_depend_on_its_seed_alone() -> None:
+    model = model_of()
+    prompt = ids_of(1, 20)
+    (rows,) = decoder_of(model).decode([Request(prompt, (), 4, 5)], 1.0, 10)
+    assert len({row.ids for row in rows}) == 4
+    (fewer,) = decoder_of(model).decode([Request(prompt, (), 2, 5)], 1.0, 10)
+    assert [row.ids for row in fewer] == [row.ids for row in rows[:2]]
+    (others,) = decoder_of(model).decode([Request(prompt, (), 4, 6)], 1.0, 10)
+    assert {row.ids for row in others}.isdisjoint({row.ids for row in rows})
+
+
+def test_what_is_written_already_may_stand_in_the_prompt_or_behind_it() -> None:
+    model = model_of()
+    whole = ids_of(1, 24)
+    (inside,) = decoder_of(model).decode([Request(whole, (), 2, 0)], 1.0, 8)
+    (behind,) = decoder_of(model).decode([Request(whole[:15], whole[15:], 2, 0)], 1.0, 8)
+    assert [row.ids for row in inside] == [row.ids for row in behind]
+
+
+@ARCHITECTURES
+def test_logprob_is_that_of_a_plain_forward(architecture: str) -> None:
+    model = model_of(architecture)
+    prompts = [ids_of(1, 30), ids_of(2, 2), ids_of(1, 30), ids_of(3, 41)]
+    continuations = [ids_of(4, 6), ids_of(5, 11), ids_of(6, 1), ids_of(7, 3)]
+    scores = decoder_of(model, max_rows=3).logprob(prompts, continuations)
+    for prompt, continuation, score in zip(prompts, continuations, scores, strict=True):
+        with torch.no_grad():
+            expected = plain_logprobs(model, prompt + continuation)[-len(continuation) :]
+        assert score == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_a_cache_too_small_for_anything_changes_no_result() -> None:
+    model = model_of()
+    plenty, tiny = decoder_of(model), decoder_of(model, cache_bytes=1)
+    assert [[row.ids for row in rows] for rows in tiny.decode(requests_of(), 1.0, 6)] == [
+        [row.ids for row in rows] for rows in plenty.decode(requests_of(), 1.0, 6)
+    ]
+    assert (len(tiny.kept), tiny.kept_bytes) == (0, 0)
+
+
+def test_the_cache_drops_what_was_not_used_for_longest() -> None:
+    model = model_of()
+    first, second, third = (ids_of(seed, 11) for seed in range(3))
+    probe = decoder_of(model)
+    probe.logprob([first], [(5,)])
+    decoder = decoder_of(model, cache_bytes=2 * probe.kept_bytes)
+    for prompt in (first, second, first, third):
+        decoder.logprob([prompt], [(5,)])
+    assert list(decoder.kept) == [first, third]
+    assert decoder.kept_bytes == 2 * probe.kept_bytes
+
+
+def test_counters_tell_what_was_computed() -> None:
+    decoder = decoder_of(model_of())
+    decoder.decode(requests_of(2), 1.0, 6)
+    assert decoder.counters.misses == 5, "two of the six prompts are the same"
+    assert decoder.counters.hits == 1
+    assert decoder.counters.prefilled == 29 + 6 + 29 + 1 + 60
+    assert decoder.counters.sampled == 6 * 2 * 6
+    decoder.decode(requests_of(2), 1.0, 6)
+    assert (decoder.counters.misses, decoder.counters.hits) == (5, 7)
+    assert decoder.counters.prefilled == 125
+
+
+def test_progress_adds_up_to_the_requests() -> None:
+    done: list[int] = []
+    decoder_of(model_of(), max_rows=4).decode(requests_of(2), 1.0, 2, done.append)
+    assert done == [2, 2, 2]
+
+
+def test_a_row_ends_with_its_stop_token_and_the_others_go_on() -> None:
+    model = model_of()
+    requests = requests_of(2)
+    free = decoder_of(model).decode(requests, 1.0, 12)
+    stop_id = free[1][0].ids[4]
+    for before, after in zip(free, decoder_of(model, stop_id).decode(requests, 1.0, 12), strict=True):
+        for one, other in zip(before, after, strict=True):
+            stop = one.ids.index(stop_id) + 1 if stop_id in one.ids else len(one.ids)
+            assert other.ids == one.ids[:stop]
+            assert other.stopped == (stop_id in one.ids)
+            assert other.logprobs == pytest.approx(one.logprobs[:stop], abs=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
+def test_tokens_come_as_often_as_their_probability_says(temperature: float) -> None:
+    """Chi-square over 30 tokens and 20,000 draws: 99.9 % of fair samplers stay below 59."""
+    logits = torch.randn(30, generator=torch.Generator().manual_seed(0)) * 1.5
+    draws = torch.from_numpy(np.random.default_rng(0).random(20_000))
+    counts = Counter(choose(logits.expand(20_000, -1), temperature, draws).tolist())
+    expected = (logits / temperature).softmax(-1) * 20_000
+    assert sum((counts[token] - mean) ** 2 / mean for token, mean in enumerate(expected.tolist())) < 59
+
+
+def test_draws_at_the_edges_give_tokens_that_exist() -> None:
+    logits = torch.tensor([[0.0, 0.0, -1e9]])
+    assert choose(logits, 1.0, torch.tensor([1.0 - 1e-12], dtype=torch.float64)).item() in (0, 1)
+    assert choose(logits, 1.0, torch.tensor([0.0], dtype=torch.float64)).item() == 0
+
+
+def test_pack_keeps_order_and_capacity() -> None:
+    assert pack([3, 1, 2, 9, 1], lambda size: size, 4) == [[3, 1], [2], [9], [1]]
+    assert pack([], lambda size: 1, 4) == []
+
+
+def sequences_of() -> tuple[list[list[int]], list[list[int]]]:
+    """Pairs that share their prompt, a prefix of another, a repeated one, and one of its own; wanted positions."""
+    first, second = list(ids_of(1, 40)), list(ids_of(2, 25))
+    sequences = [
+        [*first, *ids_of(3, 8)],
+        [*second, *ids_of(4, 3)],
+        [*first, *ids_of(5, 11)],
+        [*first, *ids_of(3, 8)],
+        list(ids_of(6, 9)),
+        [*first, *ids_of(3, 4)],
+        [*second, *ids_of(7, 9)],
+    ]
+    wanted = [list(range(40, len(row))) if row[:40] == first else list(range(5, len(row))) for row in sequences]
+    wanted[4] = [1, 8]
+    return sequences, wanted
+
+
+@ARCHITECTURES
+@pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
+def test_shared_prefixes_change_neither_scores_nor_gradients(architecture: str, adapter: bool) -> None:
+    model = model_of(architecture)
+    if adapter:
+        from peft import LoraConfig, get_peft_model
+
+        torch.manual_seed(0)
+        lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+        model = get_peft_model(model, lora)
+    causal = model.get_base_model() if adapter else model
+    sequences, wanted = sequences_of()
+    weights = torch.randn(sum(map(len, wanted)), generator=torch.Generator().manual_seed(0))
+
+    counters = Counters()
+    scores = score_sequences(causal.base_model, causal.get_output_embeddings(), sequences, wanted, counters)
+    ours = torch.cat([score.log_probs for score in scores])
+    plain = torch.cat(
+        [
+            plain_logprobs(causal, row)[torch.tensor(positions) - 1]
+            for row, positions in zip(sequences, wanted, strict=True)
+        ]
+    )
+    torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-5)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert len(parameters) >= (28 if adapter else 15)
+    for mine, theirs in zip(
+        torch.autograd.grad((ours * weights).sum(), parameters),
+        torch.autograd.grad((plain * weights).sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, atol=1e-3 * max(1.0, theirs.abs().max().item()), rtol=1e-3)
+    assert counters.sequence_tokens == sum(map(len, sequences))
+    assert counters.unique_tokens == 40 + 8 + 11 + 25 + 3 + 9 + 9
+    assert counters.head_positions == sum(map(len, wanted))
+
+
+@ARCHITECTURES
+def test_sequences_that_share_nothing_are_scored_like_any(architecture: str) -> None:
+    """Then no row branches, and the forward takes its plain causal path over padded rows."""
+    model = model_of(architecture)
+    sequences = [list(ids_of(seed, 3 + 9 * seed)) for seed in range(4)]
+    wanted = [list(range(1, len(row))) for row in sequences]
+    with torch.no_grad():
+        scores = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
+        for score, row in zip(scores, sequences, strict=True):
+            torch.testing.assert_close(score.log_probs, plain_logprobs(model, row), atol=1e-4, rtol=1e-5)
+
+
+def test_every_sequence_is_a_path_of_its_row() -> None:
+    sequences, _ = sequences_of()
+    rows = build_rows(sequences)
+    assert sorted(member for row in rows for member in row.members) == list(range(len(sequences)))
+    for row in rows:
+        for member, path in zip(row.members, row.paths, strict=True):
+            assert row.ids[path].tolist() == sequences[member]
+            assert row.depths[path].tolist() == list(range(len(path)))
+            for node in path:
+                assert set(np.flatnonzero(row.mask[node])) == {other for other in path if other <= node}
+
+
+def test_entropy_mean_and_rank_are_those_of_the_logits() -> None:
+    torch.manual_seed(0)
+    hidden, head = torch.randn(CHUNK + 7, 8), torch.nn.Linear(8, 50)
+    targets = torch.randint(50, (CHUNK + 7,))
+    scores = token_scores(hidden, head, targets)
+    logits = head(hidden)
+    torch.testing.assert_close(scores.log_probs, logits.log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1))
+    torch.testing.assert_close(scores.entropy, torch.distributions.Categorical(logits=logits).entropy())
+    torch.testing.assert_close(scores.mean_logits, logits.mean(-1))
+    assert torch.equal(scores.is_top1, logits.argmax(-1) == targets)
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+def test_the_attached_forward_gives_what_trl_would_compute(padding: int) -> None:
+    from trl.trainer.utils import add_fused_lm_head
+
+    sequences, wanted = sequences_of()
+    width = max(map(len, sequences)) + padding
+    input_ids, mask, labels = (torch.full((len(sequences), width), fill) for fill in (0, 0, -100))
+    for at, (row, positions) in enumerate(zip(sequences, wanted, strict=True)):
+        input_ids[at, : len(row)], mask[at, : len(row)] = torch.tensor(row), 1
+        labels[at, positions] = torch.tensor(row)[positions]
+    model = model_of()
+    add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+    batch = {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "fused_lm_head": True}
+    with torch.no_grad():
+        stock = model(**batch, use_cache=False)
+        attach(model, Counters())
+        ours = model(**batch, use_cache=False)
+    for name in ("loss", "log_probs", "entropy", "mean_logits"):
+        theirs = getattr(stock, name)
+        if theirs.dim() == 2:
+            theirs = theirs * stock.label_mask
+        torch.testing.assert_close(getattr(ours, name), theirs, atol=1e-4, rtol=1e-4)
+    assert torch.equal(ours.label_mask, stock.label_mask.bool())
+    assert torch.equal(ours.is_top1, stock.is_top1.bool() & stock.label_mask.bool())
+    assert not hasattr(model(input_ids=input_ids), "log_probs"), "other forwards stay as they were"
+
+
+def test_a_new_adapter_depends_on_its_seed_alone() -> None:
+    settings = ModelSettings(base="random:llama", lora=LoraSettings(r=2))
+
+    def adapter(seed: int) -> dict[str, torch.Tensor]:
+        model = load_for_training(base_of("llama"), Checkpoint(None), settings, seed)
+        return {name: value for name, value in model.state_dict().items() if "lora_A" in name}
+
+    first, again, other = adapter(0), adapter(0), adapter(1)
+    assert first and all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)

@@ -1,0 +1,241 @@
+"""The whole loop on a tiny random model: it runs, it goes on after any kill, and a seed says everything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from iterft import Iterator, Recipe
+from iterft.loop import Run, main
+from iterft.store import Journal, Store
+from iterft.types import Tree
+
+SMALL = [
+    "data.num_train=30",
+    "data.num_held_out=6",
+    "warmup.num_samples=8",
+    "deficiency.num_candidates=6",
+    "policy.max_new_tokens=24",
+]
+
+
+def small_recipe(*overrides: str) -> Recipe:
+    return Recipe.load("debug", [*SMALL, *overrides])
+
+
+def run_of(folder: Path, *overrides: str) -> Run:
+    return Iterator(small_recipe(*overrides), folder, quiet=True).run()
+
+
+def lines_of(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def assert_equal_but_for_rounding(first: Any, second: Any) -> None:
+    """Log-probs may differ in their last digits, as they depend on what shares a batch; all else is equal."""
+    assert type(first) is type(second)
+    if isinstance(first, float):
+        assert first == pytest.approx(second, rel=1e-4, abs=1e-4)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_equal_but_for_rounding(first[key], second[key])
+    elif isinstance(first, list):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_equal_but_for_rounding(one, other)
+    else:
+        assert first == second
+
+
+def assert_same_outcome(first: Path, second: Path, iters: int) -> None:
+    for iteration in range(iters + 1):
+        left, right = (folder / f"iter_{iteration:03d}" for folder in (first, second))
+        for name in ("samples", "trees", "pairs") if iteration else ():
+            assert_equal_but_for_rounding(lines_of(left / f"{name}.jsonl"), lines_of(right / f"{name}.jsonl"))
+        assert (left / "scores.json").read_text() == (right / "scores.json").read_text()
+        records = [json.loads((folder / "done.json").read_text()) for folder in (left, right)]
+        for record in records:
+            record.pop("seconds")
+        assert_equal_but_for_rounding(*records)
+        weights = [load_file(folder / "checkpoint" / "adapter_model.safetensors") for folder in (left, right)]
+        assert weights[0].keys() == weights[1].keys()
+        for name, tensor in weights[0].items():
+            torch.testing.assert_close(tensor, weights[1][name], atol=1e-4, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of two iterations that nothing has disturbed."""
+    return run_of(tmp_path_factory.mktemp("runs") / "finished")
+
+
+@pytest.mark.slow
+def test_the_debug_recipe_runs_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--recipe", "debug"]) == 0
+    shown = capsys.readouterr()
+    assert "held-out accuracy" in shown.out and "warm-up" in shown.out
+    assert shown.out.rstrip().endswith("run folder: runs/debug-1")
+    assert shown.err == ""
+    run = tmp_path / "runs" / "debug-1"
+    assert {path.name for path in run.iterdir()} == {"recipe.yaml", "metrics.jsonl", *(f"iter_00{n}" for n in range(3))}
+    for iteration in range(3):
+        names = {path.name for path in (run / f"iter_00{iteration}").iterdir()}
+        expected = {"checkpoint", "scores.json", "done.json"}
+        assert names >= expected | ({"samples.jsonl", "trees.jsonl", "pairs.jsonl"} if iteration else set())
+    assert not list(run.rglob("*.tmp"))
+    events = {row["event"] for row in lines_of(run / "metrics.jsonl")}
+    assert events == {"update", "iteration"}
+    assert Recipe.load(run / "recipe.yaml") == Recipe.load("debug")
+
+
+@pytest.mark.slow
+def test_a_run_returns_its_folder_its_checkpoint_and_a_record_per_iteration(finished: Run) -> None:
+    assert [record["iteration"] for record in finished.records] == [0, 1, 2]
+    assert finished.checkpoint.path == finished.folder / "iter_002" / "checkpoint"
+    for record in finished.records[1:]:
+        assert record["pairs"] == len(lines_of(finished.folder / f"iter_{record['iteration']:03d}" / "pairs.jsonl")) > 0
+        assert record["trees"] == record["deficient"] > 0
+        assert set(record["seconds"]) == {"deficiency", "search", "update", "evaluation"}
+
+
+@pytest.mark.slow
+def test_pairs_are_made_of_ids_of_their_tree(finished: Run) -> None:
+    for iteration in (1, 2):
+        folder = finished.folder / f"iter_{iteration:03d}"
+        trees = Journal(folder / "trees.jsonl").read()
+        for pair in lines_of(folder / "pairs.jsonl"):
+            tree = trees[pair["sample_id"]]
+            paths = {tree.prompt_ids + tree.path_ids(index) for index in range(len(tree.nodes))}
+            prompt = tuple(pair["prompt_ids"])
+            assert {prompt, prompt + tuple(pair["chosen_ids"]), prompt + tuple(pair["rejected_ids"])} <= paths
+
+
+@pytest.mark.slow
+def test_the_same_seed_ends_in_the_same_place_and_another_does_not(finished: Run, tmp_path: Path) -> None:
+    torch.randn(5)  # what was drawn before must not matter
+    again = run_of(tmp_path / "again")
+    assert_same_outcome(finished.folder, again.folder, 2)
+    other = run_of(tmp_path / "other", "seed=1", "iters=1")
+    pairs = [folder / "iter_001" / "pairs.jsonl" for folder in (finished.folder, other.folder)]
+    assert pairs[0].read_text() != pairs[1].read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_killed_at_every_write_ends_where_an_undisturbed_one_does(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Each file, and every second tree of a journal, is a place to die once, just before or just after it is there."""
+    survived: set[str] = set()
+    write_text, append = Store.write_text, Journal.append
+
+    def dying(place: str, write: Any, *arguments: Any) -> None:
+        fatal = place not in survived
+        survived.add(place)
+        if fatal and when == "before":
+            raise KeyboardInterrupt
+        write(*arguments)
+        if fatal:
+            raise KeyboardInterrupt
+
+    def dying_write(self: Store, path: Path, text: str) -> None:
+        dying(str(path.relative_to(tmp_path)), write_text, self, path, text)
+
+    def dying_append(self: Journal, tree: Tree) -> None:
+        number = len(self.path.read_text().splitlines()) if self.path.exists() else 0
+        if number % 2:
+            append(self, tree)
+        else:
+            dying(f"{self.path.relative_to(tmp_path)} {number}", append, self, tree)
+
+    monkeypatch.setattr(Store, "write_text", dying_write)
+    monkeypatch.setattr(Journal, "append", dying_append)
+    num_kills = 0
+    while True:
+        try:
+            run = run_of(tmp_path / "killed")
+            break
+        except KeyboardInterrupt:
+            num_kills += 1
+    assert num_kills == len(survived) >= 1 + 2 + 2 * (5 + 2)
+    assert_same_outcome(finished.folder, run.folder, 2)
+
+
+@pytest.mark.slow
+def test_a_finished_run_can_be_prolonged_and_its_past_stays(finished: Run, tmp_path: Path) -> None:
+    run_of(tmp_path / "run", "iters=1")
+    before = (tmp_path / "run" / "iter_001" / "done.json").read_bytes()
+    run = run_of(tmp_path / "run", "iters=2")
+    assert (tmp_path / "run" / "iter_001" / "done.json").read_bytes() == before
+    assert len(run.records) == 3
+    assert_same_outcome(finished.folder, run.folder, 2)
+
+
+@pytest.mark.slow
+def test_a_finished_run_started_again_leads_to_a_new_folder(tmp_path: Path) -> None:
+    recipe = replace(small_recipe(), iters=0)
+    folders = [Iterator(recipe, root=tmp_path, quiet=True).run().folder.name for _ in range(2)]
+    assert folders == ["debug-1", "debug-2"]
+
+
+@pytest.mark.slow
+def test_a_run_without_warm_up_starts_from_the_base(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", "warmup.epochs=0", "iters=1", "model.dialect=pythonic")
+    assert run.records[0]["checkpoint"] is None
+    assert run.checkpoint.path == tmp_path / "run" / "iter_001" / "checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file"), ("", "is empty"), ('{"id": 1}\n', "cannot be read"), ("\x00\n", "cannot be read")],
+)
+def test_a_bad_data_file_is_one_line_and_exit_code_2_and_harms_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    run = tmp_path / "run"
+    arguments = ["--recipe", "debug", "--run", str(run), "--set", f"data.train={path}"]
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: data.train") and message in shown.err and shown.err.count("\n") == 1
+    assert sorted(file.name for file in run.rglob("*")) == ["recipe.yaml"]
+    assert main(arguments) == 2, "the run can be started again"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.base=random:gpt", "model.base random:gpt"),
+        ("model.base=./nowhere", "model.base ./nowhere: no such folder"),
+        ("data.max_prompt_tokens=3", "max_prompt_tokens"),
+    ],
+)
+def test_a_bad_model_or_bound_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
+) -> None:
+    assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), "--set", override]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
+
+
+def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: Iterator) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("iterft.loop.Iterator.prepare", interrupted)
+    assert main(["--recipe", "debug", "--run", str(tmp_path / "run")]) == 130
+    assert "the same command goes on" in capsys.readouterr().err

@@ -1,0 +1,215 @@
+"""Pairs part at the first error, lead to acceptance on one side only, and are made of the ids of the tree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from toys import ONE, SAMPLES, MemoryJournal, policy_of, text_of, weak_of, world_of
+
+from iterft.config import PairSettings, SearchSettings
+from iterft.dialects.hermes import HERMES
+from iterft.log import Log
+from iterft.pairs import balance, mine_pairs, overlap
+from iterft.search import search
+from iterft.types import Node, PreferencePair, Sample, Step, Tree
+
+LOOSE = PairSettings(min_margin=-1.0, max_overlap=1.0, max_per_tree=100, max_reason_share=1.0)
+
+
+def trees_of(*samples: Sample) -> list[Tree]:
+    policy = policy_of()
+    weak = [weak_of(sample, policy) for sample in samples]
+    settings = SearchSettings(num_simulations=40)
+    return search(policy, world_of(), weak, settings, 0, MemoryJournal(), Log(quiet=True))
+
+
+def pair_of(reason: str, margin: float, planted: bool = False) -> PreferencePair:
+    return PreferencePair((1,), (2,), (3,), margin, reason, "x", -1.0, -1.0, planted)
+
+
+def node(parent: int, *ids: int, logprob: float = -0.5, **changes: object) -> Node:
+    return Node(**{"parent": parent, "step": Step("name", ids, (logprob,) * len(ids)), "prior": 0.5, **changes})  # type: ignore[arg-type]
+
+
+def tree_of(*nodes: Node) -> Tree:
+    """A tree of a root and `nodes`, numbered from 1; children, visits and values follow from parents and rewards."""
+    tree = Tree("x", (90, 91), [node(-1), *nodes])
+    for index, child in enumerate(tree.nodes[1:], start=1):
+        tree.nodes[child.parent].children.append(index)
+        at = index
+        while child.reward is not None and at >= 0:
+            tree.nodes[at].visits += 1
+            tree.nodes[at].value_sum += child.reward
+            at = tree.nodes[at].parent
+    return tree
+
+
+def fork() -> Tree:
+    """Right: 1 2 3 4. Wrong: 1 2 5 6, where 5 is the error."""
+    return tree_of(
+        node(0, 1, 2),
+        node(1, 3),
+        node(2, 4, reward=1.0),
+        node(1, 5, objection="wrong_value"),
+        node(4, 6, objection="wrong_value", reward=0.0),
+    )
+
+
+def test_a_pair_parts_at_the_first_error() -> None:
+    (pair,) = mine_pairs([fork()], LOOSE).pairs
+    assert pair == PreferencePair((90, 91, 1, 2), (3,), (5,), 1.0, "wrong_value", "x", -0.5, -0.5)
+
+
+@pytest.mark.parametrize(
+    ("extent", "chosen", "rejected"),
+    [("step", (3,), (5,)), ("turn", (3, 4), (5, 6)), ("chosen_turn", (3, 4), (5,))],
+)
+def test_the_extent_says_how_far_the_sides_reach(
+    extent: str, chosen: tuple[int, ...], rejected: tuple[int, ...]
+) -> None:
+    (pair,) = mine_pairs([fork()], replace(LOOSE, extent=extent)).pairs
+    assert (pair.chosen_ids, pair.rejected_ids) == (chosen, rejected)
+    assert (pair.chosen_logprob, pair.rejected_logprob) == (-0.5 * len(chosen), -0.5 * len(rejected))
+
+
+def test_a_whole_chosen_turn_is_one_that_was_accepted() -> None:
+    tree = tree_of(
+        node(0, 1),
+        node(1, 2, reward=0.0, objection="wrong_value", prior=0.9),
+        node(1, 3, reward=1.0, prior=0.1),
+        node(0, 4, objection="wrong_tool", reward=0.0),
+    )
+    pairs = mine_pairs([tree], replace(LOOSE, extent="turn")).pairs
+    assert [(pair.chosen_ids, pair.rejected_ids) for pair in pairs] == [((1, 3), (4,)), ((3,), (2,))]
+
+
+def test_a_compatible_sibling_is_never_rejected_however_badly_it_fared() -> None:
+    tree = tree_of(node(0, 1, reward=1.0), node(0, 2), node(2, 3, reward=0.0, objection="wrong_value"))
+    assert mine_pairs([tree], LOOSE).pairs == ()
+
+
+def test_a_compatible_sibling_that_never_led_to_acceptance_is_not_chosen() -> None:
+    tree = tree_of(
+        node(0, 1), node(1, 2, reward=0.0, objection="wrong_value"), node(0, 3, reward=0.0, objection="wrong_tool")
+    )
+    assert mine_pairs([tree], LOOSE).pairs == ()
+
+
+def test_there_are_no_pairs_below_the_first_error() -> None:
+    tree = tree_of(
+        node(0, 1, objection="wrong_tool"),
+        node(1, 2, objection="wrong_tool", reward=0.0),
+        node(1, 3, objection="wrong_tool", reward=0.0),
+        node(0, 4, reward=1.0),
+    )
+    assert [pair.rejected_ids for pair in mine_pairs([tree], LOOSE).pairs] == [(1,)]
+
+
+def test_a_sampled_side_is_chosen_before_a_planted_one() -> None:
+    wrong = node(0, 1, objection="wrong_tool", reward=0.0)
+    planted = node(0, 2, reward=1.0, planted=True, prior=0.9)
+    sampled = node(0, 3, reward=1.0, prior=0.1)
+    (pair,) = mine_pairs([tree_of(wrong, planted, sampled)], LOOSE).pairs
+    assert (pair.chosen_ids, pair.planted) == ((3,), False)
+    (pair,) = mine_pairs([tree_of(wrong, planted)], LOOSE).pairs
+    assert (pair.chosen_ids, pair.planted) == ((2,), True)
+
+
+def test_among_sampled_sides_the_likeliest_is_chosen() -> None:
+    tree = tree_of(
+        node(0, 1, reward=1.0, prior=0.2),
+        node(0, 2, reward=1.0, prior=0.4),
+        node(0, 3, reward=0.0, objection="no_call"),
+    )
+    (pair,) = mine_pairs([tree], LOOSE).pairs
+    assert pair.chosen_ids == (2,)
+
+
+def test_a_planted_step_is_never_rejected() -> None:
+    tree = tree_of(node(0, 1, reward=1.0), node(0, 2, reward=0.0, objection="wrong_value", planted=True))
+    assert mine_pairs([tree], LOOSE).pairs == ()
+
+
+def test_an_unfinished_turn_is_not_rejected_for_being_the_beginning_of_the_right_one() -> None:
+    tree = tree_of(node(0, 1, 2, reward=1.0), node(0, 1, reward=0.0, objection="unparsable"))
+    mined = mine_pairs([tree], LOOSE)
+    assert (mined.pairs, sum(mined.dropped.values())) == ((), 1)
+
+
+def test_what_is_dropped_is_counted() -> None:
+    wrongs = [node(0, 10 + number, reward=0.0, objection="wrong_tool") for number in range(5)]
+    tree = tree_of(node(0, 1, reward=1.0), *wrongs)
+    assert len(mine_pairs([tree], LOOSE).pairs) == 5
+    mined = mine_pairs([tree], replace(LOOSE, max_per_tree=2))
+    assert (len(mined.pairs), mined.dropped) == (2, {"max_per_tree": 3})
+    mined = mine_pairs([tree, tree], replace(LOOSE, max_pairs=7))
+    assert (len(mined.pairs), mined.dropped) == (7, {"max_pairs": 3})
+    mined = mine_pairs([fork()], replace(LOOSE, min_margin=1.0))
+    assert (len(mined.pairs), mined.dropped) == (1, {})
+    tree = tree_of(node(0, 1, 2, 3, reward=1.0), node(0, 3, 2, 1, reward=0.0, objection="wrong_value"))
+    assert mine_pairs([tree], replace(LOOSE, max_overlap=0.9)).dropped == {"max_overlap": 1}
+    mixed = tree_of(
+        node(0, 1),
+        node(1, 2, reward=1.0),
+        node(1, 3, reward=0.0, objection="wrong_value"),
+        node(0, 4, reward=0.0, objection="no_call"),
+    )
+    mined = mine_pairs([mixed], replace(LOOSE, min_margin=0.6))
+    assert ([pair.margin for pair in mined.pairs], mined.dropped) == ([1.0], {"min_margin": 1})
+
+
+def test_no_reason_makes_up_more_than_its_share() -> None:
+    dropped: Counter[str] = Counter()
+    many = [pair_of("a", margin=number / 10, planted=number == 9) for number in range(10)]
+    pairs = [*many, pair_of("b", 0.5), pair_of("c", 0.5), pair_of("c", 0.4)]
+    kept = balance(pairs, 0.5, dropped)
+    assert [pair.reason for pair in kept].count("a") == 3
+    assert sorted(pair.margin for pair in kept if pair.reason == "a") == [0.6, 0.7, 0.8], "planted ones go first"
+    assert kept == [pair for pair in pairs if pair in kept], "the order stays"
+    assert dropped == {"max_reason_share": 7}
+
+
+def test_one_reason_alone_is_not_balanced_away() -> None:
+    pairs = [pair_of("a", 0.5)] * 4
+    assert balance(pairs, 0.5, Counter()) == pairs
+
+
+def test_overlap_is_that_of_token_sets() -> None:
+    assert overlap((1, 2, 2), (2, 1)) == 1.0
+    assert overlap((1, 2), (2, 3)) == pytest.approx(1 / 3)
+
+
+def test_pairs_of_real_trees_are_ids_of_the_tree_and_their_log_probs() -> None:
+    policy = policy_of()
+    for extent in ("step", "turn", "chosen_turn"):
+        mined = mine_pairs(trees_of(*SAMPLES), replace(LOOSE, extent=extent))
+        assert {pair.sample_id for pair in mined.pairs} == {"one", "two", "none", "hard"}
+        for pair in mined.pairs:
+            chosen, rejected = policy.logprob([pair.prompt_ids] * 2, [pair.chosen_ids, pair.rejected_ids])
+            assert (pair.chosen_logprob, pair.rejected_logprob) == pytest.approx((sum(chosen), sum(rejected)))
+
+
+def test_the_chosen_side_of_a_pair_is_compatible_and_the_rejected_one_is_not() -> None:
+    world = world_of()
+    by_id = {sample.id: sample for sample in SAMPLES}
+    for pair in mine_pairs(trees_of(*SAMPLES), LOOSE).pairs:
+        written = text_of(pair.prompt_ids).partition("\x01")[2]
+        for side, is_right in ((pair.chosen_ids, True), (pair.rejected_ids, False)):
+            partial = HERMES.scan(written + text_of(side)).partial
+            objection = world.verifier.objection(by_id[pair.sample_id], replace(partial, finished=side[-1] == 0))
+            assert objection == ("" if is_right else pair.reason)
+
+
+def test_a_wrong_number_at_the_end_of_a_call_makes_a_pair() -> None:
+    pairs = mine_pairs(trees_of(ONE), LOOSE).pairs
+    assert (', "days": 3}', ', "days": 4}') in [
+        (text_of(pair.chosen_ids), text_of(pair.rejected_ids)) for pair in pairs
+    ]
+
+
+def test_a_pair_is_planted_only_where_its_chosen_step_was_never_sampled() -> None:
+    pairs = [pair for pair in mine_pairs(trees_of(*SAMPLES), LOOSE).pairs if pair.sample_id == "hard"]
+    sides = {text_of(pair.chosen_ids): pair.planted for pair in pairs}
+    assert sides == {'<tool_call>\n{"name": "book"': False, ', "seats": 2}': True}

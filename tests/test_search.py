@@ -1,0 +1,267 @@
+"""The search: its books balance, it goes where it should, and the same seed gives the same trees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from toys import (
+    HARD,
+    NONE,
+    ONE,
+    PARIS,
+    SAMPLES,
+    TWO,
+    WORDS,
+    MemoryJournal,
+    call,
+    policy_of,
+    scripts,
+    text_of,
+    weak_of,
+    world_of,
+)
+
+from iterft.chat import Dialect
+from iterft.config import SearchSettings
+from iterft.dialects.hermes import HERMES
+from iterft.dialects.pythonic import PYTHONIC
+from iterft.log import Log
+from iterft.rollout import read_turn
+from iterft.search import mcts, search
+from iterft.search.tree import has_success, lay, new_tree, unseen_mass
+from iterft.types import Node, Sample, Step, Tree
+
+SETTINGS = SearchSettings(num_simulations=12, num_samples=2)
+QUIET = Log(quiet=True)
+
+
+def grow(
+    *samples: Sample, dialect: Dialect = HERMES, seed: int = 0, num_samples: int = 3, **changes: object
+) -> list[Tree]:
+    policy = policy_of(dialect)
+    weak = [weak_of(sample, policy, num_samples) for sample in samples]
+    return search(policy, world_of(dialect), weak, replace(SETTINGS, **changes), seed, MemoryJournal(), QUIET)
+
+
+def terminals(tree: Tree) -> list[int]:
+    return [index for index, node in enumerate(tree.nodes) if node.reward is not None]
+
+
+@pytest.mark.parametrize("step", ["turn", "call", "argument"])
+@pytest.mark.parametrize("dialect", [HERMES, PYTHONIC], ids=["hermes", "pythonic"])
+def test_visits_and_values_of_a_node_are_those_of_its_children(dialect: Dialect, step: str) -> None:
+    for tree in grow(*SAMPLES, dialect=dialect, step=step):
+        for index, node in enumerate(tree.nodes):
+            if node.reward is not None:
+                assert not node.children
+                assert node.value_sum == node.visits * node.reward
+            else:
+                assert node.visits == sum(tree.nodes[child].visits for child in node.children) > 0
+                assert node.value_sum == sum(tree.nodes[child].value_sum for child in node.children)
+            assert 0 <= node.value <= 1
+            assert 0 < node.prior <= 1
+            assert all(tree.nodes[child].parent == index for child in node.children)
+
+
+def test_every_completion_is_one_visit_of_the_root() -> None:
+    for tree in grow(*SAMPLES):
+        planted = any(node.planted for node in tree.nodes) or tree.sample_id == "hard"
+        assert tree.nodes[0].visits == 3 + tree.simulations + planted
+
+
+@pytest.mark.parametrize("num_simulations", [0, 1, 5, 12])
+def test_no_more_simulations_than_asked_for(num_simulations: int) -> None:
+    for tree in grow(*SAMPLES, num_simulations=num_simulations):
+        assert tree.simulations <= num_simulations
+        assert tree.simulations == num_simulations or tree.nodes[0].exhausted
+
+
+def test_terminal_nodes_carry_the_verdict_of_their_turn() -> None:
+    world, policy = world_of(), policy_of()
+    for sample, tree in zip(SAMPLES, grow(*SAMPLES), strict=True):
+        for index in terminals(tree):
+            ids = tree.path_ids(index)
+            verdict = world.judge(sample, read_turn(policy, HERMES, ids, "stop"))
+            assert tree.nodes[index].reward == verdict.value
+            assert bool(tree.nodes[index].objection) == (verdict.value < 1)
+
+
+def test_an_objection_stays_on_the_way_down_and_nothing_below_it_passes() -> None:
+    for tree in grow(*SAMPLES):
+        for node in tree.nodes[1:]:
+            above = tree.nodes[node.parent].objection
+            assert not above or node.objection == above
+            assert not (node.objection and node.reward)
+
+
+def test_a_search_that_needs_no_planting_asks_for_no_reference() -> None:
+    policy = policy_of(turns={"one": {HERMES.render([PARIS]): 1}})
+    (tree,) = search(policy, world_of(), [weak_of(ONE, policy)], SETTINGS, 0, MemoryJournal(), QUIET)
+    assert has_success(tree) and tree.simulations == 0, "its only turn is known"
+
+
+def test_the_first_error_is_where_the_objection_begins() -> None:
+    (tree,) = grow(ONE, num_simulations=60, c_puct=5.0)
+    firsts = {
+        text_of(tree.path_ids(index)).removeprefix('<tool_call>\n{"name": '): node.objection
+        for index, node in enumerate(tree.nodes)
+        if node.objection and not tree.nodes[node.parent].objection
+    }
+    assert firsts == {
+        '"weather", "arguments": {"city": "Paris", "days": 4}': "wrong_value",
+        '"weather", "arguments": {"city": "London"': "wrong_value",
+        '"book"': "wrong_tool",
+        # the first call closes right; a second call is the error, from its name on
+        next(text for text in firsts if text.count("<tool_call>") == 1 and "Paris" in text): "extra_call",
+        WORDS: "no_call",
+    }
+
+
+def test_select_never_goes_below_an_objection_or_into_what_is_exhausted() -> None:
+    def node(parent: int, **changes: object) -> Node:
+        return Node(**{"parent": parent, "step": Step("name", (parent + 5,), (-3.0,)), "prior": 0.5, **changes})  # type: ignore[arg-type]
+
+    tree = Tree("x", (1,), [node(-1, visits=9, value_sum=0.1, children=[1, 2, 3]), *(node(0) for _ in range(3))])
+    tree.nodes[1].objection, tree.nodes[1].value_sum, tree.nodes[1].visits = "wrong_tool", 9.0, 9
+    tree.nodes[2].exhausted, tree.nodes[2].value_sum, tree.nodes[2].visits = True, 9.0, 9
+    tree.nodes[3].value_sum, tree.nodes[3].visits = 0.9, 1
+    assert mcts.select(tree, c_puct=0.1) == 3
+    tree.nodes[3].exhausted = True
+    assert mcts.select(tree, c_puct=0.1) == 0
+
+
+@pytest.mark.parametrize("c_puct", [0.1, 1.0, 5.0])
+def test_select_follows_the_puct_formula(c_puct: float) -> None:
+    (tree,) = grow(TWO, num_simulations=0, num_samples=2)
+    at = mcts.select(tree, c_puct)
+    expected = 0
+    while True:
+        node = tree.nodes[expected]
+        root = c_puct * node.visits**0.5
+        arms = {expected: node.value + root * unseen_mass(tree, expected) / (1 + node.expansions)}
+        for index in node.children:
+            child = tree.nodes[index]
+            if not child.exhausted and not child.objection:
+                arms[index] = child.value + root * child.prior / (1 + child.visits)
+        best = max(arms, key=lambda index: arms[index])
+        if best == expected:
+            break
+        expected = best
+    assert at == expected > 0
+
+
+def test_the_search_spends_nothing_below_objections() -> None:
+    """All that was sampled below a wrong node was sampled from above it."""
+    for tree in grow(*SAMPLES, num_simulations=40):
+        assert all(node.expansions == 0 for node in tree.nodes if node.objection)
+        assert sum(node.expansions for node in tree.nodes) == 3 + tree.simulations
+
+
+def test_the_reference_is_planted_only_where_no_sampled_turn_has_passed() -> None:
+    for sample, tree in zip(SAMPLES, grow(*SAMPLES, num_simulations=0), strict=True):
+        policy = policy_of()
+        passed = any(
+            world_of().judge(sample, read_turn(policy, HERMES, row.ids, "stop")).value == 1
+            for row in weak_of(sample, policy).completions
+        )
+        assert any(node.planted for node in tree.nodes) != passed
+    (hard,) = grow(HARD)
+    assert not has_success(hard)
+    (leaf,) = (index for index in terminals(hard) if hard.nodes[index].planted)
+    assert hard.nodes[leaf].reward == 1.0
+    assert text_of(hard.path_ids(leaf)) == HERMES.render([call("book", city="Oslo", seats=2)])
+
+
+def test_without_planting_there_is_nothing_planted() -> None:
+    assert not any(node.planted for tree in grow(*SAMPLES, plant=False) for node in tree.nodes)
+
+
+def test_what_is_sampled_later_is_planted_no_longer() -> None:
+    policy, world = policy_of(), world_of()
+    tree = new_tree(ONE, policy.render(ONE.prompt))
+    ids = policy.encode_turn(HERMES.render([call("weather", city="Paris", days=3)]))
+    (scores,) = policy.logprob([tree.prompt_ids], [ids])
+    leaf = lay(tree, ONE, 0, ids, scores, True, policy, world, "argument", planted=True)
+    assert tree.nodes[leaf].planted and not has_success(tree)
+    assert lay(tree, ONE, 0, ids, scores, True, policy, world, "argument") == leaf
+    assert not any(node.planted for node in tree.nodes) and has_success(tree)
+    assert (tree.nodes[leaf].visits, tree.nodes[0].expansions) == (2, 1)
+
+
+def test_equal_steps_are_one_node() -> None:
+    for tree in grow(*SAMPLES, num_simulations=40):
+        for node in tree.nodes:
+            steps = [tree.nodes[child].step.ids for child in node.children]
+            assert len(steps) == len(set(steps))
+
+
+def test_a_turn_cut_off_at_a_boundary_is_not_the_step_that_ends_there() -> None:
+    policy, world = policy_of(), world_of()
+    whole = policy.encode_turn(HERMES.render([call("weather", city="Paris", days=3)]))
+    torn = whole[: text_of(whole).index('"Paris"') + len('"Paris"')]
+    for first, second in (((whole, True), (torn, False)), ((torn, False), (whole, True))):
+        tree = new_tree(ONE, policy.render(ONE.prompt))
+        leaves = {}
+        for ids, ended in (first, second):
+            (scores,) = policy.logprob([tree.prompt_ids], [ids])
+            leaves[ended] = lay(tree, ONE, 0, ids, scores, ended, policy, world, "argument")
+        assert (tree.nodes[leaves[True]].reward, tree.nodes[leaves[True]].objection) == (1.0, "")
+        assert (tree.nodes[leaves[False]].reward, tree.nodes[leaves[False]].objection) == (0.0, "unparsable")
+
+
+def test_a_tree_is_exhausted_once_all_turns_are_known() -> None:
+    (tree,) = grow(NONE, num_simulations=200)
+    assert tree.nodes[0].exhausted
+    assert tree.simulations < 200
+    assert {text_of(tree.path_ids(index)) for index in terminals(tree)} == set(scripts(HERMES)["none"])
+
+
+def test_the_same_seed_gives_the_same_trees_and_another_gives_others() -> None:
+    assert grow(*SAMPLES, seed=3) == grow(*SAMPLES, seed=3)
+    assert grow(*SAMPLES, seed=3) != grow(*SAMPLES, seed=4)
+
+
+def test_one_tree_at_a_time_gives_what_all_together_give() -> None:
+    alone = [tree for sample in SAMPLES for tree in grow(sample)]
+    assert alone == grow(*SAMPLES)
+
+
+def test_trees_in_the_journal_are_taken_from_there() -> None:
+    policy, world = policy_of(), world_of()
+    weak = [weak_of(sample, policy) for sample in SAMPLES]
+    journal = MemoryJournal()
+    trees = search(policy, world, weak, SETTINGS, 0, journal, QUIET)
+    assert [tree.sample_id for tree in trees] == journal.appended == [sample.id for sample in SAMPLES]
+    resumed = MemoryJournal(trees[2], trees[0])
+    again = search(policy, world, weak, SETTINGS, 0, resumed, QUIET)
+    assert again == trees
+    assert again[2] is trees[2] and again[0] is trees[0]
+    assert resumed.appended == ["two", "hard"]
+
+
+def test_what_was_sampled_is_what_is_stored() -> None:
+    """Every path is a turn of the script, stop token included, with the script's log-probs."""
+    policy = policy_of()
+    for tree in grow(*SAMPLES):
+        for index in terminals(tree):
+            ids = tree.path_ids(index)
+            assert ids[-1] == 0
+            (scores,) = policy.logprob([tree.prompt_ids], [ids])
+            stored: list[float] = []
+            at = index
+            while at > 0:
+                stored = [*tree.nodes[at].step.logprobs, *stored]
+                at = tree.nodes[at].parent
+            assert stored == pytest.approx(scores)
+            if not tree.nodes[index].planted:
+                assert text_of(ids) in scripts(HERMES)[tree.sample_id]
+
+
+def test_more_simulations_find_the_right_turn_that_few_miss() -> None:
+    def found(num_simulations: int) -> int:
+        return sum(
+            has_success(grow(TWO, seed=seed, num_samples=1, num_simulations=num_simulations)[0]) for seed in range(10)
+        )
+
+    assert found(16) > found(1)

@@ -1,0 +1,291 @@
+"""The updates against TRL and PyTorch themselves: same losses, ids untouched, checkpoints that go on."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from iterft.config import LoraSettings, ModelSettings, StageSettings, WarmupSettings
+from iterft.engine.generate import PrefixDecoder
+from iterft.engine.prefix_tree import Counters, attach
+from iterft.log import Log
+from iterft.models import load_base, load_for_sampling, load_for_training, load_tokenizer, resolve
+from iterft.stages.dpo import DpoStage, pair_row, tree_order
+from iterft.stages.launch import Reporter, by_length, run_trainer
+from iterft.stages.sft import train_sft
+from iterft.types import Checkpoint, Experience, PreferencePair
+
+LORA = ModelSettings(base="random:llama", dtype="float32", lora=LoraSettings(r=4, alpha=8))
+FULL = ModelSettings(base="random:llama", dtype="float32", tuning="full")
+SETTINGS = StageSettings(lr=5e-3, warmup_share=0.0, batch_size=4)
+BASE = Checkpoint(None)
+QUIET = Log(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def base() -> str:
+    return resolve(LORA, QUIET)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(base: str) -> Any:
+    return load_tokenizer(base)
+
+
+@pytest.fixture(scope="module")
+def pairs(base: str) -> list[PreferencePair]:
+    """Eight pairs of four trees, scored by the base; chosen sides of several lengths, none ends with a stop token."""
+    draw = random.Random(0)
+
+    def ids(length: int) -> tuple[int, ...]:
+        return tuple(draw.choices(range(3, 1900), k=length))
+
+    prompts = [ids(length) for length in (20, 31, 9, 40)]
+    rows = [(at, prompt, ids(draw.randint(1, 6)), ids(draw.randint(1, 9))) for at, prompt in enumerate(prompts * 2)]
+    decoder = PrefixDecoder(load_base(base, torch.float32), stop_id=2, cache_bytes=1 << 28, max_rows=64)
+    chosen, rejected = (decoder.logprob([row[1] for row in rows], [row[side] for row in rows]) for side in (2, 3))
+    return [
+        PreferencePair(prompt, good, bad, 1.0, "wrong_value", f"s{at % 4}", sum(good_scores), sum(bad_scores))
+        for (at, prompt, good, bad), good_scores, bad_scores in zip(rows, chosen, rejected, strict=True)
+    ]
+
+
+def stage_of(base: str, tokenizer: Any, model: ModelSettings = LORA, log: Log = QUIET, **changes: Any) -> DpoStage:
+    return DpoStage(base, tokenizer, model, replace(SETTINGS, **changes), 0, log)
+
+
+def logits_of(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        logits: torch.Tensor = model.eval()(torch.arange(3, 40)[None]).logits
+    return logits
+
+
+def nudge(model: Any) -> None:
+    """Moves the trained weights away from where they started, so that policy and reference differ."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.02)
+
+
+def losses_in(metrics: Path) -> list[float]:
+    return [row["loss"] for row in map(json.loads, metrics.read_text().splitlines()) if row["event"] == "update"]
+
+
+@pytest.mark.parametrize("tuning", [LORA, FULL], ids=["lora", "full"])
+@pytest.mark.parametrize(
+    ("loss_types", "loss_weights"),
+    [
+        (["sigmoid"], [1.0]),
+        (["ipo"], [1.0]),
+        (["hinge"], [1.0]),
+        (["sigmoid", "sft"], [1.0, 0.2]),
+    ],
+    ids=lambda value: "+".join(map(str, value)),
+)
+def test_the_loss_is_that_of_trl_with_a_reference_model_of_its_own(
+    base: str,
+    tokenizer: Any,
+    pairs: list[PreferencePair],
+    tmp_path: Path,
+    loss_types: list[str],
+    loss_weights: list[float],
+    tuning: ModelSettings,
+) -> None:
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    stage = stage_of(base, tokenizer, tuning, loss_types=loss_types, loss_weights=loss_weights, beta=0.3)
+    ours = stage.build_trainer(load_for_training(base, BASE, tuning, 0), tmp_path)
+    model = ours.model
+    attach(model.get_base_model() if tuning is LORA else model, Counters())
+    stock = DPOTrainer(
+        model=load_for_training(base, BASE, tuning, 0),
+        ref_model=None if tuning is LORA else load_base(base, torch.float32),
+        args=DPOConfig(
+            output_dir=str(tmp_path),
+            loss_type=loss_types,
+            loss_weights=loss_weights,
+            beta=0.3,
+            max_length=None,
+            report_to="none",
+            bf16=False,
+            gradient_checkpointing=False,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}]),
+        processing_class=tokenizer,
+    )
+    rows = [pair_row(pair) for pair in pairs]
+    results = []
+    for trainer in (ours, stock):
+        nudge(trainer.model)
+        batch = trainer.data_collator(rows if trainer is ours else [without_reference(row) for row in rows])
+        loss = trainer._compute_loss(trainer.model, batch, return_outputs=False)
+        parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+        results.append((loss, torch.autograd.grad(loss, parameters)))
+    (our_loss, our_gradients), (their_loss, their_gradients) = results
+    assert our_loss.item() == pytest.approx(their_loss.item(), abs=1e-5)
+    assert our_loss.item() != pytest.approx(0.6931, abs=1e-3), "policy and reference are to differ"
+    for mine, theirs in zip(our_gradients, their_gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
+
+
+def without_reference(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if not key.startswith("ref_")}
+
+
+def test_the_first_loss_of_an_update_is_log_2(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    log = Log(tmp_path / "metrics.jsonl", quiet=True)
+    stage = stage_of(base, tokenizer, log=log, loss_types=["sigmoid"], loss_weights=[1.0], epochs=4)
+    stage(BASE, Experience((), tuple(pairs)), tmp_path / "checkpoint")
+    losses = losses_in(tmp_path / "metrics.jsonl")
+    assert len(losses) == 8
+    assert losses[0] == pytest.approx(0.693147, abs=1e-5)
+    assert losses[-1] < losses[0] - 0.01
+
+
+def test_the_reference_is_what_the_search_saw_and_not_another_forward(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    """Were the chosen sides less likely by 2 nats then, the first margin is 2 and the loss -log sigmoid(2 beta)."""
+    shifted = [replace(pair, chosen_logprob=pair.chosen_logprob - 2.0) for pair in pairs]
+    log = Log(tmp_path / "metrics.jsonl", quiet=True)
+    stage = stage_of(base, tokenizer, log=log, loss_types=["sigmoid"], loss_weights=[1.0], beta=0.3)
+    stage(BASE, Experience((), tuple(shifted)), tmp_path / "checkpoint")
+    assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(math.log1p(math.exp(-0.6)), abs=1e-5)
+
+
+def test_ids_reach_the_collator_untouched(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    trainer = stage_of(base, tokenizer).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path)
+    collate, batches = trainer.data_collator, []
+    trainer.data_collator = lambda rows: batches.append(collate(rows)) or batches[-1]
+    run_trainer(trainer, [pair_row(pair) for pair in pairs], Reporter(QUIET, "update"))
+    sides = []
+    for batch in batches:
+        rows = zip(batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True)
+        read = [(tuple(ids[real == 1].tolist()), tuple(ids[done == 1].tolist())) for ids, real, done in rows]
+        sides.extend(zip(read[: len(read) // 2], read[len(read) // 2 :], strict=True))
+    assert sides == [
+        ((pair.prompt_ids + side, side), (pair.prompt_ids + other, other))
+        for pair in pairs
+        for side, other in [(pair.chosen_ids, pair.rejected_ids)]
+    ]
+    references = torch.cat([batch["ref_chosen_logps"] for batch in batches]).tolist()
+    assert references == pytest.approx([pair.chosen_logprob for pair in pairs], abs=1e-5)
+
+
+def test_without_pairs_there_is_nothing_to_train_on(base: str, tokenizer: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pairs: none was found.*min_margin"):
+        stage_of(base, tokenizer)(BASE, Experience((), ()), tmp_path / "checkpoint")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pairs_of_a_tree_stay_side_by_side(pairs: list[PreferencePair]) -> None:
+    ordered = tree_order(pairs, 0)
+    ids = [pair.sample_id for pair in ordered]
+    assert [ids[at] for at in range(0, 8, 2)] == [ids[at] for at in range(1, 8, 2)]
+    assert sorted(ids) == sorted(pair.sample_id for pair in pairs)
+    assert tree_order(pairs, 0) == ordered
+    assert any(tree_order(pairs, seed) != ordered for seed in range(1, 5))
+
+
+def test_a_saved_adapter_is_whole_samples_as_it_trains_and_goes_on(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    stage, experience = stage_of(base, tokenizer), Experience((), tuple(pairs))
+    first = stage(BASE, experience, tmp_path / "one" / "checkpoint")
+    second = stage(first, experience, tmp_path / "two" / "checkpoint")
+    for checkpoint in (first, second):
+        assert checkpoint.path is not None
+        names = {path.name for path in checkpoint.path.rglob("*")}
+        assert {"adapter_config.json", "adapter_model.safetensors"} <= names
+        assert "ref" not in names and "model.safetensors" not in names
+        assert {path.name for path in checkpoint.path.parent.iterdir()} <= {"checkpoint", "trainer"}
+        for_sampling = logits_of(load_for_sampling(base, checkpoint, LORA))
+        torch.testing.assert_close(
+            for_sampling, logits_of(load_for_training(base, checkpoint, LORA, 0)), atol=1e-4, rtol=1e-4
+        )
+    outputs = [logits_of(load_for_sampling(base, checkpoint, LORA)) for checkpoint in (BASE, first, second)]
+    assert (outputs[0] - outputs[1]).abs().max() > 1e-3
+    assert (outputs[1] - outputs[2]).abs().max() > 1e-3
+
+
+def test_full_tuning_saves_all_weights_and_goes_on(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    stage, experience = stage_of(base, tokenizer, FULL), Experience((), tuple(pairs))
+    first = stage(BASE, experience, tmp_path / "one" / "checkpoint")
+    second = stage(first, experience, tmp_path / "two" / "checkpoint")
+    assert first.path is not None and (first.path / "model.safetensors").is_file()
+    outputs = [logits_of(load_for_sampling(base, checkpoint, FULL)) for checkpoint in (BASE, first, second)]
+    assert (outputs[0] - outputs[1]).abs().max() > 1e-3
+    assert (outputs[1] - outputs[2]).abs().max() > 1e-3
+    assert torch.equal(logits_of(load_base(base, torch.float32)), outputs[0]), "the base is never written to"
+
+
+def test_the_same_update_twice_gives_the_same_weights(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    weights = []
+    for name in ("one", "two"):
+        torch.randn(7)  # what was drawn before must not matter
+        stage_of(base, tokenizer)(BASE, Experience((), tuple(pairs)), tmp_path / name / "checkpoint")
+        weights.append((tmp_path / name / "checkpoint" / "adapter_model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def sft(
+    base: str, tokenizer: Any, rows: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], folder: Path,
+    model: ModelSettings = LORA, **changes: Any,
+) -> tuple[Checkpoint, list[float]]:  # fmt: skip
+    settings = replace(WarmupSettings(lr=5e-3, warmup_share=0.0, batch_size=8), **changes)
+    folder.mkdir(exist_ok=True)
+    log = Log(folder / "metrics.jsonl", quiet=True)
+    done = train_sft(base, tokenizer, BASE, rows, folder / "checkpoint", model, settings, 0, log)
+    return done, losses_in(folder / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("tuning", [LORA, FULL], ids=["lora", "full"])
+def test_the_warm_up_loss_is_the_cross_entropy_of_completion_tokens(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, tuning: ModelSettings
+) -> None:
+    rows = [(pair.prompt_ids, pair.rejected_ids) for pair in pairs]
+    checkpoint, losses = sft(base, tokenizer, rows, tmp_path, tuning, epochs=6)
+    model, total = load_base(base, torch.float32), 0.0
+    for prompt, turn in rows:
+        with torch.no_grad():
+            log_probs = model(torch.tensor([prompt + turn])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        total -= log_probs.gather(-1, torch.tensor(turn)[:, None]).sum().item()
+    assert losses[0] == pytest.approx(total / sum(len(turn) for _, turn in rows), abs=1e-4)
+    assert losses[-1] < losses[0] - 0.1
+    assert (logits_of(load_for_sampling(base, checkpoint, tuning)) - logits_of(model)).abs().max() > 1e-3
+
+
+def test_the_warm_up_needs_rows(base: str, tokenizer: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"warmup\.num_samples"):
+        sft(base, tokenizer, [], tmp_path)
+
+
+def test_rows_change_places_only_within_their_window() -> None:
+    rows = [{"at": number} for number in range(20)]
+    lengths = [number * 7 % 20 for number in range(20)]
+    ordered = [row["at"] for row in by_length(rows, lengths, batch_size=2, window=4)]
+    assert [sorted(ordered[start : start + 8]) for start in (0, 8, 16)] == [
+        [*range(8)], [*range(8, 16)], [*range(16, 20)]
+    ]  # fmt: skip
+    for start in (0, 8, 16):
+        sizes = [lengths[at] for at in ordered[start : start + 8]]
+        assert sizes == sorted(sizes, reverse=True)

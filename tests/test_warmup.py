@@ -1,0 +1,73 @@
+"""The curriculum: which sample is in which tier, and in which order tiers come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from toys import call, tool
+
+from iterft.config import TierSettings
+from iterft.types import Prompt, Sample
+from iterft.warmup import TIERS, easy_to_hard, tier_of, tier_table
+
+TIER = TierSettings(
+    hard_num_tools=4,
+    hard_tool_characters=2000,
+    hard_num_calls=4,
+    easy_num_tools=1,
+    easy_tool_characters=1000,
+    easy_num_calls=1,
+)
+"""iTool's own thresholds."""
+
+
+def sample_of(name: str, num_tools: int = 1, num_calls: int = 1, description: int = 0, source: str = "") -> Sample:
+    one = {**tool("f"), "description": "x" * description}
+    return Sample(name, Prompt((), (one,) * num_tools), (call("f"),) * num_calls, source=source)
+
+
+@pytest.mark.parametrize(
+    ("sample", "tier"),
+    [
+        (sample_of("plain"), "easy"),
+        (sample_of("no call", num_calls=0), "easy"),
+        (sample_of("two tools", num_tools=2), "medium"),
+        (sample_of("two calls", num_calls=2), "medium"),
+        (sample_of("long", description=1000), "medium"),
+        (sample_of("three of each", num_tools=3, num_calls=3), "medium"),
+        (sample_of("four tools", num_tools=4), "hard"),
+        (sample_of("four calls", num_calls=4), "hard"),
+        (sample_of("longer", description=2000), "hard"),
+    ],
+    ids=lambda value: value.id if isinstance(value, Sample) else value,
+)
+def test_one_hard_mark_makes_hard_and_all_easy_marks_make_easy(sample: Sample, tier: str) -> None:
+    assert tier_of(sample, TIER) == tier
+
+
+def test_tiers_follow_each_other_and_nothing_is_lost() -> None:
+    samples = [sample_of(f"s{number}", num_tools=1 + number % 5) for number in range(40)]
+    ordered = easy_to_hard(samples, TIER, 0)
+    ranks = [TIERS.index(tier_of(sample, TIER)) for sample in ordered]
+    assert ranks == sorted(ranks) and set(ranks) == {0, 1, 2}
+    assert sorted(sample.id for sample in ordered) == sorted(sample.id for sample in samples)
+
+
+def test_the_order_within_a_tier_is_drawn_from_the_seed() -> None:
+    samples = [sample_of(f"s{number}") for number in range(20)]
+    assert easy_to_hard(samples, TIER, 0) != samples
+    assert easy_to_hard(samples, TIER, 0) == easy_to_hard(samples, TIER, 0)
+    assert easy_to_hard(samples, TIER, 0) != easy_to_hard(samples, TIER, 1)
+
+
+def test_the_table_counts_tiers_per_source() -> None:
+    samples = [sample_of("a", source="x"), sample_of("b", source="x", num_tools=9), sample_of("c", source="y")]
+    assert tier_table(samples, TIER) == {
+        "x": {"easy": 1, "medium": 0, "hard": 1},
+        "y": {"easy": 1, "medium": 0, "hard": 0},
+    }
+
+
+def test_thresholds_are_settings() -> None:
+    assert tier_of(sample_of("x", num_tools=2), replace(TIER, easy_num_tools=2)) == "easy"
