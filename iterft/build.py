@@ -80,7 +80,8 @@ def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
         from iterft.synth.tasks import generate
 
         if part == "train":
-            return generate(settings.num_train, recipe.seed, "train"), Counter()
+            samples = generate(settings.num_train, recipe.seed, "train", queries_per_list=settings.queries_per_list)
+            return samples, Counter()
         return generate(settings.num_held_out, 0, "held_out"), Counter()
     loaded: Loaded = load_samples(Path(source), f"data.{part}", settings.max_unreadable_share)
     return list(loaded.samples), Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})

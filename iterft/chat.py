@@ -7,7 +7,6 @@ with an error, never an exception. Not here: tokenisation (the policies' busines
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -101,14 +100,6 @@ def plain_messages(dialect: Dialect, prompt: Prompt) -> list[dict[str, str]]:
     return plain
 
 
-def tool_line(tool: Tool) -> str:
-    """A tool as one line of JSON, without the keys that are empty in it or at the top of its parameters."""
-    shown = _without_empty(tool)
-    if "parameters" in shown:
-        shown["parameters"] = _without_empty(tool["parameters"])
-    return json.dumps(shown, ensure_ascii=False)
-
-
 def _left_open(partial: PartialTurn) -> str:
     if partial.in_call:
         return "the turn ends inside a call"
@@ -119,10 +110,6 @@ def _left_open(partial: PartialTurn) -> str:
     if partial.undecided.startswith(THINK_OPEN):
         return "the turn ends inside its think part"
     return ""
-
-
-def _without_empty(mapping: Tool) -> dict[str, object]:
-    return {key: value for key, value in mapping.items() if value not in (None, "", [], {}, ())}
 
 
 def _text(message: Message) -> str:

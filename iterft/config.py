@@ -66,11 +66,13 @@ class ModelSettings:
 
 @dataclass(kw_only=True)
 class DataSettings:
-    """`train` / `held_out`: "builtin" or a JSON-lines file (.gz too). An empty `held_out` splits `train` by tool."""
+    """`train` / `held_out`: "builtin" or a JSON-lines file (.gz too). An empty `held_out` splits `train` by tool.
+    `queries_per_list`: built-in train samples that show the same tools (held-out ones never do)."""
 
     train: str = "builtin"
     held_out: str = "builtin"
     num_train: int = positive(2000)
+    queries_per_list: int = positive(8)
     num_held_out: int = positive(150)
     max_unreadable_share: float = share(0.05)
     max_prompt_tokens: int = positive(1500)

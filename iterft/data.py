@@ -145,6 +145,14 @@ def kind_of(sample: Sample) -> str:
     return "single" if len(sample.answer) == 1 else "parallel"
 
 
+def by_tool_list(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """The samples grouped by the tools they show, in order of first appearance: such prompts share a long prefix."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(json.dumps([dict(tool) for tool in sample.prompt.tools], default=str), []).append(sample)
+    return list(groups.values())
+
+
 def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
     """(train, held out): no reference tool of one occurs as a reference of the other. Samples that need no call are
     split at random; those whose calls mix both sides are left out."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from iterft.config import DeficiencySettings
+from iterft.data import by_tool_list
 from iterft.log import Log
 from iterft.protocols import Policy
 from iterft.rollout import World, reference_text, roll_out, seed_of
@@ -82,11 +83,17 @@ def pick_candidates(
         elif standing.fruitless < settings.max_tries:
             known_weak.append(sample)
     chooser = random.Random(seed_of(seed, "candidates"))
-    for group in (known_weak, new, mended):
-        chooser.shuffle(group)
+    known_weak, new, mended = (shuffled(group, chooser) for group in (known_weak, new, mended))
     half = settings.num_candidates // 2
     ordered = [*known_weak[:half], *new, *known_weak[half:], *mended]
     return ordered[: settings.num_candidates]
+
+
+def shuffled(samples: list[Sample], chooser: random.Random) -> list[Sample]:
+    """In random order, samples that show the same tools side by side: their prompts are computed together."""
+    groups = by_tool_list(samples)
+    chooser.shuffle(groups)
+    return [sample for group in groups for sample in group]
 
 
 def worst(items: list[Deficient], share: float) -> list[Deficient]:

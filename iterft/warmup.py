@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iterft.config import TierSettings
+from iterft.data import by_tool_list
 from iterft.types import Sample
 
 TIERS = ("easy", "medium", "hard")
@@ -35,12 +36,12 @@ def tier_of(sample: Sample, tiers: TierSettings) -> str:
 
 
 def easy_to_hard(samples: Sequence[Sample], tiers: TierSettings, seed: int) -> list[Sample]:
-    """All samples, one tier after the other, shuffled within each."""
+    """All samples, one tier after the other, shuffled within each; those that show the same tools stay together."""
     ordered: list[Sample] = []
     for tier in TIERS:
-        group = [sample for sample in samples if tier_of(sample, tiers) == tier]
-        random.Random(f"{seed} {tier}").shuffle(group)
-        ordered.extend(group)
+        lists = by_tool_list([sample for sample in samples if tier_of(sample, tiers) == tier])
+        random.Random(f"{seed} {tier}").shuffle(lists)
+        ordered.extend(sample for group in lists for sample in group)
     return ordered
 
 

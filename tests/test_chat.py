@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iterft.chat import THINK_OPEN, Dialect, Mark, parse, plain_messages, tool_line
+from iterft.chat import THINK_OPEN, Dialect, Mark, parse, plain_messages
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.pythonic import PYTHONIC
+from iterft.tool_list import describe_tools
 from iterft.types import Prompt, ToolCall, Turn
 
 DIALECTS = {dialect.name: dialect for dialect in (HERMES, PYTHONIC)}
@@ -218,9 +219,7 @@ def test_the_system_text_appears_only_with_tools_and_shows_each_on_a_line(dialec
     user = {"role": "user", "content": "Hi."}
     assert plain_messages(dialect, Prompt((user,), ())) == [user]
     system, _ = plain_messages(dialect, Prompt((user,), (TOOL, TOOL)))
-    line = '{"name": "f", "parameters": {"type": "object", "properties": {"a": {}}}}'
-    assert tool_line(TOOL) == line
-    assert f"<tools>\n{line}\n{line}\n</tools>" in system["content"]
+    assert f"<tools>\n{describe_tools([TOOL, TOOL])}\n</tools>" in system["content"]
 
 
 def test_an_unknown_role_is_refused() -> None:

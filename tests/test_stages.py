@@ -280,12 +280,20 @@ def test_the_warm_up_needs_rows(base: str, tokenizer: Any, tmp_path: Path) -> No
 
 
 def test_rows_change_places_only_within_their_window() -> None:
-    rows = [{"at": number} for number in range(20)]
-    lengths = [number * 7 % 20 for number in range(20)]
-    ordered = [row["at"] for row in by_length(rows, lengths, batch_size=2, window=4)]
+    lengths = [number * 7 % 20 + 1 for number in range(20)]
+    rows = [[number] * length for number, length in enumerate(lengths)]
+    ordered = by_length(rows, window=8)
     assert [sorted(ordered[start : start + 8]) for start in (0, 8, 16)] == [
         [*range(8)], [*range(8, 16)], [*range(16, 20)]
     ]  # fmt: skip
     for start in (0, 8, 16):
         sizes = [lengths[at] for at in ordered[start : start + 8]]
         assert sizes == sorted(sizes, reverse=True)
+
+
+def test_neighbours_that_share_their_prompt_stay_together() -> None:
+    prompt = list(range(50))
+    rows = [[900, 901], [*prompt, 60], [*prompt, 61, 62], [*prompt, 63], [902, 903, 904]]
+    ordered = by_length(rows, window=5)
+    assert ordered.index(2) == ordered.index(1) + 1
+    assert ordered.index(3) == ordered.index(2) + 1

@@ -169,3 +169,21 @@ def test_a_broken_wording_is_refused(text: str) -> None:
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(ValueError, match="split is 'test'"):
         generate(1, seed=0, split="test")
+
+
+def test_samples_of_one_tool_list_show_the_same_tools_and_keep_their_shares() -> None:
+    samples = generate(2000, 3, "train", queries_per_list=4)
+    groups = [samples[start : start + 4] for start in range(0, 2000, 4)]
+    same = sum(len({str(sample.prompt.tools) for sample in group}) == 1 for group in groups)
+    assert same > 0.5 * len(groups)
+    for kind, share in SHARES.items():
+        assert abs(sum(sample.kind == kind for sample in samples) / 2000 - share) < 0.03
+
+
+def test_a_shared_tool_list_never_holds_a_tool_that_would_do_for_an_absent_one() -> None:
+    tools = load_catalog().tools
+    for sample in generate(1500, 4, "train", queries_per_list=8):
+        shown = {tool["name"] for tool in sample.prompt.tools}
+        for call in sample.answer:
+            assert call.name in shown
+            assert not shown & set(tools[call.name].rivals)

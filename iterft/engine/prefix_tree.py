@@ -1,8 +1,8 @@
 """One forward over many sequences that share prefixes: each shared token is computed once.
 
 Sequences with a long common prefix become one row: a token trie, flattened depth first, position ids by depth, and an
-attention mask that shows each token its ancestors only. Rows are padded to the longest. The LM head runs on wanted
-positions only. `attach` puts this under TRL's trainers, whose log-probs all come from one call of the model.
+attention mask that shows each token its ancestors only. Rows of similar width are computed together. The LM head runs
+on wanted positions only. `attach` puts this under TRL's trainers, whose log-probs all come from one call of the model.
 
 Shapes: R rows, U unique tokens of a row (padded), D hidden size.
 """
@@ -22,6 +22,9 @@ from iterft.engine.head import TokenScores, token_scores
 MINIMUM_SHARE = 0.5
 """Sequences share a row when their common prefix is at least this part of the longer one: below that, the masked
 attention over both costs more than the tokens that are saved."""
+
+MAXIMUM_PADDING = 0.1
+"""Share of a batch of rows that may be padding."""
 
 
 @dataclass
@@ -99,44 +102,67 @@ def score_sequences(
     """Scores of the tokens `sequences[i][t]` for each position t (>= 1) in `wanted[i]`, one `TokenScores` a sequence.
 
     `backbone(input_ids, attention_mask [R,1,U,U] bool or None, position_ids, use_cache)` gives `last_hidden_state`."""
-    device = next(backbone.parameters()).device
     rows = build_rows(sequences)
+    counters.sequence_tokens += sum(len(sequence) for sequence in sequences)
+    counters.unique_tokens += sum(len(row.ids) for row in rows)
+    counters.head_positions += sum(len(positions) for positions in wanted)
+    picked = []
+    order: list[int] = []
+    for batch in batch_rows(rows):
+        hidden_RUD = forward_rows(backbone, batch)
+        for at, row in enumerate(batch):
+            for member, path in zip(row.members, row.paths, strict=True):
+                before = torch.from_numpy(path[[position - 1 for position in wanted[member]]]).to(hidden_RUD.device)
+                picked.append(hidden_RUD[at, before])
+                order.append(member)
+    targets = torch.tensor([sequences[member][position] for member in order for position in wanted[member]])
+    scores = token_scores(torch.cat(picked), head, targets.to(picked[0].device))
+    sizes = [len(wanted[member]) for member in order]
+    columns = [
+        torch.split(column, sizes) for column in (scores.log_probs, scores.entropy, scores.mean_logits, scores.is_top1)
+    ]
+    by_member = dict(zip(order, (TokenScores(*parts) for parts in zip(*columns, strict=True)), strict=True))
+    return [by_member[member] for member in range(len(sequences))]
+
+
+def batch_rows(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of similar width together, so that padding stays below `MAXIMUM_PADDING` of what is computed."""
+    batches: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: -len(row.ids)):
+        if batches:
+            grown = [*batches[-1], row]
+            if sum(len(member.ids) for member in grown) >= (1 - MAXIMUM_PADDING) * len(grown) * len(grown[0].ids):
+                batches[-1] = grown
+                continue
+        batches.append([row])
+    return batches
+
+
+def forward_rows(backbone: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor:
+    """Hidden states [R, U, D] of rows padded to the longest."""
+    device = next(backbone.parameters()).device
     width = max(len(row.ids) for row in rows)
     ids_RU = np.zeros((len(rows), width), dtype=np.int64)
     # Depths run on over the padding: transformers takes a position that falls back for the start of a packed sequence.
     depths_RU = np.tile(np.arange(width), (len(rows), 1))
-    mask_RUU = np.zeros((len(rows), 1, width, width), dtype=bool)
-    mask_RUU[:, :, np.arange(width), np.arange(width)] = True  # padding sees itself: a row without any key is NaN
-    located: dict[int, tuple[int, np.ndarray]] = {}
     for at, row in enumerate(rows):
-        size = len(row.ids)
-        ids_RU[at, :size], depths_RU[at, :size], mask_RUU[at, 0, :size, :size] = row.ids, row.depths, row.mask
-        located.update({member: (at, path) for member, path in zip(row.members, row.paths, strict=True)})
+        ids_RU[at, : len(row.ids)], depths_RU[at, : len(row.ids)] = row.ids, row.depths
+    mask = None
     # Without branches plain causal attention is the same and faster: padding lies behind every real token.
-    branches = any(len(row.members) > 1 for row in rows)
-    counters.sequence_tokens += sum(len(sequence) for sequence in sequences)
-    counters.unique_tokens += sum(len(row.ids) for row in rows)
-    counters.head_positions += sum(len(positions) for positions in wanted)
-
-    hidden_RUD = backbone(
+    if any(len(row.members) > 1 for row in rows):
+        mask_RUU = np.zeros((len(rows), 1, width, width), dtype=bool)
+        mask_RUU[:, :, np.arange(width), np.arange(width)] = True  # padding sees itself: a row without any key is NaN
+        for at, row in enumerate(rows):
+            mask_RUU[at, 0, : len(row.ids), : len(row.ids)] = row.mask
+        mask = torch.from_numpy(mask_RUU).to(device)
+    output = backbone(
         input_ids=torch.from_numpy(ids_RU).to(device),
-        attention_mask=torch.from_numpy(mask_RUU).to(device) if branches else None,
+        attention_mask=mask,
         position_ids=torch.from_numpy(depths_RU).to(device),
         use_cache=False,
-    ).last_hidden_state
-    picks: list[int] = []
-    targets: list[int] = []
-    for index, positions in enumerate(wanted):
-        at, path = located[index]
-        picks.extend(at * width + int(path[position - 1]) for position in positions)
-        targets.extend(int(sequences[index][position]) for position in positions)
-    picked_ND = hidden_RUD.reshape(-1, hidden_RUD.shape[-1])[torch.tensor(picks, device=device, dtype=torch.long)]
-    scores = token_scores(picked_ND, head, torch.tensor(targets, device=device, dtype=torch.long))
-    sizes = [len(positions) for positions in wanted]
-    columns = [
-        torch.split(column, sizes) for column in (scores.log_probs, scores.entropy, scores.mean_logits, scores.is_top1)
-    ]
-    return [TokenScores(*parts) for parts in zip(*columns, strict=True)]
+    )
+    hidden: torch.Tensor = output.last_hidden_state
+    return hidden
 
 
 def attach(model: Any, counters: Counters) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from iterft.config import ModelSettings, StageSettings
+from iterft.engine.prefix_tree import shares_row
 from iterft.log import Log
 from iterft.models import load_for_training
 from iterft.stages.launch import Reporter, run_trainer, save_checkpoint, trainer_options
@@ -96,8 +96,13 @@ def pair_row(pair: PreferencePair) -> dict[str, Any]:
 
 
 def tree_order(pairs: Sequence[PreferencePair], seed: int) -> list[PreferencePair]:
-    """Trees in random order, the pairs of a tree side by side, so that they meet in a batch and share their prompt."""
-    ordered = sorted(pairs, key=lambda pair: pair.sample_id)
-    trees = [list(group) for _, group in groupby(ordered, key=lambda pair: pair.sample_id)]
-    random.Random(seed).shuffle(trees)
-    return [pair for tree in trees for pair in tree]
+    """Pairs whose prompts have a long common prefix side by side (those of a tree, and of trees that show the same
+    tools), so that they meet in a batch and share it; such groups in random order."""
+    groups: list[list[PreferencePair]] = []
+    for pair in sorted(pairs, key=lambda pair: pair.prompt_ids):
+        if groups and shares_row(groups[-1][-1].prompt_ids, pair.prompt_ids):
+            groups[-1].append(pair)
+        else:
+            groups.append([pair])
+    random.Random(seed).shuffle(groups)
+    return [pair for group in groups for pair in group]

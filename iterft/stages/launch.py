@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback
 
 from iterft.config import ModelSettings
-from iterft.engine.prefix_tree import Counters, attach
+from iterft.engine.prefix_tree import Counters, attach, shares_row
 from iterft.log import Log
 from iterft.models import device, dtype_of
 from iterft.types import Checkpoint
@@ -88,13 +88,22 @@ def save_checkpoint(model: Any, out: Path) -> Checkpoint:
     return Checkpoint(out)
 
 
-def by_length(
-    rows: Sequence[dict[str, Any]], lengths: Sequence[int], batch_size: int, window: int
-) -> list[dict[str, Any]]:
-    """Rows in an order that keeps batches of similar length without losing the order at large: sorted by length inside
-    consecutive windows of `window` batches, longest first."""
+def by_length(rows: Sequence[list[int]], window: int) -> list[int]:
+    """An order of rows (token ids) that keeps batches of similar length without losing the order at large: neighbours
+    that share their prompt stay together, and such groups are sorted by length, longest first, inside consecutive
+    windows of `window` rows."""
+    groups: list[list[int]] = []
+    for index, row in enumerate(rows):
+        if groups and shares_row(rows[groups[-1][-1]], row):
+            groups[-1].append(index)
+        else:
+            groups.append([index])
     order: list[int] = []
-    for start in range(0, len(rows), batch_size * window):
-        span = range(start, min(start + batch_size * window, len(rows)))
-        order.extend(sorted(span, key=lambda index: -lengths[index]))
-    return [rows[index] for index in order]
+    opened: list[list[int]] = []
+    for group in groups:
+        opened.append(group)
+        if sum(map(len, opened)) >= window:
+            order.extend(index for group in sorted(opened, key=lambda group: -len(rows[group[0]])) for index in group)
+            opened = []
+    order.extend(index for group in sorted(opened, key=lambda group: -len(rows[group[0]])) for index in group)
+    return order

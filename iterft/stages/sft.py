@@ -57,7 +57,8 @@ def train_sft(
         train_dataset=Dataset.from_list(examples[:1]),
         processing_class=tokenizer,
     )
-    ordered = by_length(examples, [len(row["input_ids"]) for row in examples], settings.batch_size, WINDOW)
+    order = by_length([row["input_ids"] for row in examples], settings.batch_size * WINDOW)
+    ordered = [examples[index] for index in order]
     counters = run_trainer(trainer, ordered, reporter)
     losses = [entry["loss"] for entry in reporter.history]
     edge = max(1, len(losses) // 10)

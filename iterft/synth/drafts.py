@@ -121,6 +121,8 @@ def _parallel_different(pool: Pool, random: Random) -> Draft | None:
             tools.append(tool)
         if len(tools) == num_tools:
             break
+    if len(tools) < num_tools:
+        return None
     spoken = [_filled(random.choice(tool.imperatives), tool, random) for tool in tools]
     imperatives = [text for text, _ in spoken]
     if random.random() < 0.3:

@@ -50,18 +50,31 @@ _MAX_REDRAWS = 200
 _SMALL_TALK = Path(__file__).parent / "small_talk.txt"
 
 
-def generate(num_samples: int, seed: int, split: Split, split_seed: int = 0) -> list[Sample]:
-    """Samples in which only tools of the `split` occur. Sample i depends on the seeds, the split and i alone.
+def generate(num_samples: int, seed: int, split: Split, split_seed: int = 0, queries_per_list: int = 1) -> list[Sample]:
+    """Samples in which only tools of the `split` occur. Sample i depends on the seeds, the split, `queries_per_list`
+    and the samples before it.
 
     `split_seed` decides which tools are held out; leave it alone, so that train and held-out samples of different
     seeds stay apart. No two samples have the same messages and answer. ValueError when they run out.
+    `queries_per_list` consecutive samples show the same tools, as in an application whose tools stay what they are;
+    a sample whose kind the list does not allow has a list of its own.
     """
     pool = _pool(split, split_seed)
     seen: set[str] = set()
-    samples = []
+    samples: list[Sample] = []
+    tools: list[ToolSpec] = []
     for index in range(num_samples):
-        sample = _fresh_sample(pool, f"builtin-{split}-{seed}-{index:06d}", seen)
-        samples.append(sample)
+        sample_id = f"builtin-{split}-{seed}-{index:06d}"
+        shared = None
+        if index % queries_per_list:
+            shared = _fresh_sample(pool, sample_id, seen, tools)
+        if shared is None:
+            shared = _fresh_sample(pool, sample_id, seen)
+            if shared is None:
+                raise ValueError(f"{sample_id}: no new sample in {_MAX_REDRAWS} draws; ask for fewer samples")
+        if index % queries_per_list == 0:
+            tools = [pool.by_name[tool["name"]] for tool in shared.prompt.tools]
+        samples.append(shared)
     return samples
 
 
@@ -99,17 +112,19 @@ def _pool(split: Split, split_seed: int) -> Pool:
     )
 
 
-def _fresh_sample(pool: Pool, sample_id: str, seen: set[str]) -> Sample:
-    """A sample that is not in `seen`, which it joins. Redrawing keeps the kind, so that the shares hold."""
+def _fresh_sample(pool: Pool, sample_id: str, seen: set[str], shown: Sequence[ToolSpec] = ()) -> Sample | None:
+    """A sample that is not in `seen`, which it joins; with the tools `shown`, if given. Redrawing keeps the kind, so
+    that the shares hold. None when no draw fits."""
     kind = Random(sample_id).choices(list(SHARES), list(SHARES.values()))[0]
+    source = _restricted(pool, shown) if shown and kind != "no_tool" else pool
     for attempt in range(_MAX_REDRAWS):
         random = Random(f"{sample_id} {attempt}")
-        draft = DRAFTS[kind](pool, random)
+        draft = DRAFTS[kind](source, random)
         key = repr((draft.messages, draft.calls)) if draft else ""
-        if draft is None or key in seen:
+        if draft is None or key in seen or (shown and not _fits(draft, shown)):
             continue
         seen.add(key)
-        tools = _candidates(pool, draft, random)
+        tools = shown or _candidates(pool, draft, random)
         return Sample(
             id=sample_id,
             prompt=Prompt(_messages(draft.messages), tuple(tool.schema for tool in tools)),
@@ -118,7 +133,21 @@ def _fresh_sample(pool: Pool, sample_id: str, seen: set[str]) -> Sample:
             source="builtin",
             kind=kind,
         )
-    raise ValueError(f"{sample_id}: no new {kind} sample in {_MAX_REDRAWS} draws; ask for fewer samples")
+    return None
+
+
+def _restricted(pool: Pool, shown: Sequence[ToolSpec]) -> Pool:
+    names = {tool.name for tool in shown}
+    return Pool(shown, [joint for joint in pool.joints if names.issuperset(joint.names)], pool.small_talk)
+
+
+def _fits(draft: Draft, shown: Sequence[ToolSpec]) -> bool:
+    """Whether the list holds what the draft needs, and nothing that would do in place of another tool."""
+    names = {tool.name for tool in shown}
+    asked = [*draft.present, *([draft.absent] if draft.absent else [])]
+    rivals = {rival for tool in asked for rival in tool.rivals}
+    kept = names.issuperset(tool.name for tool in draft.present)
+    return kept and not names & rivals and not (draft.absent and draft.absent.name in names)
 
 
 def _messages(texts: Sequence[str]) -> tuple[Message, ...]:
