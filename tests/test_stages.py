@@ -105,7 +105,7 @@ def test_the_loss_is_that_of_trl_with_a_reference_model_of_its_own(
     from trl import DPOConfig, DPOTrainer
 
     stage = stage_of(base, tokenizer, tuning, loss_types=loss_types, loss_weights=loss_weights, beta=0.3)
-    ours = stage.build_trainer(load_for_training(base, BASE, tuning, 0), tmp_path)
+    ours = stage.build_trainer(load_for_training(base, BASE, tuning, 0), tmp_path, 8)
     model = ours.model
     attach(model.get_base_model() if tuning is LORA else model, Counters())
     stock = DPOTrainer(
@@ -169,7 +169,7 @@ def test_the_reference_is_what_the_search_saw_and_not_another_forward(
 def test_ids_reach_the_collator_untouched(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
-    trainer = stage_of(base, tokenizer).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path)
+    trainer = stage_of(base, tokenizer).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path, 8)
     collate, batches = trainer.data_collator, []
     trainer.data_collator = lambda rows: batches.append(collate(rows)) or batches[-1]
     run_trainer(trainer, [pair_row(pair) for pair in pairs], Reporter(QUIET, "update"))

@@ -16,7 +16,7 @@ from iterft.config import ModelSettings, StageSettings
 from iterft.engine.prefix_tree import shares_row
 from iterft.log import Log
 from iterft.models import load_for_training
-from iterft.stages.launch import Reporter, run_trainer, save_checkpoint, trainer_options
+from iterft.stages.launch import Reporter, num_warmup_steps, run_trainer, save_checkpoint, trainer_options
 from iterft.types import Checkpoint, Experience, PreferencePair
 
 
@@ -41,7 +41,7 @@ class DpoStage:
                 "(deficiency.num_candidates, search.num_simulations) or loosen pairs.min_margin"
             )
         model = load_for_training(self.base, checkpoint, self.model_settings, self.seed)
-        trainer = self.build_trainer(model, out.parent / "trainer")
+        trainer = self.build_trainer(model, out.parent / "trainer", len(experience.pairs))
         reporter = Reporter(self.log, "update")
         rows = [pair_row(pair) for pair in tree_order(experience.pairs, self.seed)]
         counters = run_trainer(trainer, rows, reporter)
@@ -53,10 +53,10 @@ class DpoStage:
             f"chosen log-prob {drift:+.2f} against its start, {counters.unique_tokens:,} tokens forwarded "
             f"for {counters.sequence_tokens:,}"
         )
-        return save_checkpoint(trainer.model, out)
+        return save_checkpoint(trainer, out)
 
-    def build_trainer(self, model: Any, folder: Path) -> Any:
-        """A `DPOTrainer` that takes ids and reference log-probs from its rows."""
+    def build_trainer(self, model: Any, folder: Path, num_rows: int) -> Any:
+        """A `DPOTrainer` that takes ids and reference log-probs from its rows, of which there will be `num_rows`."""
         from datasets import Dataset
         from trl import DPOConfig, DPOTrainer
 
@@ -71,7 +71,7 @@ class DpoStage:
                 "learning_rate": settings.lr,
                 "num_train_epochs": settings.epochs,
                 "per_device_train_batch_size": settings.batch_size,
-                "warmup_steps": settings.warmup_share,
+                "warmup_steps": num_warmup_steps(settings.warmup_share, num_rows, settings.batch_size, settings.epochs),
                 "max_grad_norm": settings.max_grad_norm,
                 # Without an adapter TRL would load a second model as the reference unless it may precompute.
                 "precompute_ref_log_probs": not is_adapter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,14 +78,22 @@ def run_trainer(trainer: Any, rows: Sequence[dict[str, Any]], reporter: Reporter
     return counters
 
 
-def save_checkpoint(model: Any, out: Path) -> Checkpoint:
+def num_warmup_steps(share: float, num_rows: int, batch_size: int, epochs: int) -> int:
+    """Steps of rising learning rate. Rounded down: transformers runs the first of them at 0, which a short update
+    cannot afford."""
+    return int(share * math.ceil(num_rows / batch_size) * epochs)
+
+
+def save_checkpoint(trainer: Any, out: Path) -> Checkpoint:
     """Writes the trained adapter (or all weights when tuning is full) to a temporary folder and renames it to `out`."""
+    model = trainer.model
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)
     options = {"selected_adapters": ["default"]} if hasattr(model, "peft_config") else {}
     model.save_pretrained(temporary, **options)
     temporary.replace(out)
+    shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
     return Checkpoint(out)
 
 

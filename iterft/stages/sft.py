@@ -10,7 +10,7 @@ from typing import Any
 from iterft.config import ModelSettings, WarmupSettings
 from iterft.log import Log
 from iterft.models import load_for_training
-from iterft.stages.launch import Reporter, by_length, run_trainer, save_checkpoint, trainer_options
+from iterft.stages.launch import Reporter, by_length, num_warmup_steps, run_trainer, save_checkpoint, trainer_options
 from iterft.types import Checkpoint
 
 WINDOW = 4
@@ -45,7 +45,7 @@ def train_sft(
             "learning_rate": settings.lr,
             "num_train_epochs": settings.epochs,
             "per_device_train_batch_size": settings.batch_size,
-            "warmup_steps": settings.warmup_share,
+            "warmup_steps": num_warmup_steps(settings.warmup_share, len(rows), settings.batch_size, settings.epochs),
             "dataset_kwargs": {"skip_prepare_dataset": True},
             **(extra or {}),
         }
@@ -66,4 +66,4 @@ def train_sft(
         f"warm-up: {len(rows)} samples, loss {fmean(losses[:edge]):.3f} -> {fmean(losses[-edge:]):.3f}, "
         f"{counters.unique_tokens:,} tokens"
     )
-    return save_checkpoint(trainer.model, out)
+    return save_checkpoint(trainer, out)
