@@ -73,7 +73,7 @@ class DataSettings:
     held_out: str = "builtin"
     num_train: int = positive(2000)
     queries_per_list: int = positive(8)
-    num_held_out: int = positive(150)
+    num_held_out: int = positive(64)
     max_unreadable_share: float = share(0.05)
     max_prompt_tokens: int = positive(1500)
 
@@ -111,7 +111,7 @@ class DeficiencySettings:
 
     A sample rests after `max_tries` iterations without one success of its own."""
 
-    num_candidates: int = positive(96)
+    num_candidates: int = positive(64)
     num_samples: int = positive(4)
     temperature: float = positive(1.0)
     share: float = share(0.6)
@@ -124,7 +124,7 @@ class SearchSettings:
     deficiency check has sampled already."""
 
     step: str = one_of("argument", "turn", "call", "argument")
-    num_simulations: int = at_least(0, 8)
+    num_simulations: int = at_least(0, 6)
     num_samples: int = positive(2)
     c_puct: float = at_least(0, 1.0)
     temperature: float = positive(1.0)
@@ -136,7 +136,7 @@ class PairSettings:
     """`extent`: how far the two sides reach from where they part: "step", "turn", or "chosen_turn" (the chosen side to
     the end of its turn, the rejected side only its step)."""
 
-    extent: str = one_of("step", "step", "turn", "chosen_turn")
+    extent: str = one_of("chosen_turn", "step", "turn", "chosen_turn")
     min_margin: float = setting(0.0, "must lie in [-1, 1]", lambda value: -1 <= value <= 1)
     max_overlap: float = share(0.95)
     max_per_tree: int = positive(4)
@@ -150,9 +150,9 @@ class StageSettings:
 
     kind: str = one_of("dpo", "dpo")
     loss_types: list[str] = setting(["sigmoid", "sft"])
-    loss_weights: list[float] = setting([1.0, 0.2])
+    loss_weights: list[float] = setting([1.0, 1.0])
     beta: float = positive(0.1)
-    lr: float = positive(2e-4)
+    lr: float = positive(5e-4)
     epochs: int = positive(1)
     batch_size: int = positive(8)
     warmup_share: float = share(0.1)

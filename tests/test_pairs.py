@@ -15,7 +15,7 @@ from iterft.pairs import balance, mine_pairs, overlap
 from iterft.search import search
 from iterft.types import Node, PreferencePair, Sample, Step, Tree
 
-LOOSE = PairSettings(min_margin=-1.0, max_overlap=1.0, max_per_tree=100, max_reason_share=1.0)
+LOOSE = PairSettings(extent="step", min_margin=-1.0, max_overlap=1.0, max_per_tree=100, max_reason_share=1.0)
 
 
 def trees_of(*samples: Sample) -> list[Tree]:
