@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from iterft.config import LoraSettings, ModelSettings
+from iterft.engine.branch_attention import find_branches
 from iterft.engine.generate import PrefixDecoder, Request, choose, pack
 from iterft.engine.head import CHUNK, token_scores
 from iterft.engine.prefix_tree import Counters, attach, build_rows, score_sequences
@@ -338,3 +339,19 @@ def test_a_new_adapter_depends_on_its_seed_alone() -> None:
     first, again, other = adapter(0), adapter(0), adapter(1)
     assert first and all(torch.equal(first[name], again[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_branches_of_a_trie_hold_every_token_behind_the_trunk_once() -> None:
+    trunk = list(range(100, 140))
+    sequences = [[*trunk, 1, 2, 3], [*trunk, 1, 2, 4], [*trunk, 5], [*trunk, 6, 7]]
+    (row,) = build_rows(sequences)
+    branches = find_branches(row.mask, torch.device("cpu"))
+    assert branches is not None
+    assert branches.trunk == len(trunk)
+    assert branches.real.sum(dim=1).tolist() == [4, 1, 2]  # 1 2 {3, 4} | 5 | 6 7
+    assert branches.index[branches.real].tolist() == list(range(len(trunk), len(row.ids)))
+
+
+def test_a_chain_has_no_branches() -> None:
+    (row,) = build_rows([[1, 2, 3, 4], [1, 2, 3]])
+    assert find_branches(row.mask, torch.device("cpu")) is None

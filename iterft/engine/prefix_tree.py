@@ -1,8 +1,8 @@
 """One forward over many sequences that share prefixes: each shared token is computed once.
 
-Sequences with a long common prefix become one row: a token trie, flattened depth first, position ids by depth, and an
-attention mask that shows each token its ancestors only. Rows of similar width are computed together. The LM head runs
-on wanted positions only. `attach` puts this under TRL's trainers, whose log-probs all come from one call of the model.
+Sequences with a long common prefix become one row: a token trie, flattened depth first, position ids by depth, and
+attention that shows each token its ancestors only (`branch_attention`). The LM head runs on wanted positions only.
+`attach` puts this under TRL's trainers, whose log-probs all come from one call of the model.
 
 Shapes: R rows, U unique tokens of a row (padded), D hidden size.
 """
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from iterft.engine.branch_attention import ATTENTION, find_branches, register
 from iterft.engine.head import TokenScores, token_scores
 
 MINIMUM_SHARE = 0.5
@@ -93,7 +94,7 @@ def flatten(sequences: Sequence[Sequence[int]], group: list[int]) -> Row:
 
 
 def score_sequences(
-    backbone: torch.nn.Module,
+    backbone: Any,
     head: torch.nn.Module,
     sequences: Sequence[Sequence[int]],
     wanted: Sequence[Sequence[int]],
@@ -101,7 +102,7 @@ def score_sequences(
 ) -> list[TokenScores]:
     """Scores of the tokens `sequences[i][t]` for each position t (>= 1) in `wanted[i]`, one `TokenScores` a sequence.
 
-    `backbone(input_ids, attention_mask [R,1,U,U] bool or None, position_ids, use_cache)` gives `last_hidden_state`."""
+    `backbone` is the transformers model below the LM head `head`."""
     rows = build_rows(sequences)
     counters.sequence_tokens += sum(len(sequence) for sequence in sequences)
     counters.unique_tokens += sum(len(row.ids) for row in rows)
@@ -126,20 +127,24 @@ def score_sequences(
 
 
 def batch_rows(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows of similar width together, so that padding stays below `MAXIMUM_PADDING` of what is computed."""
+    """Rows without branches together while padding stays below `MAXIMUM_PADDING` of what is computed; each row with
+    branches alone."""
     batches: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: -len(row.ids)):
-        if batches:
-            grown = [*batches[-1], row]
-            if sum(len(member.ids) for member in grown) >= (1 - MAXIMUM_PADDING) * len(grown) * len(grown[0].ids):
-                batches[-1] = grown
+    filled = 0
+    for row in sorted(rows, key=lambda row: (len(row.members) == 1, -len(row.ids))):
+        if batches and len(batches[-1][0].members) == len(row.members) == 1:
+            computed = (len(batches[-1]) + 1) * len(batches[-1][0].ids)
+            if filled + len(row.ids) >= (1 - MAXIMUM_PADDING) * computed:
+                batches[-1].append(row)
+                filled += len(row.ids)
                 continue
         batches.append([row])
+        filled = len(row.ids)
     return batches
 
 
-def forward_rows(backbone: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor:
-    """Hidden states [R, U, D] of rows padded to the longest."""
+def forward_rows(backbone: Any, rows: Sequence[Row]) -> torch.Tensor:
+    """Hidden states [R, U, D]: of one row with branches, or of rows without, padded to the longest."""
     device = next(backbone.parameters()).device
     width = max(len(row.ids) for row in rows)
     ids_RU = np.zeros((len(rows), width), dtype=np.int64)
@@ -147,21 +152,25 @@ def forward_rows(backbone: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor
     depths_RU = np.tile(np.arange(width), (len(rows), 1))
     for at, row in enumerate(rows):
         ids_RU[at, : len(row.ids)], depths_RU[at, : len(row.ids)] = row.ids, row.depths
-    mask = None
-    # Without branches plain causal attention is the same and faster: padding lies behind every real token.
-    if any(len(row.members) > 1 for row in rows):
-        mask_RUU = np.zeros((len(rows), 1, width, width), dtype=bool)
-        mask_RUU[:, :, np.arange(width), np.arange(width)] = True  # padding sees itself: a row without any key is NaN
-        for at, row in enumerate(rows):
-            mask_RUU[at, 0, : len(row.ids), : len(row.ids)] = row.mask
-        mask = torch.from_numpy(mask_RUU).to(device)
-    output = backbone(
-        input_ids=torch.from_numpy(ids_RU).to(device),
-        attention_mask=mask,
-        position_ids=torch.from_numpy(depths_RU).to(device),
-        use_cache=False,
-    )
-    hidden: torch.Tensor = output.last_hidden_state
+    inputs = {
+        "input_ids": torch.from_numpy(ids_RU).to(device),
+        "position_ids": torch.from_numpy(depths_RU).to(device),
+        "use_cache": False,
+    }
+    branches = find_branches(rows[0].mask, device)
+    if branches is None:
+        # Plain causal attention needs no mask: the padding lies behind every real token.
+        hidden: torch.Tensor = backbone(**inputs, attention_mask=None).last_hidden_state
+        return hidden
+    assert len(rows) == 1, "a row with branches is computed alone"
+    register()
+    own_attention = backbone.config._attn_implementation
+    backbone.config._attn_implementation = ATTENTION
+    try:
+        any_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)  # 4-D: transformers leaves it as it is
+        hidden = backbone(**inputs, attention_mask=any_mask, branches=branches).last_hidden_state
+    finally:
+        backbone.config._attn_implementation = own_attention
     return hidden
 
 
