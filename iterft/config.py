@@ -111,7 +111,7 @@ class DeficiencySettings:
 
     A sample rests after `max_tries` iterations without one success of its own."""
 
-    num_candidates: int = positive(64)
+    num_candidates: int = positive(48)
     num_samples: int = positive(4)
     temperature: float = positive(1.0)
     share: float = share(0.6)
@@ -166,7 +166,7 @@ class PolicySettings:
 
     kind: str = one_of("hf", "hf")
     max_new_tokens: int = positive(160)
-    max_rows: int = positive(64)
+    max_rows: int = positive(128)
     kv_cache_gib: float = positive(2.0)
 
 
