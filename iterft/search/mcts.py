@@ -21,7 +21,7 @@ from iterft.rollout import World, reference_text, seed_of
 from iterft.search.tree import has_success, lay, new_tree, unseen_mass
 from iterft.types import Deficient, Sample, Tree
 
-TREES_IN_FLIGHT = 32
+TREES_IN_FLIGHT = 64
 """Trees that grow together; finished groups are journalled, so this is also what a kill can cost."""
 
 
