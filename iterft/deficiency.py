@@ -91,9 +91,8 @@ def pick_candidates(
 
 def shuffled(samples: list[Sample], chooser: random.Random) -> list[Sample]:
     """In random order, samples that show the same tools side by side: their prompts are computed together."""
-    groups = by_tool_list(samples)
-    chooser.shuffle(groups)
-    return [sample for group in groups for sample in group]
+    chooser.shuffle(samples)
+    return [sample for group in by_tool_list(samples) for sample in group]
 
 
 def worst(items: list[Deficient], share: float) -> list[Deficient]:

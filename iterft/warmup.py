@@ -39,9 +39,9 @@ def easy_to_hard(samples: Sequence[Sample], tiers: TierSettings, seed: int) -> l
     """All samples, one tier after the other, shuffled within each; those that show the same tools stay together."""
     ordered: list[Sample] = []
     for tier in TIERS:
-        lists = by_tool_list([sample for sample in samples if tier_of(sample, tiers) == tier])
-        random.Random(f"{seed} {tier}").shuffle(lists)
-        ordered.extend(sample for group in lists for sample in group)
+        members = [sample for sample in samples if tier_of(sample, tiers) == tier]
+        random.Random(f"{seed} {tier}").shuffle(members)
+        ordered.extend(sample for group in by_tool_list(members) for sample in group)
     return ordered
 
 
