@@ -152,7 +152,7 @@ class StageSettings:
     loss_types: list[str] = setting(["sigmoid", "sft"])
     loss_weights: list[float] = setting([1.0, 1.0])
     beta: float = positive(0.1)
-    lr: float = positive(5e-4)
+    lr: float = positive(1e-4)
     epochs: int = positive(1)
     batch_size: int = positive(8)
     warmup_share: float = share(0.1)
