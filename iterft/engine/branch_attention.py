@@ -15,9 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
-
-ATTENTION = "iterft_branches"
 
 
 @dataclass(frozen=True)
@@ -88,8 +85,3 @@ def branch_attention(
     )
     parts.append(mixed.transpose(0, 1)[:, branches.real][None])
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
-
-
-def register() -> None:
-    """Makes the function known to transformers under `ATTENTION`."""
-    AttentionInterface.register(ATTENTION, branch_attention)

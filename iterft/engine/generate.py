@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from transformers import AttentionInterface, DynamicCache
+from transformers import DynamicCache
 
 from iterft.engine.head import token_scores
+from iterft.engine.own_attention import forward_with
 
 Ids = tuple[int, ...]
 Item = TypeVar("Item")
-ATTENTION = "iterft_forked_kv"
 PREFILL_TOKENS = 4096
 """Padded tokens computed at once during prefill."""
 
@@ -137,7 +137,6 @@ class PrefixDecoder:
     """Decodes from one model; holds the KV of prompts seen, least recently used out first above `cache_bytes`."""
 
     def __init__(self, model: Any, stop_id: int, cache_bytes: int, max_rows: int) -> None:
-        AttentionInterface.register(ATTENTION, forked_attention)
         self.model = model.eval()
         self.stop_id = stop_id
         self.cache_bytes = cache_bytes
@@ -146,7 +145,6 @@ class PrefixDecoder:
         self.kept: OrderedDict[Ids, list[tuple[torch.Tensor, torch.Tensor]]] = OrderedDict()
         self.kept_bytes = 0
         self.device = next(model.parameters()).device
-        self.own_attention = model.config._attn_implementation
 
     def decode(
         self,
@@ -267,19 +265,8 @@ class PrefixDecoder:
             <= wave.start + torch.arange(new, device=self.device)[:, None]
         )
         wave.suffix_mask = wave.suffix_real[wave.rows][:, None, :stop] & causal
-        self.model.config._attn_implementation = ATTENTION
-        try:
-            output = self.model.base_model(
-                input_ids=tokens_AQ,
-                position_ids=positions_AQ,
-                attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.device),  # 4-D: taken as it is
-                use_cache=False,
-                wave=wave,
-            )
-        finally:
-            self.model.config._attn_implementation = self.own_attention
+        hidden = forward_with(forked_attention, self.model.base_model, tokens_AQ, positions_AQ, wave=wave)
         wave.start = stop
-        hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
     def prefix_kv(self, prompts: list[Ids]) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:

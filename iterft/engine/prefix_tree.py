@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from iterft.engine.branch_attention import ATTENTION, find_branches, register
+from iterft.engine.branch_attention import branch_attention, find_branches
 from iterft.engine.head import TokenScores, token_scores
+from iterft.engine.own_attention import forward_with
 
 MINIMUM_SHARE = 0.5
 """Sequences share a row when their common prefix is at least this part of the longer one: below that, the masked
@@ -51,13 +52,19 @@ class Row:
 def build_rows(sequences: Sequence[Sequence[int]]) -> list[Row]:
     """Groups sequences by common prefix (neighbours in sorted order share the longest) and flattens each group."""
     order = sorted(range(len(sequences)), key=lambda index: tuple(sequences[index]))
+    groups = group_neighbours([sequences[index] for index in order])
+    return [flatten(sequences, [order[at] for at in group]) for group in groups]
+
+
+def group_neighbours(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Indices of consecutive sequences, a group as long as each shares a row with the one before it."""
     groups: list[list[int]] = []
-    for index in order:
-        if groups and shares_row(sequences[groups[-1][-1]], sequences[index]):
+    for index, sequence in enumerate(sequences):
+        if index and shares_row(sequences[index - 1], sequence):
             groups[-1].append(index)
         else:
             groups.append([index])
-    return [flatten(sequences, group) for group in groups]
+    return groups
 
 
 def shares_row(first: Sequence[int], second: Sequence[int]) -> bool:
@@ -152,25 +159,14 @@ def forward_rows(backbone: Any, rows: Sequence[Row]) -> torch.Tensor:
     depths_RU = np.tile(np.arange(width), (len(rows), 1))
     for at, row in enumerate(rows):
         ids_RU[at, : len(row.ids)], depths_RU[at, : len(row.ids)] = row.ids, row.depths
-    inputs = {
-        "input_ids": torch.from_numpy(ids_RU).to(device),
-        "position_ids": torch.from_numpy(depths_RU).to(device),
-        "use_cache": False,
-    }
+    ids, depths = (torch.from_numpy(part).to(device) for part in (ids_RU, depths_RU))
     branches = find_branches(rows[0].mask, device)
-    if branches is None:
-        # Plain causal attention needs no mask: the padding lies behind every real token.
-        hidden: torch.Tensor = backbone(**inputs, attention_mask=None).last_hidden_state
-        return hidden
-    assert len(rows) == 1, "a row with branches is computed alone"
-    register()
-    own_attention = backbone.config._attn_implementation
-    backbone.config._attn_implementation = ATTENTION
-    try:
-        any_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)  # 4-D: transformers leaves it as it is
-        hidden = backbone(**inputs, attention_mask=any_mask, branches=branches).last_hidden_state
-    finally:
-        backbone.config._attn_implementation = own_attention
+    if branches is not None:
+        assert len(rows) == 1, "a row with branches is computed alone"
+        return forward_with(branch_attention, backbone, ids, depths, branches=branches)
+    # Plain causal attention needs no mask: the padding lies behind every real token.
+    output = backbone(input_ids=ids, position_ids=depths, attention_mask=None, use_cache=False)
+    hidden: torch.Tensor = output.last_hidden_state
     return hidden
 
 

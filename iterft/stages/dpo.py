@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from iterft.config import ModelSettings, StageSettings
-from iterft.engine.prefix_tree import shares_row
+from iterft.engine.prefix_tree import group_neighbours
 from iterft.log import Log
 from iterft.models import load_for_training
 from iterft.stages.launch import Reporter, num_warmup_steps, run_trainer, save_checkpoint, trainer_options
@@ -21,7 +21,7 @@ from iterft.types import Checkpoint, Experience, PreferencePair
 
 
 class DpoStage:
-    """`protocols.Stage`; also keeps the summary of its last update in `report`."""
+    """`protocols.Stage`."""
 
     def __init__(
         self, base: str, tokenizer: Any, model_settings: ModelSettings, settings: StageSettings, seed: int, log: Log
@@ -98,11 +98,7 @@ def pair_row(pair: PreferencePair) -> dict[str, Any]:
 def tree_order(pairs: Sequence[PreferencePair], seed: int) -> list[PreferencePair]:
     """Pairs whose prompts have a long common prefix side by side (those of a tree, and of trees that show the same
     tools), so that they meet in a batch and share it; such groups in random order."""
-    groups: list[list[PreferencePair]] = []
-    for pair in sorted(pairs, key=lambda pair: pair.prompt_ids):
-        if groups and shares_row(groups[-1][-1].prompt_ids, pair.prompt_ids):
-            groups[-1].append(pair)
-        else:
-            groups.append([pair])
+    ordered = sorted(pairs, key=lambda pair: pair.prompt_ids)
+    groups = group_neighbours([pair.prompt_ids for pair in ordered])
     random.Random(seed).shuffle(groups)
-    return [pair for group in groups for pair in group]
+    return [ordered[index] for group in groups for index in group]

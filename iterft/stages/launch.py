@@ -12,7 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from iterft.config import ModelSettings
-from iterft.engine.prefix_tree import Counters, attach, shares_row
+from iterft.engine.prefix_tree import Counters, attach, group_neighbours
 from iterft.log import Log
 from iterft.models import device, dtype_of
 from iterft.types import Checkpoint
@@ -101,18 +101,14 @@ def by_length(rows: Sequence[list[int]], window: int) -> list[int]:
     """An order of rows (token ids) that keeps batches of similar length without losing the order at large: neighbours
     that share their prompt stay together, and such groups are sorted by length, longest first, inside consecutive
     windows of `window` rows."""
-    groups: list[list[int]] = []
-    for index, row in enumerate(rows):
-        if groups and shares_row(rows[groups[-1][-1]], row):
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    order: list[int] = []
-    opened: list[list[int]] = []
-    for group in groups:
-        opened.append(group)
-        if sum(map(len, opened)) >= window:
-            order.extend(index for group in sorted(opened, key=lambda group: -len(rows[group[0]])) for index in group)
-            opened = []
-    order.extend(index for group in sorted(opened, key=lambda group: -len(rows[group[0]])) for index in group)
-    return order
+    windows: list[list[list[int]]] = [[]]
+    for group in group_neighbours(rows):
+        if sum(map(len, windows[-1])) >= window:
+            windows.append([])
+        windows[-1].append(group)
+    return [
+        index
+        for groups in windows
+        for group in sorted(groups, key=lambda group: -len(rows[group[0]]))
+        for index in group
+    ]

@@ -27,7 +27,6 @@ def train_sft(
     settings: WarmupSettings,
     seed: int,
     log: Log,
-    extra: dict[str, Any] | None = None,
 ) -> Checkpoint:
     """Trains `checkpoint` on (prompt ids, turn ids) rows; the new checkpoint lies in `out`. ValueError without rows."""
     from datasets import Dataset
@@ -47,7 +46,6 @@ def train_sft(
             "per_device_train_batch_size": settings.batch_size,
             "warmup_steps": num_warmup_steps(settings.warmup_share, len(rows), settings.batch_size, settings.epochs),
             "dataset_kwargs": {"skip_prepare_dataset": True},
-            **(extra or {}),
         }
     )
     examples = [{"input_ids": [*prompt, *turn], "labels": [-100] * len(prompt) + list(turn)} for prompt, turn in rows]
