@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from iterft.config import LoraSettings, ModelSettings
 from iterft.engine.branch_attention import find_branches
 from iterft.engine.generate import PrefixDecoder, Request, choose, pack
 from iterft.engine.head import CHUNK, token_scores
+from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.prefix_tree import Counters, attach, build_rows, score_sequences
 from iterft.log import Log
 from iterft.models import load_base, load_for_training, resolve
@@ -302,6 +304,60 @@ def test_entropy_mean_and_rank_are_those_of_the_logits() -> None:
     assert torch.equal(scores.is_top1, logits.argmax(-1) == targets)
 
 
+def test_a_frozen_head_gives_the_gradient_of_a_plain_one() -> None:
+    torch.manual_seed(0)
+    head, targets = torch.nn.Linear(8, 50, bias=False), torch.randint(50, (CHUNK + 7,))
+    weights = torch.randn(len(targets))
+    gradients = []
+    for trained in (True, False):
+        hidden = torch.randn(len(targets), 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        head.weight.requires_grad_(trained)
+        gradients.extend(torch.autograd.grad((token_scores(hidden, head, targets).log_probs * weights).sum(), hidden))
+    torch.testing.assert_close(*gradients)
+
+
+def adapted_linear(dropout: float = 0.0) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    lora = LoraConfig(r=4, lora_alpha=12, lora_dropout=dropout, target_modules=["0"], init_lora_weights=False)
+    return get_peft_model(torch.nn.Sequential(torch.nn.Linear(8, 6)), lora)
+
+
+def outputs_and_gradients(model: Any) -> list[torch.Tensor]:
+    inputs = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    torch.manual_seed(2)
+    outputs = model(inputs)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [outputs, *torch.autograd.grad(outputs.square().sum(), [inputs, *trained])]
+
+
+def test_a_fused_adapter_computes_what_pefts_layer_does() -> None:
+    plain, fused = outputs_and_gradients(adapted_linear()), adapted_linear()
+    assert fuse_adapters(fused) == 1
+    mine = outputs_and_gradients(fused)
+    assert "LowRankProduct" in str(mine[0].grad_fn.next_functions[0][0])  # below the reshape: the one operation ran
+    assert len(plain) == len(mine) == 4
+    for theirs, ours in zip(plain, mine, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("state", ["dropout", "merged", "disabled"])
+def test_a_fused_adapter_leaves_to_peft_what_it_does_not_do(state: str) -> None:
+    results = []
+    for fuse in (False, True):
+        model = adapted_linear(0.5 if state == "dropout" else 0.0)
+        if fuse:
+            fuse_adapters(model)
+        if state == "merged":
+            model.merge_adapter()
+        inputs = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
+        torch.manual_seed(2)
+        with model.disable_adapter() if state == "disabled" else nullcontext():
+            results.append(model(inputs))
+    torch.testing.assert_close(*results)
+
+
 @pytest.mark.parametrize("padding", [0, 3])
 def test_the_attached_forward_gives_what_trl_would_compute(padding: int) -> None:
     from trl.trainer.utils import add_fused_lm_head
@@ -347,9 +403,10 @@ def test_branches_of_a_trie_hold_every_token_behind_the_trunk_once() -> None:
     (row,) = build_rows(sequences)
     branches = find_branches(row.mask, torch.device("cpu"))
     assert branches is not None
-    assert branches.trunk == len(trunk)
-    assert branches.real.sum(dim=1).tolist() == [4, 1, 2]  # 1 2 {3, 4} | 5 | 6 7
-    assert branches.index[branches.real].tolist() == list(range(len(trunk), len(row.ids)))
+    assert branches.sizes == [len(trunk), 4, 1, 2]  # 1 2 {3, 4} | 5 | 6 7
+    assert sum(branches.sizes) == len(row.ids)
+    last_of_the_first = branches.hidden[0][3]  # 4 sees 1, 2 and itself, not its sibling 3
+    assert last_of_the_first.tolist() == [False, False, True, False]
 
 
 def test_a_chain_has_no_branches() -> None:

@@ -1,10 +1,9 @@
 """Attention for a trunk with branches: what a token trie needs, without the square of the whole row.
 
 The trunk (the common prefix) attends causally to itself; each branch attends to the trunk and, under its own mask, to
-itself. Cost: T^2 / 2 + B S (T + S) instead of (T + B S)^2.
+itself. Cost: T^2 / 2 + sum over branches of S (T + S), nothing padded, instead of (T + sum S)^2.
 
-Shapes: U tokens of the row, T of them trunk, B branches of at most S tokens, H query heads, K key/value heads, E head
-size.
+Shapes: U tokens of the row, T of them trunk, S of one branch, H query heads, K key/value heads, G = H / K, E head size.
 """
 
 from __future__ import annotations
@@ -19,13 +18,11 @@ from torch.nn.functional import scaled_dot_product_attention
 
 @dataclass(frozen=True)
 class Branches:
-    """trunk: T.  index [B, S]: row positions of each branch's tokens, 0 behind its end.  real [B, S]: which of these
-    are tokens.  mask [B, 1, S, T + S]: where a branch's token may look, trunk first."""
+    """sizes: tokens of the trunk, then of each branch, which together are the row.  hidden: for each branch [S, S],
+    True where a token (first index) may not look."""
 
-    trunk: int
-    index: torch.Tensor
-    real: torch.Tensor
-    mask: torch.Tensor
+    sizes: list[int]
+    hidden: tuple[torch.Tensor, ...]
 
 
 def find_branches(mask_UU: np.ndarray, device: torch.device) -> Branches | None:
@@ -38,19 +35,9 @@ def find_branches(mask_UU: np.ndarray, device: torch.device) -> Branches | None:
         return None
     trunk = int(leaves_the_trunk.argmax())
     starts = [at for at in range(trunk, size) if not mask_UU[at, trunk:at].any()]
-    stops = [*starts[1:], size]
-    longest = max(stop - start for start, stop in zip(starts, stops, strict=True))
-    index = np.zeros((len(starts), longest), dtype=np.int64)
-    real = np.zeros((len(starts), longest), dtype=bool)
-    mask = np.zeros((len(starts), 1, longest, trunk + longest), dtype=bool)
-    mask[..., :trunk] = True
-    mask[:, 0, np.arange(longest), trunk + np.arange(longest)] = True
-    for branch, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-        length = stop - start
-        index[branch, :length] = np.arange(start, stop)
-        real[branch, :length] = True
-        mask[branch, 0, :length, trunk : trunk + length] = mask_UU[start:stop, start:stop]
-    return Branches(trunk, *(torch.from_numpy(part).to(device) for part in (index, real, mask)))
+    spans = list(zip(starts, [*starts[1:], size], strict=True))
+    hidden = (torch.from_numpy(~mask_UU[start:stop, start:stop]).to(device) for start, stop in spans)
+    return Branches([trunk, *(stop - start for start, stop in spans)], tuple(hidden))
 
 
 def branch_attention(
@@ -66,22 +53,25 @@ def branch_attention(
 ) -> tuple[torch.Tensor, None]:
     """An attention function in transformers' form, for one row: query [1,H,U,E], key, value [1,K,U,E] -> [1,U,H,E]."""
     assert branches is not None and len(query) == 1, "branch attention runs on one row that has branches"
-    repeats = query.shape[1] // key.shape[1]
-    key, value = (part.repeat_interleave(repeats, dim=1) if repeats > 1 else part for part in (key, value))
-    trunk, count = branches.trunk, len(branches.index)
-    parts = []
+    assert dropout == 0, "branch attention has no dropout"
+    heads, kv_heads, size = query.shape[1], key.shape[1], query.shape[3]
+    trunk_query, *queries = torch.split(query, branches.sizes, dim=2)
+    trunk_key, *keys = torch.split(key, branches.sizes, dim=2)
+    trunk_value, *values = torch.split(value, branches.sizes, dim=2)
+    trunk = branches.sizes[0]
+    mixed = []
     if trunk:
-        first, keys, values = (part[:, :, :trunk] for part in (query, key, value))
-        parts.append(
-            scaled_dot_product_attention(first, keys, values, is_causal=True, scale=scaling, dropout_p=dropout)
+        mixed.append(
+            scaled_dot_product_attention(
+                trunk_query, trunk_key, trunk_value, is_causal=True, scale=scaling, enable_gqa=heads > kv_heads
+            )
         )
-    own_query, own_key, own_value = (part[0][:, branches.index].transpose(0, 1) for part in (query, key, value))
-    keys, values = (
-        torch.cat([part[:, :, :trunk].expand(count, -1, -1, -1), own], dim=2)
-        for part, own in ((key, own_key), (value, own_value))
-    )
-    mixed = scaled_dot_product_attention(
-        own_query, keys, values, attn_mask=branches.mask, scale=scaling, dropout_p=dropout
-    )
-    parts.append(mixed.transpose(0, 1)[:, branches.real][None])
-    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+    for own_query, own_key, own_value, hidden in zip(queries, keys, values, branches.hidden, strict=True):
+        length = own_query.shape[2]
+        seen_key, seen_value = torch.cat([trunk_key, own_key], dim=2)[0], torch.cat([trunk_value, own_value], dim=2)[0]
+        grouped = (own_query * scaling).reshape(kv_heads, -1, size)  # the query heads of a key head as further tokens
+        scores = (grouped @ seen_key.transpose(-1, -2)).view(kv_heads, -1, length, trunk + length)
+        scores[..., trunk:].masked_fill_(hidden, float("-inf"))
+        weights = scores.float().softmax(dim=-1).to(value.dtype).view(kv_heads, -1, trunk + length)
+        mixed.append((weights @ seen_value).view(1, heads, length, size))
+    return torch.cat(mixed, dim=2).transpose(1, 2).contiguous(), None

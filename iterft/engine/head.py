@@ -6,11 +6,13 @@ Shapes: N wanted positions, D hidden size, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
-CHUNK = 256
+CHUNK = 64
 """Positions projected at once: 256 x 49,152 float32 logits are 48 MiB."""
 
 
@@ -27,26 +29,50 @@ class TokenScores:
 
 def token_scores(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor) -> TokenScores:
     """Scores of `targets_N` under the logits that `head` gives to `hidden_ND`, in float32."""
-    parts = []
+    grad = torch.is_grad_enabled() and hidden_ND.requires_grad
+    frozen = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
+    parts: list[tuple[torch.Tensor, ...]] = []
     for start in range(0, max(len(targets_N), 1), CHUNK):
         hidden, targets = hidden_ND[start : start + CHUNK], targets_N[start : start + CHUNK]
-        if torch.is_grad_enabled() and hidden.requires_grad:
+        if grad and frozen:
+            parts.append(FrozenHead.apply(hidden, head.weight, targets))  # type: ignore[no-untyped-call]
+        elif grad:
             parts.append(checkpoint(score_chunk, hidden, head, targets, use_reentrant=False))
         else:
             parts.append(score_chunk(hidden, head, targets))
     return TokenScores(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def score_chunk(
-    hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    logits_NV = head(hidden_ND).float()
-    log_norm_N = logits_NV.logsumexp(dim=-1)
-    log_probs_N = logits_NV.gather(-1, targets_N[:, None]).squeeze(-1) - log_norm_N
+class FrozenHead(torch.autograd.Function):
+    """Scores of a chunk under a head that is not trained. The gradient of a target's log-prob with respect to its
+    hidden state is w_target - sum_v p_v w_v: taken at once, while the probabilities are there, [N, D] is kept for the
+    backward pass instead of [N, V] or a second projection."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_ND: torch.Tensor, weight_VD: torch.Tensor, targets_N: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        log_probs, entropy, mean, is_top1, probs_NV = score_logits(linear(hidden_ND, weight_VD), targets_N)
+        ctx.save_for_backward(weight_VD[targets_N] - probs_NV.to(weight_VD.dtype) @ weight_VD)
+        ctx.mark_non_differentiable(entropy, mean, is_top1)
+        return log_probs, entropy, mean, is_top1
+
+    @staticmethod
+    def backward(ctx: Any, grad_N: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
+        (slopes_ND,) = ctx.saved_tensors
+        return grad_N[:, None].to(slopes_ND.dtype) * slopes_ND, None, None
+
+
+def score_chunk(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return score_logits(head(hidden_ND), targets_N)[:4]
+
+
+def score_logits(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Log-probs, entropy, mean logit, is-top-1 [N] and, detached, the probabilities [N, V]."""
+    log_probs_NV = logits_NV.float().log_softmax(dim=-1)
     with torch.no_grad():
-        detached_NV = logits_NV.detach()
-        probs_NV = (detached_NV - log_norm_N.detach()[:, None]).exp()
-        entropy_N = log_norm_N.detach() - (probs_NV * detached_NV).sum(dim=-1)
-        mean_N = detached_NV.mean(dim=-1)
-        is_top1_N = detached_NV.argmax(dim=-1) == targets_N
-    return log_probs_N, entropy_N, mean_N, is_top1_N
+        probs_NV = log_probs_NV.exp()
+        entropy_N = -(probs_NV[:, None] @ log_probs_NV[:, :, None]).flatten()
+        mean_N = logits_NV.float().mean(dim=-1)
+        is_top1_N = logits_NV.argmax(dim=-1) == targets_N
+    return log_probs_NV.gather(-1, targets_N[:, None]).squeeze(-1), entropy_N, mean_N, is_top1_N, probs_NV

@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from iterft.config import ModelSettings
+from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.prefix_tree import Counters, attach, group_neighbours
 from iterft.log import Log
 from iterft.models import device, dtype_of
@@ -73,7 +74,10 @@ def run_trainer(trainer: Any, rows: Sequence[dict[str, Any]], reporter: Reporter
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
     model = trainer.model
-    attach(model.get_base_model() if hasattr(model, "peft_config") else model, counters)
+    if hasattr(model, "peft_config"):
+        fuse_adapters(model)
+        model = model.get_base_model()
+    attach(model, counters)
     trainer.train()
     return counters
 
