@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -166,18 +167,60 @@ def test_counters_tell_what_was_computed() -> None:
     decoder = decoder_of(model_of())
     decoder.decode(requests_of(2), 1.0, 6)
     assert decoder.counters.misses == 5, "two of the six prompts are the same"
-    assert decoder.counters.hits == 1
+    assert decoder.counters.hits == 7, "of twelve rows"
     assert decoder.counters.prefilled == 29 + 6 + 29 + 1 + 60
     assert decoder.counters.sampled == 6 * 2 * 6
     decoder.decode(requests_of(2), 1.0, 6)
-    assert (decoder.counters.misses, decoder.counters.hits) == (5, 7)
+    assert (decoder.counters.misses, decoder.counters.hits) == (5, 19)
     assert decoder.counters.prefilled == 125
+
+
+def test_prompts_that_share_their_beginning_are_prefilled_together() -> None:
+    model, shared = model_of(), ids_of(1, 40)
+    prompts = [(*shared, *ids_of(seed, 9)) for seed in (2, 3, 4)]
+    decoder = decoder_of(model)
+    together = decoder.decode([Request(prompt, (), 2, 5) for prompt in prompts], 1.0, 8)
+    assert decoder.counters.prefilled == 40 + 3 * 8, "the last token of a prompt is fed with its rows"
+    for prompt, rows in zip(prompts, together, strict=True):
+        (alone,) = decoder_of(model).decode([Request(prompt, (), 2, 5)], 1.0, 8)
+        assert [row.ids for row in rows] == [row.ids for row in alone]
+        for one, other in zip(rows, alone, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_rows_enter_as_others_end() -> None:
+    """A stop token makes rows end at different lengths; with room for four, others take their places and nothing else
+    changes."""
+    model = model_of()
+    requests = [replace(request, seed=seed) for seed in range(6) for request in requests_of(3)]
+    free = decoder_of(model).decode(requests, 0.2, 30)
+    stop_id = Counter(token for rows in free for row in rows for token in row.ids).most_common(1)[0][0]
+    whole = decoder_of(model, stop_id, max_rows=1000).decode(requests, 0.2, 30)
+    few = decoder_of(model, stop_id, max_rows=8)
+    feeds = []
+    own_feed = few.feed
+
+    def counting(wave: Any, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        feeds.append(len(tokens))
+        return own_feed(wave, tokens, positions)
+
+    few.feed = counting  # type: ignore[method-assign]
+    refilled = few.decode(requests, 0.2, 30)
+    lengths = [len(row.ids) for rows in whole for row in rows]
+    assert min(lengths) < max(lengths)
+    assert max(feeds) <= 8
+    assert len(feeds) < sum(max(lengths[at : at + 8]) for at in range(0, len(lengths), 8)), "no waiting for the longest"
+    pairs = [pair for one, other in zip(whole, refilled, strict=True) for pair in zip(one, other, strict=True)]
+    assert sum(first.ids == second.ids for first, second in pairs) > 0.95 * len(pairs), "a draw may fall on an edge"
+    for first, second in pairs:
+        same = next((at for at, ids in enumerate(zip(first.ids, second.ids, strict=False)) if len({*ids}) > 1), None)
+        assert first.logprobs[:same] == pytest.approx(second.logprobs[:same], abs=1e-4)
 
 
 def test_progress_adds_up_to_the_requests() -> None:
     done: list[int] = []
     decoder_of(model_of(), max_rows=4).decode(requests_of(2), 1.0, 2, done.append)
-    assert done == [2, 2, 2]
+    assert done == [1] * 6
 
 
 def test_a_row_ends_with_its_stop_token_and_the_others_go_on() -> None:

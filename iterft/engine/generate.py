@@ -1,107 +1,39 @@
 """Batched decoding with forked KV: a prefix is computed once, kept, and shared by everything that grows from it.
 
-Attention of a new token = attention over its prefix's KV (one copy for all rows that share it, no copy per head group)
-and over its own suffix. Rows that have ended leave the linear layers at once. Works for every transformers model that
-takes its attention function from `ALL_ATTENTION_FUNCTIONS` and uses full causal attention.
+Rows that have ended leave the linear layers at once; when half of them have, waiting ones enter. Prompts that share
+their beginning are prefilled together, the shared part once. Works for every transformers model that takes its
+attention function from `ALL_ATTENTION_FUNCTIONS` and uses full causal attention.
 
-Shapes: P prefixes, L prefix length (padded), A active rows, N rows of a prefix (padded), Q new tokens of a row,
-T suffix capacity, H query heads, K key/value heads, G = H / K, E head size.
+Shapes: P prompts, A active rows, Q new tokens of a row, K key/value heads, L prompt length, T suffix cells, E head
+size, D hidden size, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from transformers import DynamicCache
 
+from iterft.engine.forked_attention import Wave, forked_attention
 from iterft.engine.head import token_scores
 from iterft.engine.own_attention import forward_with
+from iterft.engine.prefix_tree import batch_rows, build_rows, forward_rows
 
 Ids = tuple[int, ...]
 Item = TypeVar("Item")
+KV = list[tuple[torch.Tensor, torch.Tensor]]
+"""Per layer the keys and values [K, L, E] of a prompt."""
+
 PREFILL_TOKENS = 4096
-"""Padded tokens computed at once during prefill."""
+"""Prompt tokens prefilled at once, shared ones counted every time."""
 
-
-@dataclass
-class Wave:
-    """What the attention function needs to know of the rows in flight; one object, updated between forwards.
-
-    prefix_keys, prefix_values   per layer [P, K, L, E]
-    prefix_mask                  [P, L], True where a key is real
-    suffix_keys, suffix_values   per layer [rows opened, K, T, E], written in place
-    suffix_real                  [rows opened, T], False for the padding left of a row's forced tokens
-    rows, slots                  [A]: which opened rows are active; their cell p * N + n of the [P, N] grid
-    suffix_mask                  [A, Q, stop]: where the new tokens of the coming forward may look
-    start                        suffix cells filled so far, the same for all rows
-    """
-
-    prefix_keys: list[torch.Tensor]
-    prefix_values: list[torch.Tensor]
-    prefix_mask: torch.Tensor
-    suffix_keys: list[torch.Tensor]
-    suffix_values: list[torch.Tensor]
-    suffix_real: torch.Tensor
-    rows: torch.Tensor
-    slots: torch.Tensor
-    num_per_prefix: int
-    suffix_mask: torch.Tensor
-    start: int = 0
-
-
-def forked_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: Any,
-    scaling: float,
-    dropout: float = 0.0,
-    wave: Wave | None = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """An attention function in transformers' form: query [A,H,Q,E], key and value [A,K,Q,E] -> [A,Q,H,E]."""
-    assert wave is not None, "forked attention runs only inside a wave"
-    layer = module.layer_idx
-    rows, heads, new, size = query.shape
-    kv_heads = key.shape[1]
-    groups = heads // kv_heads
-    stop = wave.start + new
-    wave.suffix_keys[layer][wave.rows, :, wave.start : stop] = key
-    wave.suffix_values[layer][wave.rows, :, wave.start : stop] = value
-    own_keys = wave.suffix_keys[layer][wave.rows, :, :stop]
-    own_values = wave.suffix_values[layer][wave.rows, :, :stop]
-    prefix_keys, prefix_values = wave.prefix_keys[layer], wave.prefix_values[layer]
-    prefixes, _, length, _ = prefix_keys.shape
-    per_prefix = wave.num_per_prefix
-
-    grouped = (query * scaling).reshape(rows, kv_heads, groups * new, size)
-    grid = grouped.new_zeros(prefixes * per_prefix, kv_heads, groups * new, size)
-    grid[wave.slots] = grouped
-    grid = grid.view(prefixes, per_prefix, kv_heads, groups * new, size).transpose(1, 2)
-    grid = grid.reshape(prefixes, kv_heads, per_prefix * groups * new, size)
-    shared = grid @ prefix_keys.transpose(-1, -2)
-    shared = shared.masked_fill(~wave.prefix_mask[:, None, None, :], float("-inf"))
-    shared = shared.view(prefixes, kv_heads, per_prefix, groups * new, length).transpose(1, 2)
-    shared = shared.reshape(prefixes * per_prefix, kv_heads, groups * new, length)[wave.slots]
-    own = grouped @ own_keys.transpose(-1, -2)
-    own = own.view(rows, kv_heads, groups, new, stop).masked_fill(~wave.suffix_mask[:, None, None], float("-inf"))
-    own = own.reshape(rows, kv_heads, groups * new, stop)
-    weights = torch.cat([shared, own], dim=-1).float().softmax(dim=-1).to(query.dtype)
-
-    grid_weights = weights.new_zeros(prefixes * per_prefix, kv_heads, groups * new, length)
-    grid_weights[wave.slots] = weights[..., :length]
-    grid_weights = grid_weights.view(prefixes, per_prefix, kv_heads, groups * new, length).transpose(1, 2)
-    mixed = grid_weights.reshape(prefixes, kv_heads, per_prefix * groups * new, length) @ prefix_values
-    mixed = mixed.view(prefixes, kv_heads, per_prefix, groups * new, size).transpose(1, 2)
-    mixed = mixed.reshape(prefixes * per_prefix, kv_heads, groups * new, size)[wave.slots]
-    mixed = mixed + weights[..., length:] @ own_values
-    return mixed.view(rows, heads, new, size).transpose(1, 2), None
+REFILL = 0.5
+"""Waiting rows enter when at most this part of the room is taken: each entry copies the KV of all rows once."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +55,21 @@ class Decoded:
     stopped: bool
 
 
+@dataclass(eq=False)
+class Row:
+    """A continuation in the making: of request `request`, fed with `forced` first, next token at position `depth`.
+    `kv` of its prompt is there once it is live."""
+
+    request: int
+    prompt: Ids
+    forced: Ids
+    depth: int
+    draws: np.ndarray
+    kv: KV = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+
 @dataclass
 class DecodeCounters:
     """Tokens computed for prefixes, prefixes found in the cache, tokens sampled."""
@@ -142,10 +89,11 @@ class PrefixDecoder:
         self.cache_bytes = cache_bytes
         self.max_rows = max_rows
         self.counters = DecodeCounters()
-        self.kept: OrderedDict[Ids, list[tuple[torch.Tensor, torch.Tensor]]] = OrderedDict()
+        self.kept: OrderedDict[Ids, KV] = OrderedDict()
         self.kept_bytes = 0
         self.device = next(model.parameters()).device
 
+    @torch.inference_mode()
     def decode(
         self,
         requests: Sequence[Request],
@@ -153,50 +101,53 @@ class PrefixDecoder:
         max_new_tokens: int,
         advance: Callable[[int], None] = lambda requests: None,
     ) -> list[list[Decoded]]:
-        """[P][N] continuations. Row n of a request draws from Philox(seed, n) alone. Temperature 0 is greedy."""
-        results: list[list[Decoded]] = [[] for _ in requests]
+        """[P][N] continuations. Row n of a request draws from Philox(seed, n) alone. Temperature 0 is greedy.
+        `advance(1)` is told of every request that is done."""
+        rows = [open_rows(index, request, max_new_tokens) for index, request in enumerate(requests)]
         order = sorted(range(len(requests)), key=lambda index: (len(requests[index].prompt), requests[index].prompt))
-        for wave in pack(order, lambda index: requests[index].num_samples, self.max_rows):
-            chosen = [requests[index] for index in wave]
-            for index, decoded in zip(wave, self.decode_wave(chosen, temperature, max_new_tokens), strict=True):
-                results[index] = decoded
-            advance(len(wave))
-        return results
+        waiting = deque(row for index in order for row in rows[index])
+        going = Counter(row.request for row in waiting)
+        live: list[Row] = []
+        wave: Wave | None = None
+        hidden_AD = torch.empty(0)
+        while waiting or live:
+            if waiting and len(live) <= REFILL * self.max_rows:
+                fresh = [waiting.popleft() for _ in range(min(len(waiting), max(1, self.max_rows - len(live))))]
+                wave, hidden_fresh = self.open_wave(wave, live, fresh, max_new_tokens)
+                live = live + fresh
+                hidden_AD = torch.cat([hidden_AD, hidden_fresh]) if len(live) > len(fresh) else hidden_fresh
+            assert wave is not None, "rows are live only inside a wave"
+            tokens_A = self.sample_next(live, hidden_AD, temperature)
+            going_on = np.array([row.ids[-1] != self.stop_id and len(row.ids) < max_new_tokens for row in live])
+            for row, goes_on in zip(live, going_on, strict=True):
+                if not goes_on:
+                    going[row.request] -= 1
+                    if going[row.request] == 0:
+                        advance(1)
+            live = [row for row, goes_on in zip(live, going_on, strict=True) if goes_on]
+            if live:
+                stays = torch.from_numpy(going_on).to(self.device)
+                wave.rows, wave.slots = wave.rows[stays], wave.slots[stays]
+                positions = torch.tensor([row.depth for row in live], device=self.device)
+                hidden_AD = self.feed(wave, tokens_A[stays][:, None], positions[:, None])[:, -1]
+                for row in live:
+                    row.depth += 1
+        return [
+            [Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == self.stop_id) for row in group]
+            for group in rows
+        ]
 
-    @torch.inference_mode()
-    def decode_wave(self, requests: list[Request], temperature: float, max_new_tokens: int) -> list[list[Decoded]]:
-        owners = [(p, n) for p, request in enumerate(requests) for n in range(request.num_samples)]
-        forced = [(requests[p].prompt[-1], *requests[p].extra) for p, _ in owners]
-        wave = self.open_wave([request.prompt for request in requests], owners, forced, max_new_tokens)
-        depths_A = np.array([len(requests[p].prompt) + len(requests[p].extra) for p, _ in owners])
-        draws = np.stack(
-            [np.random.Generator(np.random.Philox(key=[requests[p].seed, n])).random(max_new_tokens) for p, n in owners]
-        )
-        ids: list[list[int]] = [[] for _ in owners]
-        logprobs: list[list[float]] = [[] for _ in owners]
-        active = np.arange(len(owners))
-        slots_A = wave.slots
-        hidden_AD = self.feed_forced(wave, forced, depths_A)[:, -1]
-        for at in range(max_new_tokens):
-            logits_AV = self.model.get_output_embeddings()(hidden_AD).float()
-            tokens_A = choose(logits_AV, temperature, torch.from_numpy(draws[active, at]).to(self.device))
-            chosen_A = logits_AV.gather(-1, tokens_A[:, None]).squeeze(-1) - logits_AV.logsumexp(dim=-1)
-            self.counters.sampled += len(active)
-            for row, token, logprob in zip(active.tolist(), tokens_A.tolist(), chosen_A.tolist(), strict=True):
-                ids[row].append(token)
-                logprobs[row].append(logprob)
-            going_A = tokens_A != self.stop_id
-            active = active[going_A.cpu().numpy()]
-            if not len(active) or at + 1 == max_new_tokens:
-                break
-            wave.rows = torch.from_numpy(active).to(self.device)
-            wave.slots = slots_A[wave.rows]
-            positions = torch.from_numpy(depths_A[active] + at).to(self.device)
-            hidden_AD = self.feed(wave, tokens_A[going_A][:, None], positions[:, None])[:, -1]
-        rows = iter(
-            [Decoded(tuple(ids[row]), tuple(logprobs[row]), ids[row][-1] == self.stop_id) for row in range(len(owners))]
-        )
-        return [[next(rows) for _ in range(request.num_samples)] for request in requests]
+    def sample_next(self, live: Sequence[Row], hidden_AD: torch.Tensor, temperature: float) -> torch.Tensor:
+        """The next token of every live row [A], noted in the row with its log-prob at temperature 1."""
+        logits_AV = self.model.get_output_embeddings()(hidden_AD).float()
+        draws = torch.tensor([row.draws[len(row.ids)] for row in live], device=self.device)
+        tokens_A = choose(logits_AV, temperature, draws)
+        chosen_A = logits_AV.gather(-1, tokens_A[:, None]).squeeze(-1) - logits_AV.logsumexp(dim=-1)
+        self.counters.sampled += len(live)
+        for row, token, logprob in zip(live, tokens_A.tolist(), chosen_A.tolist(), strict=True):
+            row.ids.append(token)
+            row.logprobs.append(logprob)
+        return tokens_A
 
     @torch.inference_mode()
     def logprob(self, prompts: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:
@@ -204,11 +155,11 @@ class PrefixDecoder:
         results: list[list[float]] = [[] for _ in prompts]
         order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), prompts[index]))
         for chosen in pack(order, lambda index: 1, self.max_rows):
-            forced = [(prompts[index][-1], *continuations[index][:-1]) for index in chosen]
-            owners = [(p, 0) for p in range(len(chosen))]
-            wave = self.open_wave([prompts[index] for index in chosen], owners, forced, 0)
-            depths = np.array([len(prompts[index]) + len(continuations[index]) - 1 for index in chosen])
-            hidden_AQD = self.feed_forced(wave, forced, depths)
+            rows = [
+                open_rows(index, Request(prompts[index], continuations[index][:-1], 1, 0), 0)[0] for index in chosen
+            ]
+            wave = self.make_room(None, [], rows, 0)
+            hidden_AQD = self.feed_forced(wave, rows)
             sizes = [len(continuations[index]) for index in chosen]
             picked = torch.cat([hidden_AQD[row, -size:] for row, size in enumerate(sizes)])
             targets = torch.tensor([token for index in chosen for token in continuations[index]], device=self.device)
@@ -217,42 +168,83 @@ class PrefixDecoder:
                 results[index] = part.tolist()
         return results
 
+    def forget(self) -> None:
+        """Drops all kept KV."""
+        self.kept.clear()
+        self.kept_bytes = 0
+
     def open_wave(
-        self, prompts: list[Ids], owners: list[tuple[int, int]], forced: list[Ids], max_new_tokens: int
-    ) -> Wave:
-        """Room for the rows `owners` (prefix, n), each to be fed `forced` tokens first and `max_new_tokens` after."""
-        kept = self.prefix_kv(prompts)
-        num_layers, device = len(kept[0]), self.device
-        lengths = [len(prompt) - 1 for prompt in prompts]
+        self, old: Wave | None, live: Sequence[Row], fresh: Sequence[Row], max_new_tokens: int
+    ) -> tuple[Wave, torch.Tensor]:
+        """A wave in which the live rows of `old` go on, then the fresh ones, which have been fed what they are forced
+        to; and the fresh ones' hidden states [fresh, D]."""
+        wave = self.make_room(old, live, fresh, max_new_tokens)
+        everyone = wave.rows, wave.slots
+        wave.rows, wave.slots = wave.rows[len(live) :], wave.slots[len(live) :]
+        hidden_AD = self.feed_forced(wave, fresh)[:, -1]
+        wave.rows, wave.slots = everyone
+        return wave, hidden_AD
+
+    def make_room(self, old: Wave | None, live: Sequence[Row], fresh: Sequence[Row], max_new_tokens: int) -> Wave:
+        """Suffix cells of all rows end at the same column, `start`; to the left of what a row has, they are not real.
+        The returned wave stands where the fresh rows' forced tokens begin."""
+        for row, kv in zip(fresh, self.prefix_kv([row.prompt for row in fresh]), strict=True):
+            row.kv = kv
+        device, rows = self.device, [*live, *fresh]
+        kept = {row.prompt: row.kv for row in rows}
+        num_layers, sample = len(rows[0].kv), rows[0].kv[0][0]
+        lengths = [len(prompt) - 1 for prompt in kept]
+        used = 0
+        if old is not None and live:
+            real = old.suffix_real[old.rows, : old.start]
+            used = int(real.any(dim=0).flip(0).cumsum(0).flip(0).gt(0).sum())
+        width = max((len(row.forced) for row in fresh), default=0)
+        start = max(used, width)
+        capacity = start + max_new_tokens
+        suffix_real = torch.ones(len(rows), capacity, dtype=torch.bool, device=device)
+        suffix_real[: len(live), : start - used] = False
+        if old is not None and used:
+            suffix_real[: len(live), start - used : start] = old.suffix_real[old.rows, old.start - used : old.start]
+        for at, row in enumerate(fresh, len(live)):
+            suffix_real[at, : start - len(row.forced)] = False
+
+        def move(side: list[torch.Tensor], layer: int) -> torch.Tensor:
+            cells = sample.new_zeros(len(rows), sample.shape[0], capacity, sample.shape[2])
+            if old is not None and used:
+                cells[: len(live), :, start - used : start] = side[layer][old.rows, :, old.start - used : old.start]
+                side[layer] = sample.new_empty(0)  # one layer at a time, so that both waves are never held whole
+            return cells
+
         keys, values = (
-            [pad_stack([prefix[layer][side] for prefix in kept], max(lengths)) for layer in range(num_layers)]
+            [pad_stack([kv[layer][side] for kv in kept.values()], max(lengths)) for layer in range(num_layers)]
             for side in (0, 1)
         )
-        width = max(len(tokens) for tokens in forced)
-        sample = keys[0]
-        shape = (len(owners), sample.shape[1], width + max_new_tokens, sample.shape[3])
-        real = torch.ones(len(owners), width + max_new_tokens, dtype=torch.bool, device=device)
-        for row, tokens in enumerate(forced):
-            real[row, : width - len(tokens)] = False
-        per_prefix = max(n for _, n in owners) + 1
+        places, number = {prompt: at for at, prompt in enumerate(kept)}, Counter[Ids]()
+        cells = []
+        for row in rows:
+            cells.append((places[row.prompt], number[row.prompt]))
+            number[row.prompt] += 1
+        per_prefix = max(number.values())
         return Wave(
             prefix_keys=keys,
             prefix_values=values,
             prefix_mask=torch.arange(max(lengths), device=device)[None, :]
             < torch.tensor(lengths, device=device)[:, None],
-            suffix_keys=[sample.new_zeros(shape) for _ in range(num_layers)],
-            suffix_values=[sample.new_zeros(shape) for _ in range(num_layers)],
-            suffix_real=real,
-            rows=torch.arange(len(owners), device=device),
-            slots=torch.tensor([p * per_prefix + n for p, n in owners], device=device),
+            suffix_keys=[move(old.suffix_keys if old else [], layer) for layer in range(num_layers)],
+            suffix_values=[move(old.suffix_values if old else [], layer) for layer in range(num_layers)],
+            suffix_real=suffix_real,
+            rows=torch.arange(len(rows), device=device),
+            slots=torch.tensor([p * per_prefix + n for p, n in cells], device=device),
             num_per_prefix=per_prefix,
-            suffix_mask=real[:, None],
+            suffix_mask=suffix_real[:, None],
+            start=start - width,
         )
 
-    def feed_forced(self, wave: Wave, forced: list[Ids], depths_A: np.ndarray) -> torch.Tensor:
-        """Hidden states [A, Q, D] of the forced tokens, padded on the left; `depths_A` = position after the last."""
-        width = max(len(tokens) for tokens in forced)
-        tokens = torch.tensor([[0] * (width - len(row)) + list(row) for row in forced], device=self.device)
+    def feed_forced(self, wave: Wave, rows: Sequence[Row]) -> torch.Tensor:
+        """Hidden states [A, Q, D] of the rows' forced tokens, padded on the left."""
+        width = max(len(row.forced) for row in rows)
+        tokens = torch.tensor([[0] * (width - len(row.forced)) + list(row.forced) for row in rows], device=self.device)
+        depths_A = np.array([row.depth for row in rows])
         positions = torch.from_numpy(depths_A[:, None] - width + np.arange(width)[None, :]).to(self.device)
         return self.feed(wave, tokens, positions.clamp(min=0))
 
@@ -269,9 +261,9 @@ class PrefixDecoder:
         wave.start = stop
         return hidden
 
-    def prefix_kv(self, prompts: list[Ids]) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
-        """Per prompt and layer the keys and values [K, L, E] of all tokens but the last, computed where not kept."""
-        missing = sorted({prompt for prompt in prompts if prompt not in self.kept}, key=len)
+    def prefix_kv(self, prompts: list[Ids]) -> list[KV]:
+        """Per prompt the KV of all tokens but the last, computed where not kept."""
+        missing = sorted({prompt for prompt in prompts if prompt not in self.kept})
         self.counters.hits += len(prompts) - len(missing)
         self.counters.misses += len(missing)
         found = {prompt: self.kept[prompt] for prompt in prompts if prompt in self.kept}
@@ -286,22 +278,25 @@ class PrefixDecoder:
             self.kept_bytes -= num_bytes(self.kept.popitem(last=False)[1])
         return [found[prompt] for prompt in prompts]
 
-    def prefill(self, prompts: list[Ids]) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
-        width = max(len(prompt) for prompt in prompts) - 1
-        # Padding on the right needs no mask: under causal attention no real token sees it.
-        ids = torch.tensor(
-            [list(prompt[:-1]) + [0] * (width - len(prompt) + 1) for prompt in prompts], device=self.device
-        )
-        self.counters.prefilled += sum(len(prompt) - 1 for prompt in prompts)
-        cache = DynamicCache()
-        self.model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
-        return [
-            [
-                (layer.keys[row, :, : len(prompt) - 1].clone(), layer.values[row, :, : len(prompt) - 1].clone())
-                for layer in cache.layers
-            ]
-            for row, prompt in enumerate(prompts)
-        ]
+    def prefill(self, prompts: list[Ids]) -> list[KV]:
+        """Computes what the prompts share once."""
+        results: list[KV] = [[] for _ in prompts]
+        for rows in batch_rows(build_rows([prompt[:-1] for prompt in prompts])):
+            self.counters.prefilled += sum(len(row.ids) for row in rows)
+            cache = DynamicCache()
+            forward_rows(self.model.base_model, rows, cache)
+            for at, row in enumerate(rows):
+                for member, path in zip(row.members, row.paths, strict=True):
+                    cells = torch.from_numpy(path).to(self.device)
+                    results[member] = [(layer.keys[at][:, cells], layer.values[at][:, cells]) for layer in cache.layers]
+        return results
+
+
+def open_rows(index: int, request: Request, max_new_tokens: int) -> list[Row]:
+    """The rows of a request: its prompt's last token and what follows the prompt is still to be fed."""
+    forced, depth = (request.prompt[-1], *request.extra), len(request.prompt) + len(request.extra)
+    generators = (np.random.Generator(np.random.Philox(key=[request.seed, n])) for n in range(request.num_samples))
+    return [Row(index, request.prompt, forced, depth, draws.random(max_new_tokens)) for draws in generators]
 
 
 def pack(items: Sequence[Item], size: Callable[[Item], int], capacity: int) -> list[list[Item]]:

@@ -14,10 +14,11 @@ def forward_with(
     backbone: Any,
     input_ids: torch.Tensor,
     position_ids: torch.Tensor,
+    cache: Any = None,
     **shared: Any,
 ) -> torch.Tensor:
-    """Last hidden states [rows, tokens, D] with `attention` in every layer; `shared` reaches it unchanged. The model's
-    own attention is back afterwards."""
+    """Last hidden states [rows, tokens, D] with `attention` in every layer; `shared` reaches it unchanged. An empty
+    transformers `cache` is filled with keys and values. The model's own attention is back afterwards."""
     name = f"iterft_{attention.__name__}"
     AttentionInterface.register(name, attention)
     own = backbone.config._attn_implementation
@@ -27,7 +28,8 @@ def forward_with(
             input_ids=input_ids,
             position_ids=position_ids,
             attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=input_ids.device),  # 4-D: left as it is
-            use_cache=False,
+            past_key_values=cache,
+            use_cache=cache is not None,
             **shared,
         ).last_hidden_state
     finally:

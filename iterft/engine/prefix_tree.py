@@ -150,8 +150,9 @@ def batch_rows(rows: Sequence[Row]) -> list[list[Row]]:
     return batches
 
 
-def forward_rows(backbone: Any, rows: Sequence[Row]) -> torch.Tensor:
-    """Hidden states [R, U, D]: of one row with branches, or of rows without, padded to the longest."""
+def forward_rows(backbone: Any, rows: Sequence[Row], cache: Any = None) -> torch.Tensor:
+    """Hidden states [R, U, D]: of one row with branches, or of rows without, padded to the longest. An empty
+    transformers `cache` is filled with keys and values."""
     device = next(backbone.parameters()).device
     width = max(len(row.ids) for row in rows)
     ids_RU = np.zeros((len(rows), width), dtype=np.int64)
@@ -163,9 +164,11 @@ def forward_rows(backbone: Any, rows: Sequence[Row]) -> torch.Tensor:
     branches = find_branches(rows[0].mask, device)
     if branches is not None:
         assert len(rows) == 1, "a row with branches is computed alone"
-        return forward_with(branch_attention, backbone, ids, depths, branches=branches)
+        return forward_with(branch_attention, backbone, ids, depths, cache, branches=branches)
     # Plain causal attention needs no mask: the padding lies behind every real token.
-    output = backbone(input_ids=ids, position_ids=depths, attention_mask=None, use_cache=False)
+    output = backbone(
+        input_ids=ids, position_ids=depths, attention_mask=None, past_key_values=cache, use_cache=cache is not None
+    )
     hidden: torch.Tensor = output.last_hidden_state
     return hidden
 
