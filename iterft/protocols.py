@@ -55,6 +55,11 @@ class Policy(Protocol):
         """[P] lists of per-token log-probs (temperature 1) of each continuation given its prefix."""
         ...
 
+    def forget(self) -> None:
+        """Drops what is kept from earlier calls (KV): later results then depend, to the last bit, on later calls
+        only."""
+        ...
+
 
 class Environment(Protocol):
     """The world behind the tools. States are values: `step` returns a new one, never mutates, so branching is free."""

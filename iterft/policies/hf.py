@@ -58,6 +58,9 @@ class HfPolicy:
         scores = self.decoder.logprob([prompt for prompt, _ in parts], full)
         return [score[len(extra) :] for score, (_, extra) in zip(scores, parts, strict=True)]
 
+    def forget(self) -> None:
+        self.decoder.forget()
+
     def split(self, prefix: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """(a prompt that was rendered, what was written after it): the prompt's KV is kept and shared."""
         if prefix in self.prompts:

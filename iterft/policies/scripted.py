@@ -64,6 +64,9 @@ class ScriptedPolicy:
             results.append(scores)
         return results
 
+    def forget(self) -> None:
+        """There is nothing to forget: every call stands alone."""
+
     def next_tokens(self, written: Sequence[int]) -> dict[int, float]:
         """Probability of each next token. What is in no turn can only stop."""
         text = "".join(map(chr, written))

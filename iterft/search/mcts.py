@@ -21,7 +21,7 @@ from iterft.rollout import World, reference_text, seed_of
 from iterft.search.tree import has_success, lay, new_tree, unseen_mass
 from iterft.types import Deficient, Sample, Tree
 
-TREES_IN_FLIGHT = 64
+TREES_IN_FLIGHT = 32
 """Trees that grow together; finished groups are journalled, so this is also what a kill can cost."""
 
 
@@ -34,17 +34,20 @@ def search(
     journal: TreeJournal,
     log: Log,
 ) -> list[Tree]:
-    """One tree per weak sample, in order. Trees in the journal are taken from there."""
+    """One tree per weak sample, in order. Trees in the journal are taken from there.
+
+    A group of which one tree is missing is grown again as a whole, from a policy that remembers nothing: what shares a
+    batch decides the last digits of log-probs, so only thus does a killed search end as an undisturbed one."""
     finished = journal.read()
-    todo = [item for item in weak if item.sample.id not in finished]
     with log.progress("search", len(weak)) as advance:
-        advance(len(weak) - len(todo))
-        for start in range(0, len(todo), TREES_IN_FLIGHT):
-            group = todo[start : start + TREES_IN_FLIGHT]
-            trees = grow(policy, world, group, settings, seed)
-            for tree in trees:
-                journal.append(tree)
-                finished[tree.sample_id] = tree
+        for start in range(0, len(weak), TREES_IN_FLIGHT):
+            group = weak[start : start + TREES_IN_FLIGHT]
+            if any(item.sample.id not in finished for item in group):
+                policy.forget()
+                for tree in grow(policy, world, group, settings, seed):
+                    if tree.sample_id not in finished:
+                        journal.append(tree)
+                        finished[tree.sample_id] = tree
             advance(len(group))
     return [finished[item.sample.id] for item in weak]
 
