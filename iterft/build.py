@@ -26,11 +26,12 @@ DIALECTS = {"hermes": HERMES, "pythonic": PYTHONIC}
 
 @dataclass(frozen=True)
 class Data:
-    """Verified samples, and the rows dropped by reason."""
+    """Verified samples, the rows dropped by reason, and what is wrong with the first reference that failed."""
 
     train: list[Sample]
     held_out: list[Sample]
     dropped: dict[str, int]
+    first_failure: str
 
 
 def dialect(recipe: Recipe) -> Dialect:
@@ -52,12 +53,14 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     else:
         train, held_out = split_by_tool(train, recipe.seed)
     judged = world(recipe)
+    failures: list[str] = []
 
     def usable(sample: Sample, part: str) -> bool:
         turn = Turn("" if sample.answer else sample.text, reference_calls(sample))
         verdict = judged.judge(sample, turn)
         if verdict.value < 1.0:
             dropped[f"{part}: reference fails its own verifier ({verdict.reason})"] += 1
+            failures.append(f"sample {sample.id}: {judged.explain(sample, turn)}")
         elif num_tokens is not None and num_tokens(sample) > settings.max_prompt_tokens:
             dropped[f"{part}: prompt above data.max_prompt_tokens"] += 1
         else:
@@ -69,8 +72,9 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     for part, before, after in (("train", train, kept), ("held_out", held_out, held)):
         if not after:
             reasons = ", ".join(f"{key} {count}" for key, count in dropped.items()) or "the split left none"
+            reasons += f"; first: {failures[0]}" if failures else ""
             raise ValueError(f"data.{part}: of {len(before)} samples none can be used ({reasons}); give other data")
-    return Data(kept, held, dict(dropped))
+    return Data(kept, held, dict(dropped), failures[0] if failures else "")
 
 
 def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:

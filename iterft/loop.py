@@ -119,6 +119,8 @@ class Iterator:
         self.train, self.held_out = data.train, data.held_out
         if data.dropped:
             log.say("rows dropped: " + ", ".join(f"{reason} {count}" for reason, count in data.dropped.items()))
+        if data.first_failure:
+            log.say(f"  the first whose reference fails: {data.first_failure}")
         log.say(f"data: {len(self.train)} train, {len(self.held_out)} held out")
         for source, tiers in tier_table(self.train, recipe.warmup.tiers).items():
             log.say(f"  {source or 'no source'}: " + ", ".join(f"{tier} {count}" for tier, count in tiers.items()))

@@ -76,6 +76,10 @@ class Verifier(Protocol):
 
     def __call__(self, trajectory: Trajectory) -> Reward: ...
 
+    def explain(self, trajectory: Trajectory) -> str:
+        """One sentence for people on why the last turn fails; "" when it passes."""
+        ...
+
     def objection(self, sample: Sample, partial: PartialTurn) -> str:
         """ "" while some accepted answer still continues `partial`, else the named reason (`types.REASONS`)."""
         ...

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from iterft.chat import Dialect, parse
 from iterft.log import Log
 from iterft.protocols import Environment, Policy, Verifier
-from iterft.types import Completion, Reward, Sample, ToolCall, Turn
+from iterft.types import Completion, Reward, Sample, ToolCall, Trajectory, Turn
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,19 @@ class World:
     verifier: Verifier
 
     def judge(self, sample: Sample, turn: Turn) -> Reward:
+        return self.verifier(self.play(sample, turn))
+
+    def explain(self, sample: Sample, turn: Turn) -> str:
+        """One sentence on why the turn fails; "" when it passes."""
+        return self.verifier.explain(self.play(sample, turn))
+
+    def play(self, sample: Sample, turn: Turn) -> Trajectory:
         state, _, done = self.env.step(self.env.reset(sample), turn)
         if not done:
             raise ValueError(
                 f"sample {sample.id}: its environment goes on after one turn; use one that ends (recorded)"
             )
-        return self.verifier(state)
+        return state
 
 
 def read_turn(policy: Policy, dialect: Dialect, ids: Sequence[int], finish_reason: str) -> Turn:

@@ -138,11 +138,10 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Reward:
-    """A verdict: `value` in [0, 1], the named `reason` when it is not 1, and one sentence of `detail` for people."""
+    """A verdict: `value` in [0, 1], the named `reason` when it is not 1."""
 
     value: float
     reason: str = ""
-    detail: str = ""
     parts: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -55,6 +55,10 @@ def verdict(sample: Sample, *calls: ToolCall, error: str = "") -> Reward:
     return judge(Trajectory(sample, (Turn("", calls, error),)))
 
 
+def explained(sample: Sample, *calls: ToolCall, error: str = "") -> str:
+    return judge.explain(Trajectory(sample, (Turn("", calls, error),)))
+
+
 def book(**arguments: Any) -> ToolCall:
     return ToolCall("book", arguments)
 
@@ -113,7 +117,7 @@ def test_near_misses_score_zero_and_name_reason_tool_and_parameter(
 ) -> None:
     reward = verdict(sample_of(BOOKING), ToolCall("book", arguments))
     assert (reward.value, reward.reason, reward.parts) == (0.0, reason, {"calls": 0.0})
-    assert reward.detail.startswith(f"book: {parameter} ")
+    assert explained(sample_of(BOOKING), ToolCall("book", arguments)).startswith(f"book: {parameter} ")
 
 
 TURNS = {
@@ -132,7 +136,7 @@ TURNS = {
 def test_turns_with_wrong_calls_name_the_reason(sample: Sample, calls: tuple[ToolCall, ...], reason: str) -> None:
     reward = verdict(sample, *calls)
     assert (reward.value, reward.reason) == (0.0, reason)
-    assert reward.detail.endswith(".")
+    assert explained(sample, *calls).endswith(".")
     assert judge.objection(sample, PartialTurn(calls=calls, finished=True)) == reason
 
 
@@ -145,6 +149,8 @@ def test_silence_is_right_where_no_call_is_and_a_malformed_turn_never_is() -> No
     assert verdict(sample_of()) == Reward(1.0)
     assert verdict(sample_of(), error="no closing tag").reason == "unparsable"
     assert verdict(pings("a"), error="no closing tag").reason == "unparsable"
+    assert explained(pings("a"), error="no closing tag") == "The turn is not well-formed: no closing tag."
+    assert explained(pings("a"), ping("a")) == ""
 
 
 def test_calls_may_come_in_any_order_and_parts_tell_the_share_matched() -> None:
@@ -164,8 +170,8 @@ def test_overlapping_entries_are_matched_greedily_as_the_official_checker_does()
 
 def test_a_parameter_of_the_tool_that_the_reference_leaves_out_is_told_from_one_that_does_not_exist() -> None:
     sample = sample_of(ToolCall("book", {"city": ["NYC"]}))
-    assert verdict(sample, book(city="NYC", seats=4)).detail == "book: seats is to be left out."
-    assert verdict(sample, book(city="NYC", wine=4)).detail == "book: wine is none of the parameters."
+    assert explained(sample, book(city="NYC", seats=4)) == "book: seats is to be left out."
+    assert explained(sample, book(city="NYC", wine=4)) == "book: wine is none of the parameters."
 
 
 VALUES = {

@@ -13,8 +13,8 @@ tells which entries are left, and any call that one of those accepts can still b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from iterft.rewards.value_match import declared_type, is_writable, value_fault
 from iterft.types import PartialTurn, Reward, Sample, Tool, ToolCall, Trajectory
@@ -32,14 +32,22 @@ class CallMatch:
         assert trajectory.turns, "a trajectory without turns cannot be judged"
         sample, turn = trajectory.sample, trajectory.turns[-1]
         if turn.error:
-            return Reward(0.0, "unparsable", f"The turn is not well-formed: {turn.error}.")
+            return Reward(0.0, "unparsable")
         matching = _match(sample, turn.calls)
         fault = _turn_fault(sample, turn.calls, matching)
         num_entries = len(sample.answer)
         parts = {"calls": 1.0 - len(matching.left) / num_entries} if num_entries else {}
         if fault is None:
             return Reward(1.0, parts=parts)
-        return Reward(0.0, fault.reason, _sentence(fault, sample), parts)
+        return Reward(0.0, fault.reason, parts)
+
+    def explain(self, trajectory: Trajectory) -> str:
+        """One sentence for people on why the last turn fails; "" when it passes."""
+        sample, turn = trajectory.sample, trajectory.turns[-1]
+        if turn.error:
+            return f"The turn is not well-formed: {turn.error}."
+        fault = _turn_fault(sample, turn.calls, _match(sample, turn.calls))
+        return _sentence(fault, sample) if fault else ""
 
     def objection(self, sample: Sample, partial: PartialTurn) -> str:
         """ "" while some accepted answer still continues `partial`; once it is finished, the reason of the verdict."""
@@ -49,7 +57,7 @@ class CallMatch:
         if partial.finished:
             fault = _turn_fault(sample, partial.calls, matching)
         elif matching.strays:
-            fault = _stray_fault(sample, partial.calls[matching.strays[0]], matching.left)
+            fault = _stray_fault(sample, partial.calls, matching)
         elif partial.in_call or partial.expects == "call":
             fault = _open_fault(sample, partial, matching.left)
         else:
@@ -57,58 +65,62 @@ class CallMatch:
         return fault.reason if fault else ""
 
 
-@dataclass(frozen=True)
-class _Fault:
+class _Fault(NamedTuple):
     """What is wrong first: the reason, its tool and parameter, the value written; `num_right` arguments came before."""
 
     reason: str
     tool: str = ""
     parameter: str = ""
     value: Any = None
-    accepted: Sequence[Any] = field(default=())
+    accepted: Sequence[Any] = ()
     num_right: int = 0
 
 
-@dataclass(frozen=True)
-class _Matching:
-    """Indices of calls that no entry took, and entries that took no call."""
+class _Matching(NamedTuple):
+    """Indices of calls that no entry took, entries that took no call, and why a stray was not taken, in the order of
+    the entries of its name that are left."""
 
     strays: list[int]
     left: list[ToolCall]
+    faults: dict[int, list[_Fault]]
 
 
 def _match(sample: Sample, calls: Sequence[ToolCall]) -> _Matching:
     free = list(range(len(calls)))
     left = []
+    faults: dict[int, list[_Fault]] = {}
     for entry in sample.answer:
         tool = _tool(sample, entry.name)
+        found: dict[int, _Fault] = {}
         for index in free:
-            if calls[index].name == entry.name and tool and _call_fault(calls[index], entry, tool) is None:
-                free.remove(index)
-                break
+            if calls[index].name == entry.name and tool:
+                fault = _call_fault(calls[index], entry, tool)
+                if fault is None:
+                    free.remove(index)
+                    break
+                found[index] = fault
         else:
             left.append(entry)
-    return _Matching(free, left)
+            for index, fault in found.items():
+                faults.setdefault(index, []).append(fault)
+    return _Matching(free, left, faults)
 
 
 def _turn_fault(sample: Sample, calls: Sequence[ToolCall], matching: _Matching) -> _Fault | None:
     """What is wrong with a whole turn: its first stray call, else the first entry that was not called."""
     if matching.strays:
-        return _stray_fault(sample, calls[matching.strays[0]], matching.left)
+        return _stray_fault(sample, calls, matching)
     if matching.left:
         return _Fault("missing_call" if calls else "no_call", matching.left[0].name)
     return None
 
 
-def _stray_fault(sample: Sample, call: ToolCall, left: Sequence[ToolCall]) -> _Fault:
-    """Why no entry took `call`, told against the entry that it follows longest."""
-    tool = _tool(sample, call.name)
-    fault = _name_fault(sample, call.name, tool, left)
-    if fault:
-        return fault
-    assert tool is not None, "a name without fault is that of a tool"
-    faults = [_call_fault(call, entry, tool) for entry in left if entry.name == call.name]
-    return max((fault for fault in faults if fault), key=lambda fault: fault.num_right)
+def _stray_fault(sample: Sample, calls: Sequence[ToolCall], matching: _Matching) -> _Fault:
+    """Why no entry took the first stray call, told against the entry that it follows longest."""
+    index = matching.strays[0]
+    name = calls[index].name
+    fault = _name_fault(sample, name, _tool(sample, name), matching.left)
+    return fault or max(matching.faults[index], key=lambda fault: fault.num_right)
 
 
 def _open_fault(sample: Sample, partial: PartialTurn, left: Sequence[ToolCall]) -> _Fault | None:
@@ -166,13 +178,16 @@ def _call_fault(call: ToolCall, entry: ToolCall, tool: Tool) -> _Fault | None:
 
 def _written_fault(name: str, arguments: Mapping[str, Any], entry: ToolCall, tool: Tool) -> _Fault | None:
     """The first argument, in the order written, that is not accepted."""
-    for num_right, (parameter, value) in enumerate(arguments.items()):
+    properties = tool.get("parameters", _NOTHING).get("properties")
+    num_right = 0
+    for parameter, value in arguments.items():
         alternatives = entry.arguments.get(parameter)
-        if alternatives is None or not _is_known(parameter, tool):
+        if alternatives is None or (properties is not None and parameter not in properties):
             return _Fault("unknown_parameter", name, parameter, value, num_right=num_right)
-        fault = value_fault(value, alternatives, _schema(parameter, tool))
+        fault = value_fault(value, alternatives, properties[parameter] if properties else None)
         if fault:
             return _Fault(fault, name, parameter, value, alternatives, num_right)
+        num_right += 1
     return None
 
 

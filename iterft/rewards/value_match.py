@@ -102,7 +102,9 @@ def _items_fit(value: Any, alternatives: Sequence[Any], item_type: type) -> bool
 def _accepted(value: Any, alternatives: Sequence[Any], item_type: type | None) -> bool:
     """Membership by the rules of the value's own type."""
     if isinstance(value, str):
-        return _standard(value) in [_standard(other) for other in alternatives if isinstance(other, str)]
+        return value in alternatives or _standard(value) in [
+            _standard(other) for other in alternatives if isinstance(other, str)
+        ]
     if isinstance(value, dict):
         return any(_object_matches(value, other) for other in alternatives)
     if isinstance(value, list):
