@@ -179,15 +179,13 @@ def _call_fault(call: ToolCall, entry: ToolCall, tool: Tool) -> _Fault | None:
 def _written_fault(name: str, arguments: Mapping[str, Any], entry: ToolCall, tool: Tool) -> _Fault | None:
     """The first argument, in the order written, that is not accepted."""
     properties = tool.get("parameters", _NOTHING).get("properties")
-    num_right = 0
-    for parameter, value in arguments.items():
+    for num_right, (parameter, value) in enumerate(arguments.items()):
         alternatives = entry.arguments.get(parameter)
         if alternatives is None or (properties is not None and parameter not in properties):
             return _Fault("unknown_parameter", name, parameter, value, num_right=num_right)
         fault = value_fault(value, alternatives, properties[parameter] if properties else None)
         if fault:
             return _Fault(fault, name, parameter, value, alternatives, num_right)
-        num_right += 1
     return None
 
 
