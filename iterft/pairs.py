@@ -46,7 +46,7 @@ def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list
             continue
         chosen = max(good, key=lambda child: (not tree.nodes[child].planted, tree.nodes[child].prior))
         for rejected in sorted(bad, key=lambda child: (-tree.nodes[child].visits, -tree.nodes[child].prior)):
-            pair = make_pair(tree, index, chosen, rejected, accepted, settings.extent)
+            pair = make_pair(tree, index, chosen, rejected, accepted, settings)
             if pair.margin < settings.min_margin:
                 dropped["min_margin"] += 1
             elif overlap(pair.chosen_ids, pair.rejected_ids) > settings.max_overlap:
@@ -70,22 +70,27 @@ def accepted_nodes(tree: Tree) -> set[int]:
     return accepted
 
 
-def make_pair(tree: Tree, parent: int, chosen: int, rejected: int, accepted: set[int], extent: str) -> PreferencePair:
-    """The pair of two siblings, each reaching as far as `extent` says."""
+def make_pair(
+    tree: Tree, parent: int, chosen: int, rejected: int, accepted: set[int], settings: PairSettings
+) -> PreferencePair:
+    """The pair of two siblings, each reaching as far as `pairs.extent` says; of prose, the beginning."""
     chosen_path, rejected_path = [chosen], [rejected]
-    if extent in ("turn", "chosen_turn"):
+    if settings.extent in ("turn", "chosen_turn"):
         chosen_path = to_the_end(tree, chosen, accepted)
-    if extent == "turn":
+    if settings.extent == "turn":
         rejected_path = to_the_end(tree, rejected, None)
+    reason = tree.nodes[rejected].objection
+    chosen_stop = settings.num_prose_tokens if reason == "unneeded_call" else None
+    rejected_stop = settings.num_prose_tokens if reason == "no_call" else None
     return PreferencePair(
         prompt_ids=tree.prompt_ids + tree.path_ids(parent),
-        chosen_ids=ids_along(tree, chosen_path),
-        rejected_ids=ids_along(tree, rejected_path),
+        chosen_ids=ids_along(tree, chosen_path)[:chosen_stop],
+        rejected_ids=ids_along(tree, rejected_path)[:rejected_stop],
         margin=tree.nodes[chosen].value - tree.nodes[rejected].value,
-        reason=tree.nodes[rejected].objection,
+        reason=reason,
         sample_id=tree.sample_id,
-        chosen_logprob=logprob_along(tree, chosen_path),
-        rejected_logprob=logprob_along(tree, rejected_path),
+        chosen_logprob=sum(logprobs_along(tree, chosen_path)[:chosen_stop]),
+        rejected_logprob=sum(logprobs_along(tree, rejected_path)[:rejected_stop]),
         planted=tree.nodes[chosen].planted,
     )
 
@@ -103,8 +108,8 @@ def ids_along(tree: Tree, path: list[int]) -> tuple[int, ...]:
     return tuple(token for index in path for token in tree.nodes[index].step.ids)
 
 
-def logprob_along(tree: Tree, path: list[int]) -> float:
-    return sum(score for index in path for score in tree.nodes[index].step.logprobs)
+def logprobs_along(tree: Tree, path: list[int]) -> tuple[float, ...]:
+    return tuple(score for index in path for score in tree.nodes[index].step.logprobs)
 
 
 def overlap(first: Sequence[int], second: Sequence[int]) -> float:

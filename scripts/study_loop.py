@@ -2,7 +2,8 @@
 
 For each seed: the recipe's run; then, from its warm-up checkpoint, SFT on further training samples for as long as the
 iterations took (deficiency, search, update; evaluation is left out of both). All three checkpoints are scored on the
-same held-out items of unseen tools. Everything is kept in OUT: started again, it goes on.
+same held-out items of unseen tools, QUERIES of which show the same tools (prompts that share their beginning cost
+less); intervals are over such groups, not over single items. Everything is kept in OUT: started again, it goes on.
 
 python scripts/study_loop.py --recipe smollm2-135m --seeds 0 1 2 --items 1000 --out runs/study
 """
@@ -13,13 +14,14 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from iterft import Iterator, Recipe
-from iterft.types import Checkpoint
+from iterft.data import by_tool_list
+from iterft.synth.tasks import generate
+from iterft.types import Checkpoint, Sample
 
 ARMS = ("warm-up", "loop", "more SFT")
 
@@ -29,29 +31,34 @@ def main() -> int:
     parser.add_argument("--recipe", default="smollm2-135m")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--items", type=int, default=1000)
+    parser.add_argument("--queries", type=int, default=4, help="held-out items that show the same tools")
     parser.add_argument("--out", type=Path, default=Path("runs/study"))
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
     options = parser.parse_args()
     passed: dict[str, list[list[bool]]] = {arm: [] for arm in ARMS}
+    items = generate(options.items, 0, "held_out", queries_per_list=options.queries)
     try:
         for seed in options.seeds:
             recipe = Recipe.load(options.recipe, [*options.overrides, f"seed={seed}"])
-            for arm, results in study_seed(recipe, options.out / f"seed-{seed}", options.items).items():
+            for arm, results in study_seed(recipe, options.out / f"seed-{seed}", items).items():
                 passed[arm].append(results)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    report(passed)
+    report(passed, groups_of(items))
     return 0
 
 
-def study_seed(recipe: Recipe, folder: Path, num_items: int) -> dict[str, list[bool]]:
+def study_seed(recipe: Recipe, folder: Path, items: list[Sample]) -> dict[str, list[bool]]:
     """arm -> whether each held-out item passed."""
     iterator = Iterator(recipe, folder / "run")
     run = iterator.run()
     more = more_sft(iterator, run.records, folder / "more_sft" / "checkpoint")
     checkpoints = dict(zip(ARMS, (iterator.store.checkpoint(0), run.checkpoint, more), strict=True))
-    return {arm: score(iterator, checkpoint, folder, arm, num_items) for arm, checkpoint in checkpoints.items()}
+    return {
+        arm: score(iterator, checkpoint, folder / f"scores-{arm.replace(' ', '-')}-{len(items)}.json", items)
+        for arm, checkpoint in checkpoints.items()
+    }
 
 
 def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
@@ -75,34 +82,41 @@ def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
     return checkpoint
 
 
-def score(iterator: Iterator, checkpoint: Checkpoint, folder: Path, arm: str, num_items: int) -> list[bool]:
-    from iterft import build
+def score(iterator: Iterator, checkpoint: Checkpoint, file: Path, items: list[Sample]) -> list[bool]:
+    """Whether each item passed; kept in `file`."""
     from iterft.evals.held_out import evaluate_held_out
 
-    file = folder / f"scores-{arm.replace(' ', '-')}-{num_items}.json"
     if not file.exists():
-        recipe = replace(iterator.recipe, data=replace(iterator.recipe.data, num_held_out=num_items))
-        samples = build.data(recipe, None).held_out
+        started = time.perf_counter()
         with iterator.serve(checkpoint) as policy:
-            scores = evaluate_held_out(policy, iterator.world, samples, iterator.log)
-        kinds = {kind: 100 * right / total for kind, (right, total) in scores.by_kind.items()}
-        print(f"{arm}: {100 * scores.accuracy:.1f} %", {kind: round(value, 1) for kind, value in kinds.items()})
+            scores = evaluate_held_out(policy, iterator.world, items, iterator.log)
+        kinds = {kind: round(100 * right / total, 1) for kind, (right, total) in scores.by_kind.items()}
+        print(f"{file.stem}: {100 * scores.accuracy:.1f} % in {time.perf_counter() - started:.0f} s, by kind {kinds}")
         print(f"  failures {dict(scores.reasons)}", flush=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(list(scores.passed.values())))
     return list(json.loads(file.read_text()))
 
 
-def report(passed: dict[str, list[list[bool]]]) -> None:
-    """Accuracy per seed, and paired differences with bootstrap intervals over items (seeds averaged)."""
-    print(f"\nheld-out accuracy in %, {len(passed['loop'][0])} items of unseen tools, one figure per seed")
+def groups_of(items: list[Sample]) -> np.ndarray:
+    """The number of each item's tool list."""
+    numbers = {sample.id: number for number, group in enumerate(by_tool_list(items)) for sample in group}
+    return np.array([numbers[sample.id] for sample in items])
+
+
+def report(passed: dict[str, list[list[bool]]], groups: np.ndarray) -> None:
+    """Accuracy per seed, and paired differences with bootstrap intervals over groups of items (seeds averaged)."""
+    print(f"\nheld-out accuracy in %, {len(groups)} items of unseen tools, one figure per seed")
     for arm in ARMS:
         shares = [100 * float(np.mean(results)) for results in passed[arm]]
         print(f"  {arm:10s} {'  '.join(f'{share:5.1f}' for share in shares)}   mean {np.mean(shares):.1f}")
     generator = np.random.default_rng(0)
+    sizes = np.bincount(groups)
     for other in ("warm-up", "more SFT"):
         difference = np.mean(np.array(passed["loop"], dtype=float) - np.array(passed[other], dtype=float), axis=0)
-        picks = generator.integers(0, len(difference), size=(10_000, len(difference)))
-        low, high = np.percentile(100 * difference[picks].mean(axis=1), [2.5, 97.5])
+        sums = np.bincount(groups, weights=difference)
+        picks = generator.integers(0, len(sums), size=(10_000, len(sums)))
+        low, high = np.percentile(100 * sums[picks].sum(axis=1) / sizes[picks].sum(axis=1), [2.5, 97.5])
         print(f"  loop - {other}: {100 * difference.mean():+.1f} points, 95 % interval [{low:+.1f}, {high:+.1f}]")
 
 

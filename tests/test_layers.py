@@ -13,7 +13,7 @@ LAYERS = """
 types
 protocols config chat log tool_list
 tiny
-engine models tokens data endpoint
+engine models tokens data augment endpoint
 rollout policies envs rewards dialects
 search deficiency warmup
 pairs stages evals synth
