@@ -203,6 +203,12 @@ class Recipe:
     stage: StageSettings = field(default_factory=StageSettings)
     eval: EvalSettings = field(default_factory=EvalSettings)
 
+    @property
+    def whole_turns(self) -> bool:
+        """Whether wrong turns are sampled to their end; else each ends with its first error, which is all that pairs of
+        argument steps need."""
+        return self.search.step != "argument" or self.pairs.extent == "turn"
+
     @staticmethod
     def load(name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[str] = ()) -> Recipe:
         """A shipped recipe by name or a YAML file, then `key.subkey=value` overrides. ValueError on anything wrong."""

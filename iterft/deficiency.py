@@ -30,15 +30,28 @@ def find_deficient(
     samples: Sequence[Sample],
     history: History,
     settings: DeficiencySettings,
-    plant: bool,
     seed: int,
     log: Log,
+    *,
+    plant: bool,
+    whole_turns: bool,
 ) -> tuple[list[Deficient], History]:
-    """(the deficient samples, worst first within call and no-call; the history with this check added).
+    """(the deficient samples, as `most_learnable` ranks them within call and no-call; the history with this check added).
 
-    `plant` says whether the search may plant references: without it, a sample of pass rate 0 teaches nothing."""
+    `plant` says whether the search may plant references: without it, a sample of pass rate 0 teaches nothing.
+    `whole_turns`: wrong turns go on after their first error."""
     candidates = pick_candidates(samples, history, settings, seed)
-    rows = roll_out(policy, world, candidates, settings.num_samples, settings.temperature, seed, log, "deficiency")
+    rows = roll_out(
+        policy,
+        world,
+        candidates,
+        settings.num_samples,
+        settings.temperature,
+        seed,
+        log,
+        "deficiency",
+        to_the_end=whole_turns,
+    )
     prompts = [policy.render(sample.prompt) for sample in candidates]
     turns = [policy.encode_turn(reference_text(world.dialect, sample)) for sample in candidates]
     scores = policy.logprob(prompts, turns)
@@ -62,8 +75,8 @@ def find_deficient(
         )
     deficient = [item for item in checked if item.pass_rate < 1 and (plant or item.pass_rate > 0)]
     weak = [
-        *worst([item for item in deficient if item.sample.answer], settings.share),
-        *worst([item for item in deficient if not item.sample.answer], settings.share),
+        *most_learnable([item for item in deficient if item.sample.answer], settings.share),
+        *most_learnable([item for item in deficient if not item.sample.answer], settings.share),
     ]
     return weak, history
 
@@ -95,7 +108,9 @@ def shuffled(samples: list[Sample], chooser: random.Random) -> list[Sample]:
     return [sample for group in by_tool_list(samples) for sample in group]
 
 
-def worst(items: list[Deficient], share: float) -> list[Deficient]:
-    """The `share` of items with the lowest pass rate, ties by the perplexity of their reference."""
-    ranked = sorted(items, key=lambda item: (item.pass_rate, -item.perplexity, item.sample.id))
+def most_learnable(items: list[Deficient], share: float) -> list[Deficient]:
+    """The `share` of items from which most can be learnt: first those that sometimes succeed, whose right and wrong
+    turns are both the policy's own; then those that never do. Lowest pass rate first, ties by the perplexity of their
+    reference."""
+    ranked = sorted(items, key=lambda item: (item.pass_rate == 0, item.pass_rate, -item.perplexity, item.sample.id))
     return ranked[: math.ceil(share * len(ranked))]

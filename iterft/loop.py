@@ -72,7 +72,15 @@ class Iterator:
                 if found is None:
                     history = self.store.read_history(iteration - 1)
                     found = find_deficient(
-                        policy, self.world, self.samples, history, recipe.deficiency, recipe.search.plant, seed, log
+                        policy,
+                        self.world,
+                        self.samples,
+                        history,
+                        recipe.deficiency,
+                        seed,
+                        log,
+                        plant=recipe.search.plant,
+                        whole_turns=recipe.whole_turns,
                     )
                     self.store.write_weak(iteration, *found)
             weak, _ = found
@@ -83,7 +91,10 @@ class Iterator:
                 )
             log.say(f"iteration {iteration}: {len(weak)} deficient samples")
             with self.timed("search"):
-                trees = search(policy, self.world, weak, recipe.search, seed, self.store.journal(iteration), log)
+                journal = self.store.journal(iteration)
+                trees = search(
+                    policy, self.world, weak, recipe.search, seed, journal, log, whole_turns=recipe.whole_turns
+                )
         mined = mine_pairs(trees, recipe.pairs)
         self.store.write_pairs(iteration, mined.pairs)
         reasons = dict(Counter(pair.reason for pair in mined.pairs).most_common())
@@ -145,17 +156,18 @@ class Iterator:
         from iterft.rollout import reference_text
         from iterft.stages.sft import train_sft
         from iterft.tokens import encode_turn, render_prompt
-        from iterft.warmup import easy_to_hard
+        from iterft.warmup import easy_to_hard, learnt_part
 
         recipe = self.recipe
         dialect = build.dialect(recipe)
+        settings = recipe.warmup
         rows = []
-        for sample in easy_to_hard(samples, recipe.warmup.tiers, recipe.seed):
+        for sample in easy_to_hard(samples, settings.tiers, recipe.seed):
             turn = encode_turn(self.tokenizer, reference_text(dialect, sample))
-            learnt = turn if sample.answer else turn[: recipe.warmup.num_prose_tokens]
+            learnt = learnt_part(sample, turn, settings.num_prose_tokens)
             rows.append((render_prompt(self.tokenizer, dialect, sample.prompt), learnt))
         return train_sft(
-            self.base, self.tokenizer, checkpoint, rows, out, recipe.model, recipe.warmup, recipe.seed, self.log
+            self.base, self.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, self.log
         )
 
     def finish(self, iteration: int, checkpoint: Checkpoint, counts: dict[str, Any]) -> None:
@@ -168,7 +180,10 @@ class Iterator:
             scores = evaluate_held_out(policy, self.world, self.held_out, self.log)
 
             def complete(samples: Sequence[Sample]) -> list[Any]:
-                return [row[0].turn for row in roll_out(policy, self.world, samples, 1, 0.0, 0, self.log, "BFCL")]
+                return [
+                    row[0].turn
+                    for row in roll_out(policy, self.world, samples, 1, 0.0, 0, self.log, "BFCL", to_the_end=True)
+                ]
 
             bfcl = build.evaluate_bfcl(self.recipe, complete) if self.recipe.eval.bfcl else {}
         folder = self.store.folder(iteration)

@@ -45,10 +45,12 @@ class Policy(Protocol):
         temperature: float,
         seeds: Sequence[int],
         advance: Callable[[int], None] = ...,
+        refute: Callable[[int, Ids], bool] | None = None,
     ) -> list[list[Completion]]:
         """[P][N] continuations to the end of the turn. A prefix may end inside a turn. Sample n of prefix p draws from
         a generator seeded by (seeds[p], n) alone, so results do not depend on the batch. Temperature 0 is greedy.
-        `advance(k)` is told of every k prefixes that are done."""
+        `advance(k)` is told of every k prefixes that are done. `refute(p, ids)` is asked after every token of a
+        continuation of prefix p; where it says True, the continuation ends there."""
         ...
 
     def logprob(self, prefixes: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:

@@ -39,6 +39,18 @@ class World:
         """One sentence on why the turn fails; "" when it passes."""
         return self.verifier.explain(self.play(sample, turn))
 
+    def objection(self, sample: Sample, text: str) -> str:
+        """ "" while the unfinished turn `text` can still become an accepted one, else what is wrong with it."""
+        return self.verifier.objection(sample, self.dialect.scan(text).partial)
+
+    def refutes(self, policy: Policy, sample: Sample, ids: Sequence[int]) -> bool:
+        """Whether the last of `ids` settles that the unfinished turn cannot pass: an element ends there, or nothing is
+        well-formed any more."""
+        scan = self.dialect.scan(read_text(policy, ids))
+        if not scan.partial.error and scan.marks == self.dialect.scan(read_text(policy, ids[:-1])).marks:
+            return False
+        return bool(self.verifier.objection(sample, scan.partial))
+
     def play(self, sample: Sample, turn: Turn) -> Trajectory:
         state, _, done = self.env.step(self.env.reset(sample), turn)
         if not done:
@@ -46,6 +58,11 @@ class World:
                 f"sample {sample.id}: its environment goes on after one turn; use one that ends (recorded)"
             )
         return state
+
+
+def read_text(policy: Policy, ids: Sequence[int]) -> str:
+    """The text of an unfinished turn, without a last character of which tokens are still to come."""
+    return "".join(policy.token_texts(ids)).rstrip("\ufffd")
 
 
 def read_turn(policy: Policy, dialect: Dialect, ids: Sequence[int], finish_reason: str) -> Turn:
@@ -65,8 +82,11 @@ def roll_out(
     seed: int,
     log: Log,
     name: str,
+    *,
+    to_the_end: bool = False,
 ) -> list[list[Rollout]]:
-    """[P][N] verified turns. The draws of a sample depend on its id and `seed` only."""
+    """[P][N] verified turns. The draws of a sample depend on its id and `seed` only. A turn is sampled until it is
+    refuted (it then fails for the reason of its first error), or always `to_the_end`."""
     prompts = [policy.render(sample.prompt) for sample in samples]
     with log.progress(name, len(samples)) as advance:
         rows = policy.sample(
@@ -75,17 +95,20 @@ def roll_out(
             temperature,
             [seed_of(seed, sample.id) for sample in samples],
             advance,
+            None if to_the_end else lambda p, ids: world.refutes(policy, samples[p], ids),
         )
-    results = []
-    for sample, completions in zip(samples, rows, strict=True):
-        turns = [read_turn(policy, world.dialect, row.ids, row.finish_reason) for row in completions]
-        results.append(
-            [
-                Rollout(completion, turn, world.judge(sample, turn))
-                for completion, turn in zip(completions, turns, strict=True)
-            ]
-        )
-    return results
+    return [
+        [verify(policy, world, sample, completion) for completion in completions]
+        for sample, completions in zip(samples, rows, strict=True)
+    ]
+
+
+def verify(policy: Policy, world: World, sample: Sample, completion: Completion) -> Rollout:
+    if completion.finish_reason == "refuted":
+        text = read_text(policy, completion.ids)
+        return Rollout(completion, parse(world.dialect, text), Reward(0.0, world.objection(sample, text)))
+    turn = read_turn(policy, world.dialect, completion.ids, completion.finish_reason)
+    return Rollout(completion, turn, world.judge(sample, turn))
 
 
 def seed_of(*parts: object) -> int:

@@ -105,17 +105,21 @@ class PartialTurn:
     finished: bool = False
 
 
+FinishReason = Literal["stop", "length", "refuted"]
+
+
 @dataclass(frozen=True)
 class Completion:
     """One sampled assistant turn, or the rest of one: exactly the ids that were sampled.
 
     `logprobs` are those of the untempered policy (temperature 1), one per id. `ids` include the stop token when
-    `finish_reason` is "stop"; "length" means that the token budget ran out first.
+    `finish_reason` is "stop"; "length" means that the token budget ran out first, "refuted" that whoever asked for the
+    turn ended it, as nothing it could still become was acceptable.
     """
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
 
 
 @dataclass(frozen=True)

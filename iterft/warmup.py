@@ -45,6 +45,11 @@ def easy_to_hard(samples: Sequence[Sample], tiers: TierSettings, seed: int) -> l
     return ordered
 
 
+def learnt_part(sample: Sample, turn_ids: Sequence[int], num_prose_tokens: int) -> tuple[int, ...]:
+    """What is trained on of a reference turn: calls whole, of plain words the beginning."""
+    return tuple(turn_ids if sample.answer else turn_ids[:num_prose_tokens])
+
+
 def tier_table(samples: Sequence[Sample], tiers: TierSettings) -> dict[str, dict[str, int]]:
     """source -> tier -> number of samples."""
     counts = Counter((sample.source, tier_of(sample, tiers)) for sample in samples)

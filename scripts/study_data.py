@@ -70,7 +70,10 @@ def score_bfcl(run: Iterator, recipe: Recipe, checkpoint: Checkpoint, file: Path
         with run.serve(checkpoint) as policy:
 
             def complete(samples: list[Sample]) -> list[Turn]:
-                return [row[0].turn for row in roll_out(policy, run.world, samples, 1, 0.0, 0, run.log, "BFCL")]
+                return [
+                    row[0].turn
+                    for row in roll_out(policy, run.world, samples, 1, 0.0, 0, run.log, "BFCL", to_the_end=True)
+                ]
 
             scores = build.evaluate_bfcl(recipe, complete)
         print(f"{file.stem}: {scores}", flush=True)

@@ -15,14 +15,16 @@ from iterft.pairs import balance, mine_pairs, overlap
 from iterft.search import search
 from iterft.types import Node, PreferencePair, Sample, Step, Tree
 
-LOOSE = PairSettings(extent="step", min_margin=-1.0, max_overlap=1.0, max_per_tree=100, max_reason_share=1.0)
+LOOSE = PairSettings(
+    extent="step", min_margin=-1.0, max_overlap=1.0, max_per_tree=100, max_reason_share=1.0, num_prose_tokens=1000
+)
 
 
 def trees_of(*samples: Sample) -> list[Tree]:
     policy = policy_of()
     weak = [weak_of(sample, policy) for sample in samples]
     settings = SearchSettings(num_simulations=40)
-    return search(policy, world_of(), weak, settings, 0, MemoryJournal(), Log(quiet=True))
+    return search(policy, world_of(), weak, settings, 0, MemoryJournal(), Log(quiet=True), whole_turns=True)
 
 
 def pair_of(reason: str, margin: float, planted: bool = False) -> PreferencePair:
@@ -72,6 +74,18 @@ def test_the_extent_says_how_far_the_sides_reach(
     (pair,) = mine_pairs([fork()], replace(LOOSE, extent=extent)).pairs
     assert (pair.chosen_ids, pair.rejected_ids) == (chosen, rejected)
     assert (pair.chosen_logprob, pair.rejected_logprob) == (-0.5 * len(chosen), -0.5 * len(rejected))
+
+
+@pytest.mark.parametrize("reason", ["unneeded_call", "no_call", "wrong_value"])
+def test_of_a_side_in_plain_words_only_the_beginning_counts(reason: str) -> None:
+    """Where a call is unneeded the chosen side is prose, where none was made the rejected one."""
+    right = node(0, 1, 2, 3, 4, 5, 6, reward=1.0)
+    wrong = node(0, 7, 8, 9, 10, 11, objection=reason, reward=0.0)
+    (pair,) = mine_pairs([tree_of(right, wrong)], replace(LOOSE, num_prose_tokens=4)).pairs
+    num_chosen, num_rejected = (4 if reason == "unneeded_call" else 6), (4 if reason == "no_call" else 5)
+    assert pair.chosen_ids == right.step.ids[:num_chosen]
+    assert pair.rejected_ids == wrong.step.ids[:num_rejected]
+    assert (pair.chosen_logprob, pair.rejected_logprob) == (-0.5 * num_chosen, -0.5 * num_rejected)
 
 
 def test_a_whole_chosen_turn_is_one_that_was_accepted() -> None:

@@ -23,25 +23,32 @@ from toys import (
 )
 
 from iterft.chat import Dialect
-from iterft.config import SearchSettings
+from iterft.config import PairSettings, SearchSettings
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.log import Log
+from iterft.pairs import mine_pairs
 from iterft.rollout import read_turn
 from iterft.search import mcts, search
 from iterft.search.tree import has_success, lay, new_tree, unseen_mass
-from iterft.types import Node, Sample, Step, Tree
+from iterft.types import Node, PreferencePair, Sample, Step, Tree
 
 SETTINGS = SearchSettings(num_simulations=12, num_samples=2)
 QUIET = Log(quiet=True)
 
 
 def grow(
-    *samples: Sample, dialect: Dialect = HERMES, seed: int = 0, num_samples: int = 3, **changes: object
+    *samples: Sample,
+    dialect: Dialect = HERMES,
+    seed: int = 0,
+    num_samples: int = 3,
+    whole_turns: bool = True,
+    **changes: object,
 ) -> list[Tree]:
-    policy = policy_of(dialect)
+    policy, world = policy_of(dialect), world_of(dialect)
     weak = [weak_of(sample, policy, num_samples) for sample in samples]
-    return search(policy, world_of(dialect), weak, replace(SETTINGS, **changes), seed, MemoryJournal(), QUIET)
+    settings = replace(SETTINGS, **changes)
+    return search(policy, world, weak, settings, seed, MemoryJournal(), QUIET, whole_turns=whole_turns)
 
 
 def terminals(tree: Tree) -> list[int]:
@@ -97,7 +104,7 @@ def test_an_objection_stays_on_the_way_down_and_nothing_below_it_passes() -> Non
 
 def test_a_search_that_needs_no_planting_asks_for_no_reference() -> None:
     policy = policy_of(turns={"one": {HERMES.render([PARIS]): 1}})
-    (tree,) = search(policy, world_of(), [weak_of(ONE, policy)], SETTINGS, 0, MemoryJournal(), QUIET)
+    (tree,) = search(policy, world_of(), [weak_of(ONE, policy)], SETTINGS, 0, MemoryJournal(), QUIET, whole_turns=True)
     assert has_success(tree) and tree.simulations == 0, "its only turn is known"
 
 
@@ -182,9 +189,9 @@ def test_what_is_sampled_later_is_planted_no_longer() -> None:
     tree = new_tree(ONE, policy.render(ONE.prompt))
     ids = policy.encode_turn(HERMES.render([call("weather", city="Paris", days=3)]))
     (scores,) = policy.logprob([tree.prompt_ids], [ids])
-    leaf = lay(tree, ONE, 0, ids, scores, True, policy, world, "argument", planted=True)
+    leaf = lay(tree, ONE, 0, ids, scores, "stop", policy, world, "argument", planted=True)
     assert tree.nodes[leaf].planted and not has_success(tree)
-    assert lay(tree, ONE, 0, ids, scores, True, policy, world, "argument") == leaf
+    assert lay(tree, ONE, 0, ids, scores, "stop", policy, world, "argument") == leaf
     assert not any(node.planted for node in tree.nodes) and has_success(tree)
     assert (tree.nodes[leaf].visits, tree.nodes[0].expansions) == (2, 1)
 
@@ -205,9 +212,27 @@ def test_a_turn_cut_off_at_a_boundary_is_not_the_step_that_ends_there() -> None:
         leaves = {}
         for ids, ended in (first, second):
             (scores,) = policy.logprob([tree.prompt_ids], [ids])
-            leaves[ended] = lay(tree, ONE, 0, ids, scores, ended, policy, world, "argument")
+            leaves[ended] = lay(tree, ONE, 0, ids, scores, "stop" if ended else "length", policy, world, "argument")
         assert (tree.nodes[leaves[True]].reward, tree.nodes[leaves[True]].objection) == (1.0, "")
         assert (tree.nodes[leaves[False]].reward, tree.nodes[leaves[False]].objection) == (0.0, "unparsable")
+
+
+def pairs_of(trees: list[Tree], settings: PairSettings) -> list[PreferencePair]:
+    """Without those that are not well-formed, which end where that is seen and not where the turn does."""
+    return [pair for pair in mine_pairs(trees, settings).pairs if pair.reason != "unparsable"]
+
+
+@pytest.mark.parametrize("dialect", [HERMES, PYTHONIC], ids=["hermes", "pythonic"])
+def test_a_turn_that_ends_with_its_first_error_teaches_the_same_for_fewer_tokens(dialect: Dialect) -> None:
+    whole, refuted = (grow(*SAMPLES, dialect=dialect, whole_turns=whole_turns) for whole_turns in (True, False))
+    for extent in ("step", "chosen_turn"):
+        settings = PairSettings(extent=extent, max_reason_share=1.0)
+        assert pairs_of(whole, settings) == pairs_of(refuted, settings)
+    for one, other in zip(whole, refuted, strict=True):
+        assert one.nodes[0].visits == other.nodes[0].visits and one.nodes[0].value == other.nodes[0].value
+    assert sum(tree.sampled_tokens for tree in refuted) < sum(tree.sampled_tokens for tree in whole)
+    wrong = [node for tree in refuted for node in tree.nodes if node.objection]
+    assert wrong and all(node.reward == 0.0 or node.children for node in wrong)
 
 
 def test_a_tree_is_exhausted_once_all_turns_are_known() -> None:
@@ -231,10 +256,10 @@ def test_trees_in_the_journal_are_taken_from_there() -> None:
     policy, world = policy_of(), world_of()
     weak = [weak_of(sample, policy) for sample in SAMPLES]
     journal = MemoryJournal()
-    trees = search(policy, world, weak, SETTINGS, 0, journal, QUIET)
+    trees = search(policy, world, weak, SETTINGS, 0, journal, QUIET, whole_turns=False)
     assert [tree.sample_id for tree in trees] == journal.appended == [sample.id for sample in SAMPLES]
     resumed = MemoryJournal(trees[2], trees[0])
-    again = search(policy, world, weak, SETTINGS, 0, resumed, QUIET)
+    again = search(policy, world, weak, SETTINGS, 0, resumed, QUIET, whole_turns=False)
     assert again == trees
     assert again[2] is trees[2] and again[0] is trees[0]
     assert resumed.appended == ["two", "hard"]

@@ -35,7 +35,7 @@ def texts_of(spans: list[Span], pieces: list[str]) -> list[tuple[str, str]]:
 @STEPS
 def test_spans_follow_each_other_and_cover_the_turn(tokenizer: Any, dialect: Dialect, step: str) -> None:
     ids = encode_turn(tokenizer, dialect.render(CALLS))
-    spans = cut(dialect, step, token_texts(tokenizer, ids), ended=True)
+    spans = cut(dialect, step, token_texts(tokenizer, ids), "stop")
     assert [token for span in spans for token in ids[span.start : span.stop]] == list(ids)
     assert all(span.start < span.stop for span in spans)
     assert len(spans) >= {"turn": 1, "call": 3, "argument": 7}[step]
@@ -45,9 +45,9 @@ def test_spans_follow_each_other_and_cover_the_turn(tokenizer: Any, dialect: Dia
 @STEPS
 def test_spans_from_a_boundary_on_are_those_of_the_whole(tokenizer: Any, dialect: Dialect, step: str) -> None:
     pieces = token_texts(tokenizer, encode_turn(tokenizer, dialect.render(CALLS)))
-    whole = cut(dialect, step, pieces, ended=True)
+    whole = cut(dialect, step, pieces, "stop")
     for at, span in enumerate(whole):
-        assert cut(dialect, step, pieces, ended=True, begin=span.start) == whole[at:]
+        assert cut(dialect, step, pieces, "stop", begin=span.start) == whole[at:]
 
 
 @DIALECTS
@@ -56,16 +56,16 @@ def test_spans_from_a_boundary_on_are_those_of_the_whole(tokenizer: Any, dialect
 def test_spans_of_a_prefix_are_spans_of_the_whole(tokenizer: Any, dialect: Dialect, step: str, by: str) -> None:
     text = dialect.render(CALLS)
     pieces = [*text, ""] if by == "character" else token_texts(tokenizer, encode_turn(tokenizer, text))
-    whole = cut(dialect, step, pieces, ended=True)
+    whole = cut(dialect, step, pieces, "stop")
     for length in range(1, len(pieces)):
-        spans = cut(dialect, step, pieces[:length], ended=False)
+        spans = cut(dialect, step, pieces[:length], "length")
         assert spans[:-1] == whole[: len(spans) - 1]
         assert spans[-1].partial.error
 
 
 def test_a_hermes_turn_is_cut_at_names_values_and_calls() -> None:
     text = HERMES.render([PARIS])
-    assert texts_of(cut(HERMES, "argument", [*text, ""], True), [*text, ""]) == [
+    assert texts_of(cut(HERMES, "argument", [*text, ""], "stop"), [*text, ""]) == [
         ("name", '<tool_call>\n{"name": "weather"'),
         ("argument", ', "arguments": {"city": "Paris"'),
         ("argument", ', "days": 3}'),
@@ -73,17 +73,17 @@ def test_a_hermes_turn_is_cut_at_names_values_and_calls() -> None:
         ("turn", ""),
     ]
     text = HERMES.render([PARIS, ROME])
-    assert [kind for kind, _ in texts_of(cut(HERMES, "call", [*text, ""], True), [*text, ""])] == [
+    assert [kind for kind, _ in texts_of(cut(HERMES, "call", [*text, ""], "stop"), [*text, ""])] == [
         "call",
         "call",
         "turn",
     ]
-    assert texts_of(cut(HERMES, "turn", [*text, ""], True), [*text, ""]) == [("turn", text)]
+    assert texts_of(cut(HERMES, "turn", [*text, ""], "stop"), [*text, ""]) == [("turn", text)]
 
 
 def test_a_pythonic_turn_is_cut_at_names_values_and_calls() -> None:
     text = PYTHONIC.render([call("f", a="x", b="y"), call("g")])
-    assert texts_of(cut(PYTHONIC, "argument", [*text, ""], True), [*text, ""]) == [
+    assert texts_of(cut(PYTHONIC, "argument", [*text, ""], "stop"), [*text, ""]) == [
         ("name", "[f("),
         ("argument", "a='x'"),
         ("argument", ", b='y'"),
@@ -98,7 +98,7 @@ def test_a_pythonic_turn_is_cut_at_names_values_and_calls() -> None:
 def test_a_number_is_settled_within_its_own_step(dialect: Dialect) -> None:
     """A step boundary right behind the last digit would leave open whether more digits follow."""
     text = dialect.render([PARIS, ROME])
-    for span in cut(dialect, "argument", [*text, ""], True):
+    for span in cut(dialect, "argument", [*text, ""], "stop"):
         if text[: span.stop].rstrip(",)} ").endswith("3") and span.kind == "argument":
             assert span.partial.open_arguments == {"city": "Paris", "days": 3}
 
@@ -106,7 +106,7 @@ def test_a_number_is_settled_within_its_own_step(dialect: Dialect) -> None:
 @DIALECTS
 def test_what_is_settled_behind_a_step_is_what_its_prefix_says(tokenizer: Any, dialect: Dialect) -> None:
     pieces = token_texts(tokenizer, encode_turn(tokenizer, dialect.render(CALLS)))
-    spans = cut(dialect, "argument", pieces, ended=True)
+    spans = cut(dialect, "argument", pieces, "stop")
     for span in spans[:-1]:
         assert span.partial == dialect.scan("".join(pieces[: span.stop])).partial
     assert spans[-1].partial.finished and len(spans[-1].partial.calls) == 3
@@ -114,13 +114,13 @@ def test_what_is_settled_behind_a_step_is_what_its_prefix_says(tokenizer: Any, d
 
 def test_prose_is_one_step() -> None:
     pieces = [*"I cannot do that.", ""]
-    (span,) = cut(HERMES, "argument", pieces, True)
+    (span,) = cut(HERMES, "argument", pieces, "stop")
     assert (span.kind, span.start, span.stop, span.partial.content) == ("turn", 0, len(pieces), "I cannot do that.")
 
 
 def test_a_turn_that_ran_out_of_tokens_is_an_error_of_its_last_step() -> None:
     pieces = [*HERMES.render([PARIS])[:60]]
-    *first, last = cut(HERMES, "argument", pieces, False)
+    *first, last = cut(HERMES, "argument", pieces, "length")
     assert first and not any(span.partial.error for span in first)
     assert "token budget" in last.partial.error
 

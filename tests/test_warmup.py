@@ -9,7 +9,7 @@ from toys import call, tool
 
 from iterft.config import TierSettings
 from iterft.types import Prompt, Sample
-from iterft.warmup import TIERS, easy_to_hard, tier_of, tier_table
+from iterft.warmup import TIERS, easy_to_hard, learnt_part, tier_of, tier_table
 
 TIER = TierSettings(
     hard_num_tools=4,
@@ -67,6 +67,14 @@ def test_the_table_counts_tiers_per_source() -> None:
         "x": {"easy": 1, "medium": 0, "hard": 1},
         "y": {"easy": 1, "medium": 0, "hard": 0},
     }
+
+
+def test_calls_are_learnt_whole_and_of_plain_words_the_beginning() -> None:
+    calling = Sample("a", Prompt((), ()), (call("ping"),))
+    silent = Sample("b", Prompt((), ()), (), text="I cannot do that.")
+    assert learnt_part(calling, range(10), 4) == tuple(range(10))
+    assert learnt_part(silent, range(10), 4) == (0, 1, 2, 3)
+    assert learnt_part(silent, range(3), 4) == (0, 1, 2)
 
 
 def test_thresholds_are_settings() -> None:

@@ -48,11 +48,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Sampled ids, their log-probs at temperature 1, and whether the stop token ended them."""
+    """Sampled ids, their log-probs at temperature 1, and whether the stop token or the caller ended them."""
 
     ids: Ids
     logprobs: tuple[float, ...]
     stopped: bool
+    refuted: bool
 
 
 @dataclass(eq=False)
@@ -68,6 +69,8 @@ class Row:
     kv: KV = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    refuted: bool = False
+    done: bool = False
 
 
 @dataclass
@@ -100,9 +103,11 @@ class PrefixDecoder:
         temperature: float,
         max_new_tokens: int,
         advance: Callable[[int], None] = lambda requests: None,
+        refute: Callable[[int, Ids], bool] | None = None,
     ) -> list[list[Decoded]]:
         """[P][N] continuations. Row n of a request draws from Philox(seed, n) alone. Temperature 0 is greedy.
-        `advance(1)` is told of every request that is done."""
+        `advance(1)` is told of every request that is done; `refute(p, ids)` may end a row of request p after any token
+        but the stop token."""
         rows = [open_rows(index, request, max_new_tokens) for index, request in enumerate(requests)]
         order = sorted(range(len(requests)), key=lambda index: (len(requests[index].prompt), requests[index].prompt))
         waiting = deque(row for index in order for row in rows[index])
@@ -118,13 +123,17 @@ class PrefixDecoder:
                 hidden_AD = torch.cat([hidden_AD, hidden_fresh]) if len(live) > len(fresh) else hidden_fresh
             assert wave is not None, "rows are live only inside a wave"
             tokens_A = self.sample_next(live, hidden_AD, temperature)
-            going_on = np.array([row.ids[-1] != self.stop_id and len(row.ids) < max_new_tokens for row in live])
-            for row, goes_on in zip(live, going_on, strict=True):
-                if not goes_on:
+            for row in live:
+                ended = row.ids[-1] == self.stop_id
+                row.refuted = not ended and refute is not None and refute(row.request, tuple(row.ids))
+                row.done = ended or row.refuted or len(row.ids) == max_new_tokens
+            going_on = np.array([not row.done for row in live])
+            for row in live:
+                if row.done:
                     going[row.request] -= 1
                     if going[row.request] == 0:
                         advance(1)
-            live = [row for row, goes_on in zip(live, going_on, strict=True) if goes_on]
+            live = [row for row in live if not row.done]
             if live:
                 stays = torch.from_numpy(going_on).to(self.device)
                 wave.rows, wave.slots = wave.rows[stays], wave.slots[stays]
@@ -133,7 +142,7 @@ class PrefixDecoder:
                 for row in live:
                     row.depth += 1
         return [
-            [Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == self.stop_id) for row in group]
+            [Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == self.stop_id, row.refuted) for row in group]
             for group in rows
         ]
 

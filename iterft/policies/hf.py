@@ -42,14 +42,19 @@ class HfPolicy:
         temperature: float,
         seeds: Sequence[int],
         advance: Callable[[int], None] = lambda rows: None,
+        refute: Callable[[int, Sequence[int]], bool] | None = None,
     ) -> list[list[Completion]]:
         requests = [
             Request(*self.split(tuple(prefix)), count, seed)
             for prefix, count, seed in zip(prefixes, num_samples, seeds, strict=True)
         ]
-        decoded = self.decoder.decode(requests, temperature, self.settings.max_new_tokens, advance)
+        decoded = self.decoder.decode(requests, temperature, self.settings.max_new_tokens, advance, refute)
         return [
-            [Completion(row.ids, row.logprobs, "stop" if row.stopped else "length") for row in rows] for rows in decoded
+            [
+                Completion(row.ids, row.logprobs, "stop" if row.stopped else "refuted" if row.refuted else "length")
+                for row in rows
+            ]
+            for rows in decoded
         ]
 
     def logprob(self, prefixes: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[list[float]]:

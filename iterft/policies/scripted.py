@@ -36,20 +36,24 @@ class ScriptedPolicy:
         temperature: float,
         seeds: Sequence[int],
         advance: Callable[[int], None] = lambda rows: None,
+        refute: Callable[[int, Sequence[int]], bool] | None = None,
     ) -> list[list[Completion]]:
         results = []
-        for prefix, count, seed in zip(prefixes, num_samples, seeds, strict=True):
+        for index, (prefix, count, seed) in enumerate(zip(prefixes, num_samples, seeds, strict=True)):
             rows = []
             for n in range(count):
                 draws = np.random.Generator(np.random.Philox(key=[seed, n]))
                 written = list(prefix)
                 ids: list[int] = []
-                while not ids or ids[-1] != STOP:
+                refuted = False
+                while not refuted and (not ids or ids[-1] != STOP):
                     options = self.next_tokens(written)
                     weights = np.array(list(options.values())) ** (1 / temperature if temperature else 50)
                     ids.append(list(options)[int(draws.choice(len(options), p=weights / weights.sum()))])
                     written.append(ids[-1])
-                rows.append(Completion(tuple(ids), tuple(self.logprob([prefix], [ids])[0]), "stop"))
+                    refuted = refute is not None and ids[-1] != STOP and refute(index, ids)
+                scores = tuple(self.logprob([prefix], [ids])[0])
+                rows.append(Completion(tuple(ids), scores, "refuted" if refuted else "stop"))
             results.append(rows)
             advance(1)
         return results

@@ -33,8 +33,11 @@ def search(
     seed: int,
     journal: TreeJournal,
     log: Log,
+    *,
+    whole_turns: bool,
 ) -> list[Tree]:
-    """One tree per weak sample, in order. Trees in the journal are taken from there.
+    """One tree per weak sample, in order. Trees in the journal are taken from there. `whole_turns`: wrong turns go on
+    after their first error.
 
     A group of which one tree is missing is grown again as a whole, from a policy that remembers nothing: what shares a
     batch decides the last digits of log-probs, so only thus does a killed search end as an undisturbed one."""
@@ -44,7 +47,7 @@ def search(
             group = weak[start : start + TREES_IN_FLIGHT]
             if any(item.sample.id not in finished for item in group):
                 policy.forget()
-                for tree in grow(policy, world, group, settings, seed):
+                for tree in grow(policy, world, group, settings, seed, whole_turns):
                     if tree.sample_id not in finished:
                         journal.append(tree)
                         finished[tree.sample_id] = tree
@@ -52,7 +55,14 @@ def search(
     return [finished[item.sample.id] for item in weak]
 
 
-def grow(policy: Policy, world: World, group: Sequence[Deficient], settings: SearchSettings, seed: int) -> list[Tree]:
+def grow(
+    policy: Policy,
+    world: World,
+    group: Sequence[Deficient],
+    settings: SearchSettings,
+    seed: int,
+    whole_turns: bool,
+) -> list[Tree]:
     """Grows the trees of `group` together until each has its simulations or is exhausted."""
     trees = [sow(policy, world, item, settings) for item in group]
     if settings.plant:
@@ -65,28 +75,43 @@ def grow(policy: Policy, world: World, group: Sequence[Deficient], settings: Sea
         ]
         if not ready:
             return trees
-        nodes = [select(tree, settings.c_puct) for _, tree in ready]
-        counts = [min(settings.num_samples, settings.num_simulations - tree.simulations) for _, tree in ready]
-        rows = policy.sample(
-            [tree.prompt_ids + tree.path_ids(node) for (_, tree), node in zip(ready, nodes, strict=True)],
-            counts,
-            settings.temperature,
-            [seed_of(seed, sample.id, tree.simulations) for sample, tree in ready],
-        )
-        for (sample, tree), node, completions in zip(ready, nodes, rows, strict=True):
-            for row in completions:
-                ended = row.finish_reason == "stop"
-                lay(tree, sample, node, row.ids, row.logprobs, ended, policy, world, settings.step)
-                tree.sampled_tokens += len(row.ids)
-            tree.simulations += len(completions)
+        expand(policy, world, ready, settings, seed, whole_turns)
+
+
+def expand(
+    policy: Policy,
+    world: World,
+    ready: Sequence[tuple[Sample, Tree]],
+    settings: SearchSettings,
+    seed: int,
+    whole_turns: bool,
+) -> None:
+    """One round: selects a node in every tree and lays what is sampled below it."""
+    nodes = [select(tree, settings.c_puct) for _, tree in ready]
+    written = [tree.path_ids(node) for (_, tree), node in zip(ready, nodes, strict=True)]
+
+    def refute(index: int, ids: Sequence[int]) -> bool:
+        return world.refutes(policy, ready[index][0], (*written[index], *ids))
+
+    rows = policy.sample(
+        [tree.prompt_ids + ids for (_, tree), ids in zip(ready, written, strict=True)],
+        [min(settings.num_samples, settings.num_simulations - tree.simulations) for _, tree in ready],
+        settings.temperature,
+        [seed_of(seed, sample.id, tree.simulations) for sample, tree in ready],
+        refute=None if whole_turns else refute,
+    )
+    for (sample, tree), node, completions in zip(ready, nodes, rows, strict=True):
+        for row in completions:
+            lay(tree, sample, node, row.ids, row.logprobs, row.finish_reason, policy, world, settings.step)
+            tree.sampled_tokens += len(row.ids)
+        tree.simulations += len(completions)
 
 
 def sow(policy: Policy, world: World, item: Deficient, settings: SearchSettings) -> Tree:
     """A tree that starts from the turns the deficiency check has sampled."""
     tree = new_tree(item.sample, policy.render(item.sample.prompt))
     for row in item.completions:
-        ended = row.finish_reason == "stop"
-        lay(tree, item.sample, 0, row.ids, row.logprobs, ended, policy, world, settings.step)
+        lay(tree, item.sample, 0, row.ids, row.logprobs, row.finish_reason, policy, world, settings.step)
     return tree
 
 
@@ -98,7 +123,7 @@ def plant(policy: Policy, world: World, group: Sequence[Deficient], trees: Seque
     turns = [policy.encode_turn(reference_text(world.dialect, sample)) for sample, _ in barren]
     scores = policy.logprob([tree.prompt_ids for _, tree in barren], turns)
     for (sample, tree), ids, logprobs in zip(barren, turns, scores, strict=True):
-        lay(tree, sample, 0, ids, logprobs, True, policy, world, step, planted=True)
+        lay(tree, sample, 0, ids, logprobs, "stop", policy, world, step, planted=True)
 
 
 def select(tree: Tree, c_puct: float) -> int:

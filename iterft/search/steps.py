@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from iterft.chat import Dialect, finish
-from iterft.types import PartialTurn
+from iterft.types import FinishReason, PartialTurn
 
 KEPT = {
     "turn": frozenset[str](),
@@ -31,10 +31,10 @@ class Span:
     partial: PartialTurn
 
 
-def cut(dialect: Dialect, step: str, token_texts: list[str], ended: bool, begin: int = 0) -> list[Span]:
-    """Spans of a whole turn from token `begin` on, which must be a boundary (or 0).
+def cut(dialect: Dialect, step: str, token_texts: list[str], finish_reason: FinishReason, begin: int = 0) -> list[Span]:
+    """Spans of a turn from token `begin` on, which must be a boundary (or 0).
 
-    `ended`: the last token is the stop token; otherwise the token budget ran out, which is an error of the last span.
+    A turn that ran out of tokens ("length") has an error in its last span; one that was refuted is left as it stands.
     """
     text = "".join(token_texts)
     ends = list(accumulate(map(len, token_texts)))
@@ -44,15 +44,17 @@ def cut(dialect: Dialect, step: str, token_texts: list[str], ended: bool, begin:
         # A bare number or word ends where its mark says, but is complete only once the next character is seen.
         while ends[token] < mark.end or mark not in dialect.scan(text[: ends[token]]).marks:
             token += 1
-        if mark.kind in KEPT[step] and begin < token + 1 < len(token_texts):
+        if mark.kind in KEPT[step] and begin < token + 1 < len(token_texts) + (finish_reason == "refuted"):
             boundaries[token + 1] = mark.kind
     spans, start = [], begin
     for stop, kind in boundaries.items():
         spans.append(Span(start, stop, kind, dialect.scan(text[: ends[stop - 1]]).partial))
         start = stop
+    if start == len(token_texts):
+        return spans
     partial = dialect.scan(text).partial
-    if ended:
+    if finish_reason == "stop":
         partial = replace(partial, error=finish(partial).error, finished=True)
-    else:
+    elif finish_reason == "length":
         partial = replace(partial, error=partial.error or "the turn did not end within the token budget")
     return [*spans, Span(start, len(token_texts), "turn", partial)]

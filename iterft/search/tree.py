@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from iterft.protocols import Policy
 from iterft.rollout import World, read_turn
 from iterft.search.steps import cut
-from iterft.types import Node, Sample, Step, Tree
+from iterft.types import FinishReason, Node, Sample, Step, Tree
 
 
 def new_tree(sample: Sample, prompt_ids: tuple[int, ...]) -> Tree:
@@ -22,7 +22,7 @@ def lay(
     at: int,
     ids: Sequence[int],
     logprobs: Sequence[float],
-    ended: bool,
+    finish_reason: FinishReason,
     policy: Policy,
     world: World,
     step: str,
@@ -36,7 +36,7 @@ def lay(
         tree.nodes[at].expansions += 1
     turn_ids = (*written, *ids)
     turn_logprobs = (*(0.0 for _ in written), *logprobs)
-    for span in cut(world.dialect, step, policy.token_texts(turn_ids), ended, begin=len(written)):
+    for span in cut(world.dialect, step, policy.token_texts(turn_ids), finish_reason, begin=len(written)):
         child = child_with(tree, at, span.kind, turn_ids[span.start : span.stop])
         if child is None:
             child = len(tree.nodes)
@@ -56,8 +56,11 @@ def lay(
             tree.nodes[child].planted = False
         at = child
     leaf = tree.nodes[at]
-    if leaf.reward is None:
-        verdict = world.judge(sample, read_turn(policy, world.dialect, turn_ids, "stop" if ended else "length"))
+    if leaf.reward is None and finish_reason == "refuted":
+        assert leaf.objection, "a turn is refuted by an objection"
+        leaf.reward = 0.0
+    elif leaf.reward is None:
+        verdict = world.judge(sample, read_turn(policy, world.dialect, turn_ids, finish_reason))
         leaf.reward, leaf.objection = verdict.value, leaf.objection or verdict.reason
     back_up(tree, at, leaf.reward)
     settle(tree, at)
