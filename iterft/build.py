@@ -65,6 +65,8 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
         if verdict.value < 1.0:
             dropped[f"{part}: reference fails its own verifier ({verdict.reason})"] += 1
             failures.append(f"sample {sample.id}: {judged.explain(sample, turn)}")
+        elif part == "train" and not sample.answer and not sample.text:
+            dropped["train: no call is right and there is no text to learn instead"] += 1
         elif num_tokens is not None and num_tokens(sample) > settings.max_prompt_tokens:
             dropped[f"{part}: prompt above data.max_prompt_tokens"] += 1
         else:

@@ -96,8 +96,6 @@ def read_row(line: str) -> Sample:
     text = row.get("text") or ""
     if not row["messages"] or not all(isinstance(message, dict) and "role" in message for message in row["messages"]):
         raise RowFault("a message without a role", f"id {row['id']!r}")
-    if not answer and not text:
-        raise RowFault("neither 'answer' nor 'text'", f"id {row['id']!r}")
     return Sample(
         id=str(row["id"]),
         prompt=Prompt(tuple(row["messages"]), tools),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from iterft import Recipe, build
 from iterft.data import Loaded, accept, kind_of, load_samples, split_by_tool
 from iterft.types import Prompt, Sample, ToolCall
 
@@ -65,7 +66,6 @@ def test_tools_in_openai_form_are_read(tmp_path: Path) -> None:
         (json.dumps(row(messages=[])), "a message without a role"),
         (json.dumps(row(messages=[{"content": "hello"}])), "a message without a role"),
         (json.dumps(row(messages=["hello"])), "a message without a role"),
-        (json.dumps(row(answer=[])), "neither 'answer' nor 'text'"),
         (json.dumps(row(tools=[{"description": "d"}])), "a tool without a name"),
         (json.dumps(row(tools=[{"name": "f", "parameters": []}])), "a tool whose parameters are no schema"),
         (json.dumps(row(answer=[{"arguments": {}}])), "a call without a name"),
@@ -92,11 +92,24 @@ def test_empty_lines_do_not_count_as_rows(tmp_path: Path) -> None:
 
 def test_too_many_bad_rows_stop_with_the_first_fault_and_its_line(tmp_path: Path) -> None:
     good = [json.dumps(row(id=f"s{number}")) for number in range(8)]
-    bad = [json.dumps(row(id="x", answer=[])), "{"]
+    bad = [json.dumps(row(id="x", messages=[])), "{"]
     assert len(load(tmp_path, *good, *bad, max_unreadable_share=0.2).samples) == 8
-    with pytest.raises(ValueError, match=r"2 of 10 rows.*max_unreadable_share=0.19.*line 9: neither") as caught:
+    with pytest.raises(
+        ValueError, match=r"2 of 10 rows.*max_unreadable_share=0.19.*line 9: a message without"
+    ) as caught:
         load(tmp_path, *good, *bad, max_unreadable_share=0.19)
     assert "data.train" in str(caught.value)
+
+
+def test_a_row_without_call_or_reply_may_be_asked_but_not_learnt(tmp_path: Path) -> None:
+    calling = row(id="a", answer=[{"name": "f", "arguments": {}}])
+    rows = [calling, row(id="b", answer=[]), row(id="c", answer=[], text="No.")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    files = [f"data.{part}={tmp_path / 'rows.jsonl'}" for part in ("train", "held_out")]
+    data = build.data(Recipe.load("debug", files), None)
+    assert sorted(sample.id for sample in data.train) == ["a", "c"]
+    assert sorted(sample.id for sample in data.held_out) == ["a", "b", "c"]
+    assert data.dropped == {"train: no call is right and there is no text to learn instead": 1}
 
 
 def test_a_missing_and_an_empty_file_are_named_with_their_key(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from toys import HARD, NONE, PARIS, ROME, SAMPLES, policy_of, sample_of, world_of
+from toys import NONE, PARIS, ROME, SAMPLES, policy_of, sample_of, world_of
 
 from iterft.config import DeficiencySettings
 from iterft.deficiency import History, find_deficient, pick_candidates
