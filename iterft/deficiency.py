@@ -36,7 +36,7 @@ def find_deficient(
     plant: bool,
     whole_turns: bool,
 ) -> tuple[list[Deficient], History]:
-    """(the deficient samples, as `most_learnable` ranks them within call and no-call; the history with this check added).
+    """(the deficient samples, by what can be learnt from them within call and no-call; the history with this check).
 
     `plant` says whether the search may plant references: without it, a sample of pass rate 0 teaches nothing.
     `whole_turns`: wrong turns go on after their first error."""
