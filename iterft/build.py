@@ -20,7 +20,7 @@ from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
 from iterft.protocols import Serve, Stage
 from iterft.rewards.call_match import CallMatch
-from iterft.rollout import World, reference_calls
+from iterft.rollout import World, reference_calls, reference_text
 from iterft.types import Checkpoint, Sample, Turn
 
 DIALECTS = {"hermes": HERMES, "pythonic": PYTHONIC}
@@ -65,6 +65,8 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
         if verdict.value < 1.0:
             dropped[f"{part}: reference fails its own verifier ({verdict.reason})"] += 1
             failures.append(f"sample {sample.id}: {judged.explain(sample, turn)}")
+        elif part == "train" and not is_writable(judged.dialect, sample):
+            dropped[f"train: the {judged.dialect.name} dialect cannot write a name in it"] += 1
         elif part == "train" and not sample.answer and not sample.text:
             dropped["train: no call is right and there is no text to learn instead"] += 1
         elif num_tokens is not None and num_tokens(sample) > settings.max_prompt_tokens:
@@ -81,6 +83,15 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
             reasons += f"; first: {failures[0]}" if failures else ""
             raise ValueError(f"data.{part}: of {len(before)} samples none can be used ({reasons}); give other data")
     return Data(kept, held, dict(dropped), failures[0] if failures else "")
+
+
+def is_writable(dialect: Dialect, sample: Sample) -> bool:
+    """Whether the dialect has a way to write the reference (not every one can write every name)."""
+    try:
+        reference_text(dialect, sample)
+    except ValueError:
+        return False
+    return True
 
 
 def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:

@@ -101,15 +101,19 @@ def test_too_many_bad_rows_stop_with_the_first_fault_and_its_line(tmp_path: Path
     assert "data.train" in str(caught.value)
 
 
-def test_a_row_without_call_or_reply_may_be_asked_but_not_learnt(tmp_path: Path) -> None:
+def test_what_cannot_be_learnt_may_still_be_asked(tmp_path: Path) -> None:
     calling = row(id="a", answer=[{"name": "f", "arguments": {}}])
-    rows = [calling, row(id="b", answer=[]), row(id="c", answer=[], text="No.")]
+    odd = row(id="d", tools=[TOOL | {"name": "my f"}], answer=[{"name": "my f", "arguments": {}}])
+    rows = [calling, row(id="b", answer=[]), row(id="c", answer=[], text="No."), odd]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     files = [f"data.{part}={tmp_path / 'rows.jsonl'}" for part in ("train", "held_out")]
     data = build.data(Recipe.load("debug", files), None)
     assert sorted(sample.id for sample in data.train) == ["a", "c"]
-    assert sorted(sample.id for sample in data.held_out) == ["a", "b", "c"]
-    assert data.dropped == {"train: no call is right and there is no text to learn instead": 1}
+    assert sorted(sample.id for sample in data.held_out) == ["a", "b", "c", "d"]
+    assert data.dropped == {
+        "train: no call is right and there is no text to learn instead": 1,
+        "train: the pythonic dialect cannot write a name in it": 1,
+    }
 
 
 def test_a_missing_and_an_empty_file_are_named_with_their_key(tmp_path: Path) -> None:
