@@ -220,7 +220,7 @@ def test_rows_enter_as_others_end() -> None:
 def test_progress_adds_up_to_the_requests() -> None:
     done: list[int] = []
     decoder_of(model_of(), max_rows=4).decode(requests_of(2), 1.0, 2, done.append)
-    assert done == [1] * 6
+    assert sum(done) == 6
 
 
 def test_a_row_ends_with_its_stop_token_and_the_others_go_on() -> None:

@@ -70,7 +70,6 @@ class Row:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     refuted: bool = False
-    done: bool = False
 
 
 @dataclass
@@ -106,8 +105,8 @@ class PrefixDecoder:
         refute: Callable[[int, Ids], bool] | None = None,
     ) -> list[list[Decoded]]:
         """[P][N] continuations. Row n of a request draws from Philox(seed, n) alone. Temperature 0 is greedy.
-        `advance(1)` is told of every request that is done; `refute(p, ids)` may end a row of request p after any token
-        but the stop token."""
+        `advance(k)` is told of every k requests that are done; `refute(p, ids)` may end a row of request p after any
+        token but the stop token."""
         rows = [open_rows(index, request, max_new_tokens) for index, request in enumerate(requests)]
         order = sorted(range(len(requests)), key=lambda index: (len(requests[index].prompt), requests[index].prompt))
         waiting = deque(row for index in order for row in rows[index])
@@ -123,19 +122,14 @@ class PrefixDecoder:
                 hidden_AD = torch.cat([hidden_AD, hidden_fresh]) if len(live) > len(fresh) else hidden_fresh
             assert wave is not None, "rows are live only inside a wave"
             tokens_A = self.sample_next(live, hidden_AD, temperature)
-            for row in live:
-                ended = row.ids[-1] == self.stop_id
-                row.refuted = not ended and refute is not None and refute(row.request, tuple(row.ids))
-                row.done = ended or row.refuted or len(row.ids) == max_new_tokens
-            going_on = np.array([not row.done for row in live])
-            for row in live:
-                if row.done:
-                    going[row.request] -= 1
-                    if going[row.request] == 0:
-                        advance(1)
-            live = [row for row in live if not row.done]
+            going_on = [not self.is_done(row, max_new_tokens, refute) for row in live]
+            ended = Counter(row.request for row, goes_on in zip(live, going_on, strict=True) if not goes_on)
+            going.subtract(ended)
+            if num_done := sum(going[request] == 0 for request in ended):
+                advance(num_done)
+            live = [row for row, goes_on in zip(live, going_on, strict=True) if goes_on]
             if live:
-                stays = torch.from_numpy(going_on).to(self.device)
+                stays = torch.tensor(going_on, device=self.device)
                 wave.rows, wave.slots = wave.rows[stays], wave.slots[stays]
                 positions = torch.tensor([row.depth for row in live], device=self.device)
                 hidden_AD = self.feed(wave, tokens_A[stays][:, None], positions[:, None])[:, -1]
@@ -145,6 +139,12 @@ class PrefixDecoder:
             [Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == self.stop_id, row.refuted) for row in group]
             for group in rows
         ]
+
+    def is_done(self, row: Row, max_new_tokens: int, refute: Callable[[int, Ids], bool] | None) -> bool:
+        if row.ids[-1] == self.stop_id:
+            return True
+        row.refuted = refute is not None and refute(row.request, tuple(row.ids))
+        return row.refuted or len(row.ids) == max_new_tokens
 
     def sample_next(self, live: Sequence[Row], hidden_AD: torch.Tensor, temperature: float) -> torch.Tensor:
         """The next token of every live row [A], noted in the row with its log-prob at temperature 1."""
@@ -199,52 +199,36 @@ class PrefixDecoder:
         The returned wave stands where the fresh rows' forced tokens begin."""
         for row, kv in zip(fresh, self.prefix_kv([row.prompt for row in fresh]), strict=True):
             row.kv = kv
-        device, rows = self.device, [*live, *fresh]
+        rows = [*live, *fresh]
         kept = {row.prompt: row.kv for row in rows}
         num_layers, sample = len(rows[0].kv), rows[0].kv[0][0]
-        lengths = [len(prompt) - 1 for prompt in kept]
-        used = 0
-        if old is not None and live:
-            real = old.suffix_real[old.rows, : old.start]
-            used = int(real.any(dim=0).flip(0).cumsum(0).flip(0).gt(0).sum())
-        width = max((len(row.forced) for row in fresh), default=0)
+        lengths = torch.tensor([len(prompt) - 1 for prompt in kept], device=self.device)
+        width = max(len(row.forced) for row in fresh)
+        used, suffix_real = lay_out(old if live else None, fresh, width, max_new_tokens, self.device)
         start = max(used, width)
-        capacity = start + max_new_tokens
-        suffix_real = torch.ones(len(rows), capacity, dtype=torch.bool, device=device)
-        suffix_real[: len(live), : start - used] = False
-        if old is not None and used:
-            suffix_real[: len(live), start - used : start] = old.suffix_real[old.rows, old.start - used : old.start]
-        for at, row in enumerate(fresh, len(live)):
-            suffix_real[at, : start - len(row.forced)] = False
 
         def move(side: list[torch.Tensor], layer: int) -> torch.Tensor:
-            cells = sample.new_zeros(len(rows), sample.shape[0], capacity, sample.shape[2])
+            cells = sample.new_zeros(len(rows), sample.shape[0], suffix_real.shape[1], sample.shape[2])
             if old is not None and used:
                 cells[: len(live), :, start - used : start] = side[layer][old.rows, :, old.start - used : old.start]
                 side[layer] = sample.new_empty(0)  # one layer at a time, so that both waves are never held whole
             return cells
 
         keys, values = (
-            [pad_stack([kv[layer][side] for kv in kept.values()], max(lengths)) for layer in range(num_layers)]
+            [pad_stack([kv[layer][side] for kv in kept.values()], int(lengths.max())) for layer in range(num_layers)]
             for side in (0, 1)
         )
-        places, number = {prompt: at for at, prompt in enumerate(kept)}, Counter[Ids]()
-        cells = []
-        for row in rows:
-            cells.append((places[row.prompt], number[row.prompt]))
-            number[row.prompt] += 1
-        per_prefix = max(number.values())
+        slots, num_per_prefix = grid_slots([row.prompt for row in rows])
         return Wave(
             prefix_keys=keys,
             prefix_values=values,
-            prefix_mask=torch.arange(max(lengths), device=device)[None, :]
-            < torch.tensor(lengths, device=device)[:, None],
+            prefix_mask=torch.arange(int(lengths.max()), device=self.device)[None, :] < lengths[:, None],
             suffix_keys=[move(old.suffix_keys if old else [], layer) for layer in range(num_layers)],
             suffix_values=[move(old.suffix_values if old else [], layer) for layer in range(num_layers)],
             suffix_real=suffix_real,
-            rows=torch.arange(len(rows), device=device),
-            slots=torch.tensor([p * per_prefix + n for p, n in cells], device=device),
-            num_per_prefix=per_prefix,
+            rows=torch.arange(len(rows), device=self.device),
+            slots=torch.tensor(slots, device=self.device),
+            num_per_prefix=num_per_prefix,
             suffix_mask=suffix_real[:, None],
             start=start - width,
         )
@@ -306,6 +290,35 @@ def open_rows(index: int, request: Request, max_new_tokens: int) -> list[Row]:
     forced, depth = (request.prompt[-1], *request.extra), len(request.prompt) + len(request.extra)
     generators = (np.random.Generator(np.random.Philox(key=[request.seed, n])) for n in range(request.num_samples))
     return [Row(index, request.prompt, forced, depth, draws.random(max_new_tokens)) for draws in generators]
+
+
+def lay_out(
+    old: Wave | None, fresh: Sequence[Row], width: int, max_new_tokens: int, device: torch.device
+) -> tuple[int, torch.Tensor]:
+    """Suffix columns that the rows of `old` use, and which cells are real in a wave of them and then the fresh rows,
+    `width` the longest forced part: what a row has ends at the same column for all, room for new tokens follows."""
+    real = old.suffix_real[old.rows, : old.start] if old else torch.zeros(0, 0, dtype=torch.bool, device=device)
+    in_use = real.any(dim=0).nonzero().flatten().tolist()
+    used = real.shape[1] - in_use[0] if in_use else 0
+    start = max(used, width)
+    cells = torch.ones(len(real) + len(fresh), start + max_new_tokens, dtype=torch.bool, device=device)
+    cells[: len(real), : start - used] = False
+    cells[: len(real), start - used : start] = real[:, real.shape[1] - used :]
+    for at, row in enumerate(fresh, len(real)):
+        cells[at, : start - len(row.forced)] = False
+    return used, cells
+
+
+def grid_slots(prompts: Sequence[Ids]) -> tuple[list[int], int]:
+    """Of rows with these prompts the cells p * N + n, prompts numbered as they first appear, and N."""
+    places: dict[Ids, int] = {}
+    number: Counter[Ids] = Counter()
+    cells = []
+    for prompt in prompts:
+        cells.append((places.setdefault(prompt, len(places)), number[prompt]))
+        number[prompt] += 1
+    num_per_prefix = max(number.values())
+    return [p * num_per_prefix + n for p, n in cells], num_per_prefix
 
 
 def pack(items: Sequence[Item], size: Callable[[Item], int], capacity: int) -> list[list[Item]]:
