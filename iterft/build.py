@@ -18,9 +18,9 @@ from iterft.dialects.hermes import HERMES
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
-from iterft.protocols import Serve, Stage
+from iterft.protocols import Policy, Serve, Stage
 from iterft.rewards.call_match import CallMatch
-from iterft.rollout import World, reference_calls, reference_text
+from iterft.rollout import World, reference_calls, reference_text, roll_out
 from iterft.types import Checkpoint, Sample, Turn
 
 DIALECTS = {"hermes": HERMES, "pythonic": PYTHONIC}
@@ -106,9 +106,8 @@ def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
         return generate(settings.num_held_out, 0, "held_out"), Counter()
     loaded: Loaded = load_samples(Path(source), f"data.{part}", settings.max_unreadable_share)
     samples = list(loaded.samples)
-    random.Random(recipe.seed if part == "train" else 0).shuffle(
-        samples
-    )  # a file may be sorted, and we may take a part
+    # A file may be sorted, and we may take a part of it; the held-out part must be the same for every seed.
+    random.Random(recipe.seed if part == "train" else 0).shuffle(samples)
     return samples, Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
 
 
@@ -132,9 +131,12 @@ def stage(recipe: Recipe, base: str, tokenizer: Any, log: Log) -> Stage:
     return DpoStage(base, tokenizer, recipe.model, recipe.stage, recipe.seed, log)
 
 
-def evaluate_bfcl(recipe: Recipe, complete: Callable[[Sequence[Sample]], list[Turn]]) -> dict[str, dict[str, int]]:
-    """BFCL category -> {"num_correct", "num_items"}, by the official checker."""
+def evaluate_bfcl(recipe: Recipe, policy: Policy, world: World, log: Log) -> dict[str, dict[str, int]]:
+    """BFCL category -> {"num_correct", "num_items"}, greedy whole turns by the official checker."""
     from iterft.evals.bfcl import evaluate_bfcl as evaluate
+
+    def complete(samples: Sequence[Sample]) -> list[Turn]:
+        return [row[0].turn for row in roll_out(policy, world, samples, 1, 0.0, 0, log, "BFCL", to_the_end=True)]
 
     scores = evaluate(complete, recipe.eval.bfcl, recipe.eval.bfcl_limit)
     return {name: {"num_correct": score.num_correct, "num_items": score.num_items} for name, score in scores.items()}

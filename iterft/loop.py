@@ -174,18 +174,10 @@ class Iterator:
         """Evaluates the checkpoint and commits the iteration."""
         from iterft import build
         from iterft.evals.held_out import evaluate_held_out
-        from iterft.rollout import roll_out
 
         with self.timed("evaluation"), self.serve(checkpoint) as policy:
             scores = evaluate_held_out(policy, self.world, self.held_out, self.log)
-
-            def complete(samples: Sequence[Sample]) -> list[Any]:
-                return [
-                    row[0].turn
-                    for row in roll_out(policy, self.world, samples, 1, 0.0, 0, self.log, "BFCL", to_the_end=True)
-                ]
-
-            bfcl = build.evaluate_bfcl(self.recipe, complete) if self.recipe.eval.bfcl else {}
+            bfcl = build.evaluate_bfcl(self.recipe, policy, self.world, self.log) if self.recipe.eval.bfcl else {}
         folder = self.store.folder(iteration)
         self.store.write_json(folder / "scores.json", {"passed": dict(scores.passed), "bfcl": bfcl})
         relative = checkpoint.path and str(checkpoint.path.relative_to(self.store.run))

@@ -47,9 +47,9 @@ class World:
         """Whether the last of `ids` settles that the unfinished turn cannot pass: an element ends there, or nothing is
         well-formed any more."""
         scan = self.dialect.scan(read_text(policy, ids))
-        if not scan.partial.error and scan.marks == self.dialect.scan(read_text(policy, ids[:-1])).marks:
+        if not self.verifier.objection(sample, scan.partial):
             return False
-        return bool(self.verifier.objection(sample, scan.partial))
+        return bool(scan.partial.error) or scan.marks != self.dialect.scan(read_text(policy, ids[:-1])).marks
 
     def play(self, sample: Sample, turn: Turn) -> Trajectory:
         state, _, done = self.env.step(self.env.reset(sample), turn)

@@ -18,8 +18,7 @@ from study_loop import score
 
 from iterft import Iterator, Recipe, build
 from iterft.evals.held_out import wilson
-from iterft.rollout import roll_out
-from iterft.types import Checkpoint, Sample, Turn
+from iterft.types import Checkpoint
 
 CATEGORIES = ["simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance"]
 
@@ -68,14 +67,7 @@ def score_bfcl(run: Iterator, recipe: Recipe, checkpoint: Checkpoint, file: Path
     """Category -> right items and items; kept in `file`."""
     if not file.exists():
         with run.serve(checkpoint) as policy:
-
-            def complete(samples: list[Sample]) -> list[Turn]:
-                return [
-                    row[0].turn
-                    for row in roll_out(policy, run.world, samples, 1, 0.0, 0, run.log, "BFCL", to_the_end=True)
-                ]
-
-            scores = build.evaluate_bfcl(recipe, complete)
+            scores = build.evaluate_bfcl(recipe, policy, run.world, run.log)
         print(f"{file.stem}: {scores}", flush=True)
         file.write_text(json.dumps(scores))
     return dict(json.loads(file.read_text()))

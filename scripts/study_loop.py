@@ -1,4 +1,4 @@
-"""Does the loop beat its own warm-up, and the same wall time of more warm-up SFT? (README, "What it gains")
+"""Does the loop beat its own warm-up, and the same wall time of more warm-up SFT? (docs/results.md, "Against more SFT")
 
 For each seed: the recipe's run; then, from its warm-up checkpoint, SFT on further training samples for as long as the
 iterations took (deficiency, search, update; evaluation is left out of both). All three checkpoints are scored on the

@@ -188,6 +188,18 @@ def test_prompts_that_share_their_beginning_are_prefilled_together() -> None:
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
+def test_prompts_that_share_their_beginning_meet_in_a_wave_whatever_their_length() -> None:
+    """Lengths interleave, and a wave has room for one group: what it shares is computed once all the same."""
+    first, second = ids_of(1, 40), ids_of(2, 40)
+    prompts = [(*shared, *ids_of(seed, 2 + seed)) for seed in range(3, 6) for shared in (first, second)]
+    decoder = decoder_of(model_of(), max_rows=3)
+    decoder.decode([Request(prompt, (), 1, 5) for prompt in prompts], 1.0, 4)
+    assert decoder.counters.prefilled == 2 * (40 + 4 + 5 + 6)
+    decoder.forget()
+    decoder.logprob(prompts, [(5, 6)] * len(prompts))
+    assert decoder.counters.prefilled == 4 * (40 + 4 + 5 + 6)
+
+
 def test_rows_enter_as_others_end() -> None:
     """A stop token makes rows end at different lengths; with room for four, others take their places and nothing else
     changes."""

@@ -22,7 +22,7 @@ from transformers import DynamicCache
 from iterft.engine.forked_attention import Wave, forked_attention
 from iterft.engine.head import token_scores
 from iterft.engine.own_attention import forward_with
-from iterft.engine.prefix_tree import batch_rows, build_rows, forward_rows
+from iterft.engine.prefix_tree import batch_rows, build_rows, forward_rows, group_neighbours
 
 Ids = tuple[int, ...]
 Item = TypeVar("Item")
@@ -57,7 +57,7 @@ class Decoded:
 
 
 @dataclass(eq=False)
-class Row:
+class DecodingRow:
     """A continuation in the making: of request `request`, fed with `forced` first, next token at position `depth`.
     `kv` of its prompt is there once it is live."""
 
@@ -108,10 +108,9 @@ class PrefixDecoder:
         `advance(k)` is told of every k requests that are done; `refute(p, ids)` may end a row of request p after any
         token but the stop token."""
         rows = [open_rows(index, request, max_new_tokens) for index, request in enumerate(requests)]
-        order = sorted(range(len(requests)), key=lambda index: (len(requests[index].prompt), requests[index].prompt))
-        waiting = deque(row for index in order for row in rows[index])
+        waiting = deque(row for index in together([request.prompt for request in requests]) for row in rows[index])
         going = Counter(row.request for row in waiting)
-        live: list[Row] = []
+        live: list[DecodingRow] = []
         wave: Wave | None = None
         hidden_AD = torch.empty(0)
         while waiting or live:
@@ -140,13 +139,13 @@ class PrefixDecoder:
             for group in rows
         ]
 
-    def is_done(self, row: Row, max_new_tokens: int, refute: Callable[[int, Ids], bool] | None) -> bool:
+    def is_done(self, row: DecodingRow, max_new_tokens: int, refute: Callable[[int, Ids], bool] | None) -> bool:
         if row.ids[-1] == self.stop_id:
             return True
         row.refuted = refute is not None and refute(row.request, tuple(row.ids))
         return row.refuted or len(row.ids) == max_new_tokens
 
-    def sample_next(self, live: Sequence[Row], hidden_AD: torch.Tensor, temperature: float) -> torch.Tensor:
+    def sample_next(self, live: Sequence[DecodingRow], hidden_AD: torch.Tensor, temperature: float) -> torch.Tensor:
         """The next token of every live row [A], noted in the row with its log-prob at temperature 1."""
         logits_AV = self.model.get_output_embeddings()(hidden_AD).float()
         draws = torch.tensor([row.draws[len(row.ids)] for row in live], device=self.device)
@@ -162,8 +161,7 @@ class PrefixDecoder:
     def logprob(self, prompts: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:
         """[P] lists: log-prob of each continuation token given its prompt and the tokens before it."""
         results: list[list[float]] = [[] for _ in prompts]
-        order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), prompts[index]))
-        for chosen in pack(order, lambda index: 1, self.max_rows):
+        for chosen in pack(together(prompts), lambda index: 1, self.max_rows):
             rows = [
                 open_rows(index, Request(prompts[index], continuations[index][:-1], 1, 0), 0)[0] for index in chosen
             ]
@@ -183,7 +181,7 @@ class PrefixDecoder:
         self.kept_bytes = 0
 
     def open_wave(
-        self, old: Wave | None, live: Sequence[Row], fresh: Sequence[Row], max_new_tokens: int
+        self, old: Wave | None, live: Sequence[DecodingRow], fresh: Sequence[DecodingRow], max_new_tokens: int
     ) -> tuple[Wave, torch.Tensor]:
         """A wave in which the live rows of `old` go on, then the fresh ones, which have been fed what they are forced
         to; and the fresh ones' hidden states [fresh, D]."""
@@ -194,7 +192,9 @@ class PrefixDecoder:
         wave.rows, wave.slots = everyone
         return wave, hidden_AD
 
-    def make_room(self, old: Wave | None, live: Sequence[Row], fresh: Sequence[Row], max_new_tokens: int) -> Wave:
+    def make_room(
+        self, old: Wave | None, live: Sequence[DecodingRow], fresh: Sequence[DecodingRow], max_new_tokens: int
+    ) -> Wave:
         """Suffix cells of all rows end at the same column, `start`; to the left of what a row has, they are not real.
         The returned wave stands where the fresh rows' forced tokens begin."""
         for row, kv in zip(fresh, self.prefix_kv([row.prompt for row in fresh]), strict=True):
@@ -233,7 +233,7 @@ class PrefixDecoder:
             start=start - width,
         )
 
-    def feed_forced(self, wave: Wave, rows: Sequence[Row]) -> torch.Tensor:
+    def feed_forced(self, wave: Wave, rows: Sequence[DecodingRow]) -> torch.Tensor:
         """Hidden states [A, Q, D] of the rows' forced tokens, padded on the left."""
         width = max(len(row.forced) for row in rows)
         tokens = torch.tensor([[0] * (width - len(row.forced)) + list(row.forced) for row in rows], device=self.device)
@@ -285,15 +285,24 @@ class PrefixDecoder:
         return results
 
 
-def open_rows(index: int, request: Request, max_new_tokens: int) -> list[Row]:
+def together(prompts: Sequence[Ids]) -> list[int]:
+    """An order of prompts in which those that share their beginning are neighbours, so that a wave computes it once,
+    and such groups go by length, so that a wave is padded little."""
+    order = sorted(range(len(prompts)), key=lambda index: prompts[index])
+    groups = [[order[at] for at in group] for group in group_neighbours([prompts[index] for index in order])]
+    groups.sort(key=lambda group: max(len(prompts[index]) for index in group))
+    return [index for group in groups for index in group]
+
+
+def open_rows(index: int, request: Request, max_new_tokens: int) -> list[DecodingRow]:
     """The rows of a request: its prompt's last token and what follows the prompt is still to be fed."""
     forced, depth = (request.prompt[-1], *request.extra), len(request.prompt) + len(request.extra)
     generators = (np.random.Generator(np.random.Philox(key=[request.seed, n])) for n in range(request.num_samples))
-    return [Row(index, request.prompt, forced, depth, draws.random(max_new_tokens)) for draws in generators]
+    return [DecodingRow(index, request.prompt, forced, depth, draws.random(max_new_tokens)) for draws in generators]
 
 
 def lay_out(
-    old: Wave | None, fresh: Sequence[Row], width: int, max_new_tokens: int, device: torch.device
+    old: Wave | None, fresh: Sequence[DecodingRow], width: int, max_new_tokens: int, device: torch.device
 ) -> tuple[int, torch.Tensor]:
     """Suffix columns that the rows of `old` use, and which cells are real in a wave of them and then the fresh rows,
     `width` the longest forced part: what a row has ends at the same column for all, room for new tokens follows."""

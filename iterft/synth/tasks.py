@@ -65,16 +65,14 @@ def generate(num_samples: int, seed: int, split: Split, split_seed: int = 0, que
     tools: list[ToolSpec] = []
     for index in range(num_samples):
         sample_id = f"builtin-{split}-{seed}-{index:06d}"
-        shared = None
-        if index % queries_per_list:
-            shared = _fresh_sample(pool, sample_id, seen, tools)
-        if shared is None:
-            shared = _fresh_sample(pool, sample_id, seen)
-            if shared is None:
-                raise ValueError(f"{sample_id}: no new sample in {_MAX_REDRAWS} draws; ask for fewer samples")
-        if index % queries_per_list == 0:
-            tools = [pool.by_name[tool["name"]] for tool in shared.prompt.tools]
-        samples.append(shared)
+        begins_list = index % queries_per_list == 0
+        sample = None if begins_list else _fresh_sample(pool, sample_id, seen, tools)
+        sample = sample or _fresh_sample(pool, sample_id, seen)
+        if sample is None:
+            raise ValueError(f"{sample_id}: no new sample in {_MAX_REDRAWS} draws; ask for fewer samples")
+        if begins_list:
+            tools = [pool.by_name[tool["name"]] for tool in sample.prompt.tools]
+        samples.append(sample)
     return samples
 
 
