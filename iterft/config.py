@@ -172,7 +172,7 @@ class PolicySettings:
 
     kind: str = one_of("hf", "hf")
     max_new_tokens: int = positive(160)
-    max_rows: int = positive(128)
+    max_rows: int = positive(256)
     kv_cache_gib: float = positive(2.0)
 
 

@@ -41,6 +41,9 @@ def find_deficient(
     `plant` says whether the search may plant references: without it, a sample of pass rate 0 teaches nothing.
     `whole_turns`: wrong turns go on after their first error."""
     candidates = pick_candidates(samples, history, settings, seed)
+    prompts = [policy.render(sample.prompt) for sample in candidates]
+    turns = [policy.encode_turn(reference_text(world.dialect, sample)) for sample in candidates]
+    scores = policy.logprob(prompts, turns)
     rows = roll_out(
         policy,
         world,
@@ -52,9 +55,6 @@ def find_deficient(
         "deficiency",
         to_the_end=whole_turns,
     )
-    prompts = [policy.render(sample.prompt) for sample in candidates]
-    turns = [policy.encode_turn(reference_text(world.dialect, sample)) for sample in candidates]
-    scores = policy.logprob(prompts, turns)
     history = dict(history)
     checked = []
     for sample, rollouts, logprobs in zip(candidates, rows, scores, strict=True):

@@ -70,14 +70,14 @@ def requests_of(num_samples: int = 2) -> list[Request]:
 def test_greedy_decoding_is_that_of_transformers(architecture: str) -> None:
     model = model_of(architecture)
     requests = requests_of(1)
-    for request, (row,) in zip(requests, decoder_of(model).decode(requests, 0.0, 12), strict=True):
+    for request, (row,) in zip(requests, decoder_of(model).decode(requests, 0.0, 70), strict=True):
         ids = torch.tensor([[*request.prompt, *request.extra]])
         expected = model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
-            max_new_tokens=12,
-            min_new_tokens=12,
+            max_new_tokens=70,
+            min_new_tokens=70,
             eos_token_id=None,
             pad_token_id=0,
         )
@@ -189,7 +189,8 @@ def test_prompts_that_share_their_beginning_are_prefilled_together() -> None:
 
 
 def test_prompts_that_share_their_beginning_meet_in_a_wave_whatever_their_length() -> None:
-    """Lengths interleave, and a wave has room for one group: what it shares is computed once all the same."""
+    """Lengths interleave, and a wave has room for one group: what it shares is computed once all the same. The log-prob
+    of a turn (two tokens, of which the first is fed) leaves its prompt's KV behind."""
     first, second = ids_of(1, 40), ids_of(2, 40)
     prompts = [(*shared, *ids_of(seed, 2 + seed)) for seed in range(3, 6) for shared in (first, second)]
     decoder = decoder_of(model_of(), max_rows=3)
@@ -197,7 +198,10 @@ def test_prompts_that_share_their_beginning_meet_in_a_wave_whatever_their_length
     assert decoder.counters.prefilled == 2 * (40 + 4 + 5 + 6)
     decoder.forget()
     decoder.logprob(prompts, [(5, 6)] * len(prompts))
-    assert decoder.counters.prefilled == 4 * (40 + 4 + 5 + 6)
+    assert decoder.counters.prefilled == 4 * (40 + 4 + 5 + 6) + 2 * len(prompts)
+    misses = decoder.counters.misses
+    decoder.decode([Request(prompt, (), 1, 5) for prompt in prompts], 1.0, 4)
+    assert decoder.counters.misses == misses
 
 
 def test_rows_enter_as_others_end() -> None:

@@ -9,35 +9,79 @@ T suffix capacity, H query heads, K key/value heads, G = H / K, E head size.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+
+WORTH_COPYING = 0.5
+"""When at most this part of the prefixes is looked at, those are copied out instead of computing with all."""
 
 
 @dataclass
 class Wave:
-    """What the attention function needs to know of the rows in flight; one object, updated between forwards.
+    """The rows in flight and their KV.
 
     prefix_keys, prefix_values   per layer [P, K, L, E]
-    prefix_mask                  [P, L], True where a key is real
+    prefix_hidden                [P, 1, 1, L], True where a key is padding
     suffix_keys, suffix_values   per layer [rows opened, K, T, E], written in place
     suffix_real                  [rows opened, T], False for the padding left of a row's forced tokens
-    rows, slots                  [A]: which opened rows are active; their cell p * N + n of the [P, N] grid
-    suffix_mask                  [A, Q, stop]: where the new tokens of the coming forward may look
+    owners                       [rows opened]: the prefix of each row
+    rows                         [A]: which opened rows are active
     start                        suffix cells filled so far, the same for all rows
     """
 
     prefix_keys: list[torch.Tensor]
     prefix_values: list[torch.Tensor]
-    prefix_mask: torch.Tensor
+    prefix_hidden: torch.Tensor
     suffix_keys: list[torch.Tensor]
     suffix_values: list[torch.Tensor]
     suffix_real: torch.Tensor
+    owners: np.ndarray
+    rows: np.ndarray
+    start: int
+
+
+@dataclass(frozen=True)
+class View:
+    """What one forward of the active rows looks at.
+
+    rows          [A]: as in the wave
+    prefixes      [P']: the prefixes computed with; None for all
+    slots         [A]: the cell p * N + n of each row in the grid [P', N]
+    suffix_mask   [rows opened, 1, 1, Q, stop]: True where a new token may not look
+    """
+
     rows: torch.Tensor
+    prefixes: torch.Tensor | None
     slots: torch.Tensor
     num_per_prefix: int
     suffix_mask: torch.Tensor
-    start: int = 0
+
+
+def look(wave: Wave, num_new: int) -> View:
+    """The view of a forward of `num_new` tokens for each active row."""
+    device = wave.suffix_real.device
+    owners_A = wave.owners[wave.rows]
+    owned, places_A, counts = np.unique(owners_A, return_inverse=True, return_counts=True)
+    is_copied = len(owned) <= WORTH_COPYING * len(wave.prefix_hidden)
+    first_of_owner = np.cumsum(counts) - counts
+    by_owner = np.argsort(places_A, kind="stable")
+    ranks_A = np.empty_like(places_A)
+    ranks_A[by_owner] = np.arange(len(places_A)) - first_of_owner[places_A[by_owner]]
+    num_per_prefix = int(counts.max())
+    slots_A = (places_A if is_copied else owners_A) * num_per_prefix + ranks_A
+    rows = torch.from_numpy(wave.rows).to(device)
+    stop = wave.start + num_new
+    columns = torch.arange(stop, device=device)
+    later = columns > (wave.start + torch.arange(num_new, device=device))[:, None]
+    return View(
+        rows=rows,
+        prefixes=torch.from_numpy(owned).to(device) if is_copied else None,
+        slots=torch.from_numpy(slots_A).to(device),
+        num_per_prefix=num_per_prefix,
+        suffix_mask=(~wave.suffix_real[:, None, :stop] | later)[:, None, None],
+    )
 
 
 def forked_attention(
@@ -49,42 +93,65 @@ def forked_attention(
     scaling: float,
     dropout: float = 0.0,
     wave: Wave | None = None,
+    view: View | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """An attention function in transformers' form: query [A,H,Q,E], key and value [A,K,Q,E] -> [A,Q,H,E]."""
-    assert wave is not None, "forked attention runs only inside a wave"
+    assert wave is not None and view is not None, "forked attention runs only inside a wave"
     layer = module.layer_idx
     rows, heads, new, size = query.shape
     kv_heads = key.shape[1]
     groups = heads // kv_heads
     stop = wave.start + new
-    wave.suffix_keys[layer][wave.rows, :, wave.start : stop] = key
-    wave.suffix_values[layer][wave.rows, :, wave.start : stop] = value
-    own_keys = wave.suffix_keys[layer][wave.rows, :, :stop]
-    own_values = wave.suffix_values[layer][wave.rows, :, :stop]
-    prefix_keys, prefix_values = wave.prefix_keys[layer], wave.prefix_values[layer]
-    prefixes, _, length, _ = prefix_keys.shape
-    per_prefix = wave.num_per_prefix
+    wave.suffix_keys[layer][view.rows, :, wave.start : stop] = key
+    wave.suffix_values[layer][view.rows, :, wave.start : stop] = value
+    suffix_keys, suffix_values = wave.suffix_keys[layer][:, :, :stop], wave.suffix_values[layer][:, :, :stop]
+    prefix_keys, prefix_values, hidden = wave.prefix_keys[layer], wave.prefix_values[layer], wave.prefix_hidden
+    if view.prefixes is not None:
+        prefix_keys, prefix_values, hidden = (part[view.prefixes] for part in (prefix_keys, prefix_values, hidden))
+    prefixes, per_prefix = len(prefix_keys), view.num_per_prefix
+
+    def to_grid(cells: torch.Tensor) -> torch.Tensor:
+        grid = cells.new_zeros(prefixes * per_prefix, *cells.shape[1:])
+        grid[view.slots] = cells
+        grid = grid.view(prefixes, per_prefix, kv_heads, groups * new, size).transpose(1, 2)
+        return grid.reshape(prefixes, kv_heads, per_prefix * groups * new, size)
+
+    def from_grid(grid: torch.Tensor) -> torch.Tensor:
+        grid = grid.view(prefixes, kv_heads, per_prefix, groups * new, -1).transpose(1, 2)
+        return grid.reshape(prefixes * per_prefix, kv_heads, groups * new, -1)[view.slots]
 
     grouped = (query * scaling).reshape(rows, kv_heads, groups * new, size)
-    grid = grouped.new_zeros(prefixes * per_prefix, kv_heads, groups * new, size)
-    grid[wave.slots] = grouped
-    grid = grid.view(prefixes, per_prefix, kv_heads, groups * new, size).transpose(1, 2)
-    grid = grid.reshape(prefixes, kv_heads, per_prefix * groups * new, size)
-    shared = grid @ prefix_keys.transpose(-1, -2)
-    shared = shared.masked_fill(~wave.prefix_mask[:, None, None, :], float("-inf"))
-    shared = shared.view(prefixes, kv_heads, per_prefix, groups * new, length).transpose(1, 2)
-    shared = shared.reshape(prefixes * per_prefix, kv_heads, groups * new, length)[wave.slots]
-    own = grouped @ own_keys.transpose(-1, -2)
-    own = own.view(rows, kv_heads, groups, new, stop).masked_fill(~wave.suffix_mask[:, None, None], float("-inf"))
-    own = own.reshape(rows, kv_heads, groups * new, stop)
-    weights = torch.cat([shared, own], dim=-1).float().softmax(dim=-1).to(query.dtype)
+    opened = grouped.new_zeros(len(suffix_keys), *grouped.shape[1:])  # rows that have ended too: no KV is copied
+    opened[view.rows] = grouped
+    scores = opened @ suffix_keys.transpose(-1, -2)
+    scores.view(-1, kv_heads, groups, new, stop).masked_fill_(view.suffix_mask, float("-inf"))
+    own = Attended(*(part[view.rows] for part in attend(scores, suffix_values)))
+    scores = to_grid(grouped) @ prefix_keys.transpose(-1, -2)
+    shared = Attended(*map(from_grid, attend(scores.masked_fill_(hidden, float("-inf")), prefix_values)))
+    return merge(shared, own).to(query.dtype).view(rows, heads, new, size).transpose(1, 2), None
 
-    grid_weights = weights.new_zeros(prefixes * per_prefix, kv_heads, groups * new, length)
-    grid_weights[wave.slots] = weights[..., :length]
-    grid_weights = grid_weights.view(prefixes, per_prefix, kv_heads, groups * new, length).transpose(1, 2)
-    mixed = grid_weights.reshape(prefixes, kv_heads, per_prefix * groups * new, length) @ prefix_values
-    mixed = mixed.view(prefixes, kv_heads, per_prefix, groups * new, size).transpose(1, 2)
-    mixed = mixed.reshape(prefixes * per_prefix, kv_heads, groups * new, size)[wave.slots]
-    mixed = mixed + weights[..., length:] @ own_values
-    return mixed.view(rows, heads, new, size).transpose(1, 2), None
+
+class Attended(NamedTuple):
+    """Attention over a part of the keys, not yet divided: sums [..., E] of values weighted by exp(score - top), the
+    highest score [..., 1] and the sum [..., 1] of the weights."""
+
+    mixed: torch.Tensor
+    top: torch.Tensor
+    total: torch.Tensor
+
+
+def attend(scores: torch.Tensor, values: torch.Tensor) -> Attended:
+    """Attention by `scores` [..., Q, L] over values [..., L, E]; overwrites the scores."""
+    scores = scores.float()
+    top = scores.amax(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
+    weights = scores.sub_(top).exp_()
+    return Attended((weights.to(values.dtype) @ values).float(), top, weights.sum(dim=-1, keepdim=True))
+
+
+def merge(first: Attended, second: Attended) -> torch.Tensor:
+    """Attention over both parts."""
+    top = torch.maximum(first.top, second.top)
+    scale_first, scale_second = (first.top - top).exp(), (second.top - top).exp()
+    mixed = first.mixed * scale_first + second.mixed * scale_second
+    return mixed / (first.total * scale_first + second.total * scale_second)

@@ -1,6 +1,6 @@
 """Batched decoding with forked KV: a prefix is computed once, kept, and shared by everything that grows from it.
 
-Rows that have ended leave the linear layers at once; when half of them have, waiting ones enter. Prompts that share
+Rows that have ended leave the linear layers at once; when half of them have, waiting ones enter or the rest closes up. Prompts that share
 their beginning are prefilled together, the shared part once. Works for every transformers model that takes its
 attention function from `ALL_ATTENTION_FUNCTIONS` and uses full causal attention.
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from iterft.engine.forked_attention import Wave, forked_attention
+from iterft.engine.forked_attention import Wave, forked_attention, look
 from iterft.engine.head import token_scores
 from iterft.engine.own_attention import forward_with
 from iterft.engine.prefix_tree import batch_rows, build_rows, forward_rows, group_neighbours
@@ -33,7 +33,10 @@ PREFILL_TOKENS = 4096
 """Prompt tokens prefilled at once, shared ones counted every time."""
 
 REFILL = 0.5
-"""Waiting rows enter when at most this part of the room is taken: each entry copies the KV of all rows once."""
+"""Waiting rows enter, or room is given up, when at most this part of it is taken: both copy the KV of all rows."""
+
+ROOM = 32
+"""Suffix cells for new tokens; when they are filled, as many are added."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class PrefixDecoder:
         while waiting or live:
             if waiting and len(live) <= REFILL * self.max_rows:
                 fresh = [waiting.popleft() for _ in range(min(len(waiting), max(1, self.max_rows - len(live))))]
-                wave, hidden_fresh = self.open_wave(wave, live, fresh, max_new_tokens)
+                wave, hidden_fresh = self.open_wave(wave, live, fresh)
                 live = live + fresh
                 hidden_AD = torch.cat([hidden_AD, hidden_fresh]) if len(live) > len(fresh) else hidden_fresh
             assert wave is not None, "rows are live only inside a wave"
@@ -128,10 +131,13 @@ class PrefixDecoder:
                 advance(num_done)
             live = [row for row, goes_on in zip(live, going_on, strict=True) if goes_on]
             if live:
-                stays = torch.tensor(going_on, device=self.device)
-                wave.rows, wave.slots = wave.rows[stays], wave.slots[stays]
+                stays = np.array(going_on)
+                wave.rows = wave.rows[stays]
+                is_roomy = not waiting and len(live) <= REFILL * len(wave.owners)
+                if is_roomy or wave.start == wave.suffix_real.shape[1]:
+                    wave = self.make_room(wave, live, [])
                 positions = torch.tensor([row.depth for row in live], device=self.device)
-                hidden_AD = self.feed(wave, tokens_A[stays][:, None], positions[:, None])[:, -1]
+                hidden_AD = self.feed(wave, tokens_A[torch.from_numpy(stays)][:, None], positions[:, None])[:, -1]
                 for row in live:
                     row.depth += 1
         return [
@@ -159,20 +165,21 @@ class PrefixDecoder:
 
     @torch.inference_mode()
     def logprob(self, prompts: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:
-        """[P] lists: log-prob of each continuation token given its prompt and the tokens before it."""
+        """[P] lists: log-prob of each continuation token given its prompt and the tokens before it. The KV of the prompts
+        is kept."""
         results: list[list[float]] = [[] for _ in prompts]
-        for chosen in pack(together(prompts), lambda index: 1, self.max_rows):
-            rows = [
-                open_rows(index, Request(prompts[index], continuations[index][:-1], 1, 0), 0)[0] for index in chosen
-            ]
-            wave = self.make_room(None, [], rows, 0)
-            hidden_AQD = self.feed_forced(wave, rows)
-            sizes = [len(continuations[index]) for index in chosen]
-            picked = torch.cat([hidden_AQD[row, -size:] for row, size in enumerate(sizes)])
+        sequences = [(*prompt, *turn) for prompt, turn in zip(prompts, continuations, strict=True)]
+        for chosen in pack(together(sequences), lambda index: len(sequences[index]), PREFILL_TOKENS):
+            parts = self.prefill(
+                [sequences[index][:-1] for index in chosen], [len(prompts[index]) - 1 for index in chosen]
+            )
             targets = torch.tensor([token for index in chosen for token in continuations[index]], device=self.device)
-            scores = token_scores(picked, self.model.get_output_embeddings(), targets).log_probs
-            for index, part in zip(chosen, torch.split(scores, sizes), strict=True):
+            hidden = torch.cat([hidden_TD for _, hidden_TD in parts])
+            scores = token_scores(hidden, self.model.get_output_embeddings(), targets).log_probs
+            sizes = [len(continuations[index]) for index in chosen]
+            for index, (kv, _), part in zip(chosen, parts, torch.split(scores, sizes), strict=True):
                 results[index] = part.tolist()
+                self.keep(prompts[index], kv)
         return results
 
     def forget(self) -> None:
@@ -181,31 +188,33 @@ class PrefixDecoder:
         self.kept_bytes = 0
 
     def open_wave(
-        self, old: Wave | None, live: Sequence[DecodingRow], fresh: Sequence[DecodingRow], max_new_tokens: int
+        self, old: Wave | None, live: Sequence[DecodingRow], fresh: Sequence[DecodingRow]
     ) -> tuple[Wave, torch.Tensor]:
         """A wave in which the live rows of `old` go on, then the fresh ones, which have been fed what they are forced
         to; and the fresh ones' hidden states [fresh, D]."""
-        wave = self.make_room(old, live, fresh, max_new_tokens)
-        everyone = wave.rows, wave.slots
-        wave.rows, wave.slots = wave.rows[len(live) :], wave.slots[len(live) :]
-        hidden_AD = self.feed_forced(wave, fresh)[:, -1]
-        wave.rows, wave.slots = everyone
-        return wave, hidden_AD
+        wave = self.make_room(old, live, fresh)
+        everyone, start = wave.rows, wave.start
+        hidden: list[torch.Tensor] = []
+        order = sorted(range(len(fresh)), key=lambda at: len(fresh[at].forced))
+        for chosen in of_like_length(order, lambda at: len(fresh[at].forced)):
+            wave.rows = len(live) + np.array(chosen)
+            width = len(fresh[chosen[-1]].forced)
+            wave.start = start - width
+            hidden.append(self.feed_forced(wave, [fresh[at] for at in chosen], width))
+        wave.rows = everyone
+        return wave, torch.cat(hidden)[np.argsort(order)]
 
-    def make_room(
-        self, old: Wave | None, live: Sequence[DecodingRow], fresh: Sequence[DecodingRow], max_new_tokens: int
-    ) -> Wave:
+    def make_room(self, old: Wave | None, live: Sequence[DecodingRow], fresh: Sequence[DecodingRow]) -> Wave:
         """Suffix cells of all rows end at the same column, `start`; to the left of what a row has, they are not real.
-        The returned wave stands where the fresh rows' forced tokens begin."""
+        The returned wave stands where the fresh rows' forced tokens end."""
         for row, kv in zip(fresh, self.prefix_kv([row.prompt for row in fresh]), strict=True):
             row.kv = kv
         rows = [*live, *fresh]
         kept = {row.prompt: row.kv for row in rows}
+        number = {prompt: at for at, prompt in enumerate(kept)}
         num_layers, sample = len(rows[0].kv), rows[0].kv[0][0]
         lengths = torch.tensor([len(prompt) - 1 for prompt in kept], device=self.device)
-        width = max(len(row.forced) for row in fresh)
-        used, suffix_real = lay_out(old if live else None, fresh, width, max_new_tokens, self.device)
-        start = max(used, width)
+        used, start, suffix_real = lay_out(old if live else None, fresh, self.device)
 
         def move(side: list[torch.Tensor], layer: int) -> torch.Tensor:
             cells = sample.new_zeros(len(rows), sample.shape[0], suffix_real.shape[1], sample.shape[2])
@@ -218,40 +227,30 @@ class PrefixDecoder:
             [pad_stack([kv[layer][side] for kv in kept.values()], int(lengths.max())) for layer in range(num_layers)]
             for side in (0, 1)
         )
-        slots, num_per_prefix = grid_slots([row.prompt for row in rows])
         return Wave(
             prefix_keys=keys,
             prefix_values=values,
-            prefix_mask=torch.arange(int(lengths.max()), device=self.device)[None, :] < lengths[:, None],
+            prefix_hidden=(torch.arange(int(lengths.max()), device=self.device) >= lengths[:, None])[:, None, None],
             suffix_keys=[move(old.suffix_keys if old else [], layer) for layer in range(num_layers)],
             suffix_values=[move(old.suffix_values if old else [], layer) for layer in range(num_layers)],
             suffix_real=suffix_real,
-            rows=torch.arange(len(rows), device=self.device),
-            slots=torch.tensor(slots, device=self.device),
-            num_per_prefix=num_per_prefix,
-            suffix_mask=suffix_real[:, None],
-            start=start - width,
+            owners=np.array([number[row.prompt] for row in rows]),
+            rows=np.arange(len(rows)),
+            start=start,
         )
 
-    def feed_forced(self, wave: Wave, rows: Sequence[DecodingRow]) -> torch.Tensor:
-        """Hidden states [A, Q, D] of the rows' forced tokens, padded on the left."""
-        width = max(len(row.forced) for row in rows)
+    def feed_forced(self, wave: Wave, rows: Sequence[DecodingRow], width: int) -> torch.Tensor:
+        """Hidden states [A, D] of the rows' last forced tokens; these are padded on the left to `width`."""
         tokens = torch.tensor([[0] * (width - len(row.forced)) + list(row.forced) for row in rows], device=self.device)
         depths_A = np.array([row.depth for row in rows])
         positions = torch.from_numpy(depths_A[:, None] - width + np.arange(width)[None, :]).to(self.device)
-        return self.feed(wave, tokens, positions.clamp(min=0))
+        return self.feed(wave, tokens, positions.clamp(min=0))[:, -1]
 
     def feed(self, wave: Wave, tokens_AQ: torch.Tensor, positions_AQ: torch.Tensor) -> torch.Tensor:
         """One forward of the active rows; hidden states [A, Q, D]."""
-        new = tokens_AQ.shape[1]
-        stop = wave.start + new
-        causal = (
-            torch.arange(stop, device=self.device)[None, :]
-            <= wave.start + torch.arange(new, device=self.device)[:, None]
-        )
-        wave.suffix_mask = wave.suffix_real[wave.rows][:, None, :stop] & causal
-        hidden = forward_with(forked_attention, self.model.base_model, tokens_AQ, positions_AQ, wave=wave)
-        wave.start = stop
+        view = look(wave, tokens_AQ.shape[1])
+        hidden = forward_with(forked_attention, self.model.base_model, tokens_AQ, positions_AQ, wave=wave, view=view)
+        wave.start += tokens_AQ.shape[1]
         return hidden
 
     def prefix_kv(self, prompts: list[Ids]) -> list[KV]:
@@ -261,28 +260,37 @@ class PrefixDecoder:
         self.counters.misses += len(missing)
         found = {prompt: self.kept[prompt] for prompt in prompts if prompt in self.kept}
         for batch in pack(missing, lambda prompt: len(prompt), PREFILL_TOKENS):
-            found.update(zip(batch, self.prefill(batch), strict=True))
+            lengths = [len(prompt) - 1 for prompt in batch]
+            parts = self.prefill([prompt[:-1] for prompt in batch], lengths)
+            found.update((prompt, kv) for prompt, (kv, _) in zip(batch, parts, strict=True))
         for prompt in prompts:
-            if prompt not in self.kept:
-                self.kept[prompt] = found[prompt]
-                self.kept_bytes += num_bytes(found[prompt])
-            self.kept.move_to_end(prompt)
-        while self.kept_bytes > self.cache_bytes and len(self.kept) > 0:
-            self.kept_bytes -= num_bytes(self.kept.popitem(last=False)[1])
+            self.keep(prompt, found[prompt])
         return [found[prompt] for prompt in prompts]
 
-    def prefill(self, prompts: list[Ids]) -> list[KV]:
-        """Computes what the prompts share once."""
-        results: list[KV] = [[] for _ in prompts]
-        for rows in batch_rows(build_rows([prompt[:-1] for prompt in prompts])):
+    def keep(self, prompt: Ids, kv: KV) -> None:
+        """Keeps the KV of a prompt, as the one most recently used."""
+        if prompt not in self.kept:
+            self.kept[prompt] = kv
+            self.kept_bytes += num_bytes(kv)
+        self.kept.move_to_end(prompt)
+        while self.kept_bytes > self.cache_bytes:
+            self.kept_bytes -= num_bytes(self.kept.popitem(last=False)[1])
+
+    def prefill(self, sequences: list[Ids], lengths: Sequence[int]) -> list[tuple[KV, torch.Tensor]]:
+        """Per sequence the KV of its first `lengths[i]` tokens and the hidden states [T, D] of the others; what sequences
+        share is computed once."""
+        results: dict[int, tuple[KV, torch.Tensor]] = {}
+        for rows in batch_rows(build_rows(sequences)):
             self.counters.prefilled += sum(len(row.ids) for row in rows)
             cache = DynamicCache()
-            forward_rows(self.model.base_model, rows, cache)
+            hidden_RUD = forward_rows(self.model.base_model, rows, cache)
             for at, row in enumerate(rows):
                 for member, path in zip(row.members, row.paths, strict=True):
-                    cells = torch.from_numpy(path).to(self.device)
-                    results[member] = [(layer.keys[at][:, cells], layer.values[at][:, cells]) for layer in cache.layers]
-        return results
+                    path_T = torch.from_numpy(path).to(self.device)
+                    cells, others = path_T[: lengths[member]], path_T[lengths[member] :]
+                    kv = [(layer.keys[at][:, cells], layer.values[at][:, cells]) for layer in cache.layers]
+                    results[member] = kv, hidden_RUD[at, others]
+        return [results[member] for member in range(len(sequences))]
 
 
 def together(prompts: Sequence[Ids]) -> list[int]:
@@ -301,33 +309,19 @@ def open_rows(index: int, request: Request, max_new_tokens: int) -> list[Decodin
     return [DecodingRow(index, request.prompt, forced, depth, draws.random(max_new_tokens)) for draws in generators]
 
 
-def lay_out(
-    old: Wave | None, fresh: Sequence[DecodingRow], width: int, max_new_tokens: int, device: torch.device
-) -> tuple[int, torch.Tensor]:
-    """Suffix columns that the rows of `old` use, and which cells are real in a wave of them and then the fresh rows,
-    `width` the longest forced part: what a row has ends at the same column for all, room for new tokens follows."""
+def lay_out(old: Wave | None, fresh: Sequence[DecodingRow], device: torch.device) -> tuple[int, int, torch.Tensor]:
+    """Of a wave of the rows of `old` and then the fresh ones: suffix columns that the former use, the column at which
+    what a row has ends, the same for all, and which cells are real. Room for some new tokens follows."""
     real = old.suffix_real[old.rows, : old.start] if old else torch.zeros(0, 0, dtype=torch.bool, device=device)
     in_use = real.any(dim=0).nonzero().flatten().tolist()
     used = real.shape[1] - in_use[0] if in_use else 0
-    start = max(used, width)
-    cells = torch.ones(len(real) + len(fresh), start + max_new_tokens, dtype=torch.bool, device=device)
+    start = max([used, *(len(row.forced) for row in fresh)])
+    cells = torch.ones(len(real) + len(fresh), start + ROOM, dtype=torch.bool, device=device)
     cells[: len(real), : start - used] = False
     cells[: len(real), start - used : start] = real[:, real.shape[1] - used :]
     for at, row in enumerate(fresh, len(real)):
         cells[at, : start - len(row.forced)] = False
-    return used, cells
-
-
-def grid_slots(prompts: Sequence[Ids]) -> tuple[list[int], int]:
-    """Of rows with these prompts the cells p * N + n, prompts numbered as they first appear, and N."""
-    places: dict[Ids, int] = {}
-    number: Counter[Ids] = Counter()
-    cells = []
-    for prompt in prompts:
-        cells.append((places.setdefault(prompt, len(places)), number[prompt]))
-        number[prompt] += 1
-    num_per_prefix = max(number.values())
-    return [p * num_per_prefix + n for p, n in cells], num_per_prefix
+    return used, start, cells
 
 
 def pack(items: Sequence[Item], size: Callable[[Item], int], capacity: int) -> list[list[Item]]:
@@ -350,6 +344,16 @@ def choose(logits_AV: torch.Tensor, temperature: float, draws_A: torch.Tensor) -
     cumulative = (logits_AV / temperature).softmax(dim=-1).cumsum(dim=-1)
     picked = torch.searchsorted(cumulative, (draws_A.to(cumulative.dtype)[:, None] * cumulative[:, -1:]))
     return picked.squeeze(-1).clamp(max=logits_AV.shape[-1] - 1)
+
+
+def of_like_length(items: Sequence[Item], length: Callable[[Item], int]) -> list[list[Item]]:
+    """Items, the short ones first, in batches in which padding to the longest costs each at most a quarter."""
+    batches: list[list[Item]] = []
+    for item in items:
+        if not batches or length(batches[-1][0]) < 0.75 * length(item) - 1:
+            batches.append([])
+        batches[-1].append(item)
+    return batches
 
 
 def pad_stack(parts: list[torch.Tensor], length: int) -> torch.Tensor:
