@@ -3,17 +3,21 @@
 A pair parts at the step that holds the *first* error: rejected = that step, with its named reason; chosen = a sibling
 that is compatible with an accepted answer and below which a completion was accepted. Rollout values give the margin and
 order candidates; they never overrule compatibility. Where a chosen side exists both sampled and planted, the sampled
-one is taken: the policy can produce it.
+one is taken: the policy can produce it. A planted error is rejected only where the policy is likely to make it.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from iterft.config import PairSettings
-from iterft.types import PreferencePair, Tree
+from iterft.types import Node, PreferencePair, Tree
+
+LIKELY = 0.1
+"""A planted error counts as the policy's own from this share of the chosen step's probability on."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,17 @@ def mine_pairs(trees: Sequence[Tree], settings: PairSettings) -> Mined:
 
 
 def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list[PreferencePair]:
-    """The pairs of one tree, nearest to the root first."""
+    """The pairs of one tree. Of too many: the first of each reason before the second of any, nearest to the root first."""
     accepted = accepted_nodes(tree)
     pairs = []
     for index, node in enumerate(tree.nodes):
         if node.objection or len(node.children) < 2:
             continue
         good = [child for child in node.children if child in accepted]
-        bad = [child for child in node.children if tree.nodes[child].objection and not tree.nodes[child].planted]
-        if not good or not bad:
+        if not good:
             continue
         chosen = max(good, key=lambda child: (not tree.nodes[child].planted, tree.nodes[child].prior))
+        bad = [child for child in node.children if is_error(tree.nodes[child], tree.nodes[chosen])]
         for rejected in sorted(bad, key=lambda child: (-tree.nodes[child].visits, -tree.nodes[child].prior)):
             pair = make_pair(tree, index, chosen, rejected, accepted, settings)
             if pair.margin < settings.min_margin:
@@ -56,7 +60,19 @@ def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list
             else:
                 pairs.append(pair)
     dropped["max_per_tree"] += max(0, len(pairs) - settings.max_per_tree)
-    return pairs[: settings.max_per_tree]
+    seen: Counter[str] = Counter()
+    ranks = []
+    for pair in pairs:
+        ranks.append(seen[pair.reason])
+        seen[pair.reason] += 1
+    order = sorted(range(len(pairs)), key=lambda at: (ranks[at], at))[: settings.max_per_tree]
+    return [pairs[at] for at in sorted(order)]
+
+
+def is_error(node: Node, chosen: Node) -> bool:
+    """Whether this sibling of the chosen step is wrong, and drawn by the policy or as good as."""
+    ratio = math.exp(min(0.0, sum(node.step.logprobs) - sum(chosen.step.logprobs)))
+    return bool(node.objection) and (not node.planted or ratio >= LIKELY)
 
 
 def accepted_nodes(tree: Tree) -> set[int]:

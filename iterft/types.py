@@ -86,6 +86,7 @@ class PartialTurn:
     expects          what the text forces next: another "argument" of the open call (a comma was written), another
                      "call", or "" when the writer is still free to close
     open_list        a dialect that writes its calls as one list has opened it and not closed it
+    no_more_calls    whatever follows, there will be no further call
     content          prose outside calls
     undecided        text at the end of which it is open whether it is prose or not: the beginning of a call's opening
                      ("<tool_", "[get_wea"), or of a think part that is not closed
@@ -99,6 +100,7 @@ class PartialTurn:
     open_arguments: Mapping[str, Any] = field(default_factory=dict)
     expects: Literal["", "argument", "call"] = ""
     open_list: bool = False
+    no_more_calls: bool = False
     content: str = ""
     undecided: str = ""
     error: str = ""

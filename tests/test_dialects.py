@@ -25,8 +25,18 @@ def test_marks_lie_at_the_ends_of_names_values_and_calls() -> None:
     kinds = ["name", "argument", "argument", "call"]
     assert HERMES.scan(text).marks == tuple(map(Mark, ends, kinds))
     text = "[f(a='x', b=12 )]"
-    ends = [text.index("(") + 1, text.index("'x'") + 3, text.index("12") + 2, text.index(")") + 1]
-    assert PYTHONIC.scan(text).marks == tuple(map(Mark, ends, kinds))
+    ends = [text.index("(") + 1, text.index("'x'") + 3, text.index("12") + 2, text.index(")") + 1, len(text)]
+    assert PYTHONIC.scan(text).marks == tuple(map(Mark, ends, [*kinds, "end"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "settled"),
+    [("I see.", "I"), ("[see (it)", "[see "), ("[1, 2]", "[1,"), ("\n<there>", "\n<the"), ("[]", "[]")],
+)
+def test_pythonic_prose_is_settled_by_its_first_character_that_begins_no_call(text: str, settled: str) -> None:
+    assert PYTHONIC.scan(text).marks == (Mark(len(settled), "prose"),)
+    for end in range(len(text) + 1):
+        assert PYTHONIC.scan(text[:end]).partial.no_more_calls == (end >= len(settled))
 
 
 def test_hermes_accepts_swapped_keys_missing_arguments_and_free_white_space() -> None:
@@ -211,7 +221,7 @@ HERMES_PARTIALS = {
 PYTHONIC_PARTIALS = {
     " [": PartialTurn(undecided="["),
     "[get_wea": PartialTurn(undecided="[get_wea"),
-    "[see ": PartialTurn(content="[see "),
+    "[see ": PartialTurn(content="[see ", no_more_calls=True),
     "<thi": PartialTurn(undecided="<thi"),
     "[f(": PartialTurn(open_list=True, in_call=True, open_name="f"),
     "[f(a=1": PartialTurn(open_list=True, in_call=True, open_name="f"),
@@ -222,7 +232,8 @@ PYTHONIC_PARTIALS = {
     "[f(a=1)": PartialTurn(open_list=True, calls=(F,)),
     "[f(a=1), g": PartialTurn(open_list=True, calls=(F,), expects="call"),
     "[f(a=1), g(": PartialTurn(open_list=True, calls=(F,), in_call=True, open_name="g"),
-    "[f(a=1), g()]\n": PartialTurn(calls=(F, G)),
+    "[f(a=1), g()]": PartialTurn(calls=(F, G), no_more_calls=True),
+    "[f(a=1), g()]\n": PartialTurn(calls=(F, G), no_more_calls=True),
 }
 
 

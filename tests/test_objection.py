@@ -68,6 +68,12 @@ OBJECTED = {
     "a malformed turn": (pings("a"), PartialTurn(error="two names"), "unparsable"),
     "finished without the call": (pings("a"), PartialTurn(content="No.", finished=True), "no_call"),
     "finished too early": (pings("a", "b"), PartialTurn(calls=(ping("a"),), finished=True), "missing_call"),
+    "no further call possible": (
+        pings("a", "b"),
+        PartialTurn(calls=(ping("a"),), no_more_calls=True),
+        "missing_call",
+    ),
+    "prose that rules out calls": (pings("a"), PartialTurn(content="I", no_more_calls=True), "no_call"),
     "a call opened where none is right": (sample_of(), opened(), "unneeded_call"),
     "a call announced where none is right": (sample_of(), PartialTurn(expects="call"), "unneeded_call"),
     "an unknown name": (pings("a"), opened("pong"), "unknown_tool"),

@@ -141,9 +141,25 @@ def test_among_sampled_sides_the_likeliest_is_chosen() -> None:
     assert pair.chosen_ids == (2,)
 
 
-def test_a_planted_step_is_never_rejected() -> None:
-    tree = tree_of(node(0, 1, reward=1.0), node(0, 2, reward=0.0, objection="wrong_value", planted=True))
-    assert mine_pairs([tree], LOOSE).pairs == ()
+@pytest.mark.parametrize(("logprob", "rejected"), [(-7.2, True), (-7.4, False)])
+def test_a_planted_error_is_rejected_only_where_the_policy_is_likely_to_make_it(logprob: float, rejected: bool) -> None:
+    wrong = node(0, 2, logprob=logprob, reward=0.0, objection="missing_call", planted=True)
+    pairs = mine_pairs([tree_of(node(0, 1, logprob=-5.0, reward=1.0), wrong)], LOOSE).pairs
+    assert [pair.rejected_ids for pair in pairs] == ([(2,)] if rejected else []), "a tenth as likely as the chosen one"
+
+
+def test_of_a_tree_every_reason_comes_before_the_second_pair_of_any() -> None:
+    tree = tree_of(
+        node(0, 1),
+        node(0, 5, reward=0.0, objection="wrong_value"),
+        node(1, 2),
+        node(1, 6, reward=0.0, objection="wrong_value"),
+        node(3, 3, reward=1.0),
+        node(3, 7, reward=0.0, objection="missing_call"),
+    )
+    mined = mine_pairs([tree], replace(LOOSE, max_per_tree=2))
+    assert [pair.reason for pair in mined.pairs] == ["wrong_value", "missing_call"]
+    assert mined.dropped == {"max_per_tree": 1}
 
 
 def test_an_unfinished_turn_is_not_rejected_for_being_the_beginning_of_the_right_one() -> None:

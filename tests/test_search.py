@@ -172,12 +172,29 @@ def test_the_reference_is_planted_only_where_no_sampled_turn_has_passed() -> Non
             world_of().judge(sample, read_turn(policy, HERMES, row.ids, "stop")).value == 1
             for row in weak_of(sample, policy).completions
         )
-        assert any(node.planted for node in tree.nodes) != passed
+        assert any(node.planted and node.reward == 1.0 for node in tree.nodes) != passed
     (hard,) = grow(HARD)
     assert not has_success(hard)
     (leaf,) = (index for index in terminals(hard) if hard.nodes[index].planted)
     assert hard.nodes[leaf].reward == 1.0
     assert text_of(hard.path_ids(leaf)) == HERMES.render([call("book", city="Oslo", seats=2)])
+
+
+@pytest.mark.parametrize("dialect", [HERMES, PYTHONIC], ids=["hermes", "pythonic"])
+def test_of_several_calls_the_beginning_is_planted_as_an_error_nobody_drew(dialect: Dialect) -> None:
+    (tree,) = grow(TWO, dialect=dialect, num_simulations=0, num_samples=1)
+    wrong = [node for node in tree.nodes if node.planted and node.reward == 0.0]
+    assert [(node.objection, node.visits) for node in wrong] == [("missing_call", 0)]
+    right = terminal_path(tree, next(at for at in terminals(tree) if tree.nodes[at].reward == 1.0))
+    assert terminal_path(tree, tree.nodes.index(wrong[0]))[:2] == right[:2], "it shares the steps of the first call"
+
+
+def terminal_path(tree: Tree, at: int) -> list[int]:
+    """The nodes from the first step of a turn to node `at`."""
+    path = [at]
+    while tree.nodes[path[0]].parent > 0:
+        path.insert(0, tree.nodes[path[0]].parent)
+    return path
 
 
 def test_without_planting_there_is_nothing_planted() -> None:

@@ -90,7 +90,8 @@ def test_a_pythonic_turn_is_cut_at_names_values_and_calls() -> None:
         ("call", ")"),
         ("name", ", g("),
         ("call", ")"),
-        ("turn", "]"),
+        ("end", "]"),
+        ("turn", ""),
     ]
 
 
@@ -112,10 +113,15 @@ def test_what_is_settled_behind_a_step_is_what_its_prefix_says(tokenizer: Any, d
     assert spans[-1].partial.finished and len(spans[-1].partial.calls) == 3
 
 
-def test_prose_is_one_step() -> None:
+def test_prose_is_one_step_where_calls_may_follow_it() -> None:
     pieces = [*"I cannot do that.", ""]
     (span,) = cut(HERMES, "argument", pieces, "stop")
     assert (span.kind, span.start, span.stop, span.partial.content) == ("turn", 0, len(pieces), "I cannot do that.")
+
+
+def test_prose_that_rules_out_calls_is_cut_where_it_does() -> None:
+    pieces = ["[one", "] I", " can", "not."]
+    assert texts_of(cut(PYTHONIC, "argument", pieces, "stop"), pieces) == [("prose", "[one] I"), ("turn", " cannot.")]
 
 
 def test_a_turn_that_ran_out_of_tokens_is_an_error_of_its_last_step() -> None:

@@ -75,12 +75,15 @@ def _observation(content: str) -> str:
 
 
 def _read_turn(reader: Reader) -> None:
-    reader.think()
+    settled = reader.think()
     opening = _OPENING.match(reader.text, reader.position)
     if opening is None:
-        if _MAYBE_OPENING.fullmatch(reader.text, reader.position):
-            reader.suspend(reader.position)
-        reader.content.append(reader.text[reader.position :])
+        start, decided = reader.position, _MAYBE_OPENING.match(reader.text, reader.position).end()  # type: ignore[union-attr]
+        if decided == len(reader.text):
+            reader.suspend(start)
+        reader.content.append(reader.text[start:])
+        reader.position = max(decided, settled) + 1
+        reader.no_more("prose")
         return
     reader.take("[")
     reader.open_list = True
@@ -92,6 +95,7 @@ def _read_turn(reader: Reader) -> None:
             break
         reader.expects = "call"
     reader.open_list = False
+    reader.no_more("end")
     reader.space()
     if reader.position < len(reader.text):
         raise reader.fault("expected nothing after the list of calls")

@@ -41,6 +41,7 @@ class Reader:
     open_arguments: dict[str, Any] = field(default_factory=dict)
     expects: Literal["", "argument", "call"] = ""
     open_list: bool = False
+    no_more_calls: bool = False
     content: list[str] = field(default_factory=list)
     undecided: str = ""
 
@@ -67,8 +68,13 @@ class Reader:
         self.in_call, self.open_name, self.open_arguments = False, None, {}
         self.mark("call")
 
-    def think(self) -> None:
-        """Passes white space and the think part a turn may begin with."""
+    def no_more(self, kind: str) -> None:
+        """There will be no further call, which is settled up to here."""
+        self.no_more_calls = True
+        self.mark(kind)
+
+    def think(self) -> int:
+        """Passes white space and the think part a turn may begin with; how far one must read to know where it ends."""
         self.space()
         if self.text.startswith(THINK_OPEN, self.position):
             end = self.text.find(THINK_CLOSE, self.position)
@@ -77,8 +83,11 @@ class Reader:
             self.position = end + len(THINK_CLOSE)
             self.mark("think")
             self.space()
-        elif THINK_OPEN.startswith(self.text[self.position : self.position + len(THINK_OPEN)]):
+            return self.position
+        begun = next(n for n in range(len(THINK_OPEN), -1, -1) if self.text.startswith(THINK_OPEN[:n], self.position))
+        if self.position + begun == len(self.text):
             self.suspend(self.position)
+        return self.position + begun
 
     def suspend(self, start: int) -> NoReturn:
         """Ends the reading with the text from `start` on undecided."""
@@ -145,6 +154,7 @@ def scan(read: Callable[[Reader], None], text: str) -> Scan:
         open_arguments=reader.open_arguments,
         expects=reader.expects,
         open_list=reader.open_list,
+        no_more_calls=reader.no_more_calls,
         content="".join(reader.content).lstrip(),
         undecided=reader.undecided,
         error=error,

@@ -1,8 +1,8 @@
 """Batched decoding with forked KV: a prefix is computed once, kept, and shared by everything that grows from it.
 
-Rows that have ended leave the linear layers at once; when half of them have, waiting ones enter or the rest closes up. Prompts that share
-their beginning are prefilled together, the shared part once. Works for every transformers model that takes its
-attention function from `ALL_ATTENTION_FUNCTIONS` and uses full causal attention.
+Rows that have ended leave the linear layers at once; when half of them have, waiting ones enter or the rest closes up.
+Prompts that share their beginning are prefilled together, the shared part once. Works for every transformers model that
+takes its attention function from `ALL_ATTENTION_FUNCTIONS` and uses full causal attention.
 
 Shapes: P prompts, A active rows, Q new tokens of a row, K key/value heads, L prompt length, T suffix cells, E head
 size, D hidden size, V vocabulary.
@@ -165,8 +165,8 @@ class PrefixDecoder:
 
     @torch.inference_mode()
     def logprob(self, prompts: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:
-        """[P] lists: log-prob of each continuation token given its prompt and the tokens before it. The KV of the prompts
-        is kept."""
+        """[P] lists: log-prob of each continuation token given its prompt and the tokens before it. Keeps the prompts'
+        KV."""
         results: list[list[float]] = [[] for _ in prompts]
         sequences = [(*prompt, *turn) for prompt, turn in zip(prompts, continuations, strict=True)]
         for chosen in pack(together(sequences), lambda index: len(sequences[index]), PREFILL_TOKENS):
@@ -277,7 +277,7 @@ class PrefixDecoder:
             self.kept_bytes -= num_bytes(self.kept.popitem(last=False)[1])
 
     def prefill(self, sequences: list[Ids], lengths: Sequence[int]) -> list[tuple[KV, torch.Tensor]]:
-        """Per sequence the KV of its first `lengths[i]` tokens and the hidden states [T, D] of the others; what sequences
+        """Per sequence the KV of its first `lengths[i]` tokens and the hidden states [T, D] of the others; what they
         share is computed once."""
         results: dict[int, tuple[KV, torch.Tensor]] = {}
         for rows in batch_rows(build_rows(sequences)):

@@ -50,11 +50,11 @@ class CallMatch:
         return _sentence(fault, sample) if fault else ""
 
     def objection(self, sample: Sample, partial: PartialTurn) -> str:
-        """ "" while some accepted answer still continues `partial`; once it is finished, the reason of the verdict."""
+        """ "" while some accepted answer still continues `partial`; once its calls are, the reason of the verdict."""
         if partial.error:
             return "unparsable"
         matching = _match(sample, partial.calls)
-        if partial.finished:
+        if partial.finished or partial.no_more_calls:
             fault = _turn_fault(sample, partial.calls, matching)
         elif matching.strays:
             fault = _stray_fault(sample, partial.calls, matching)

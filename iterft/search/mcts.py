@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from iterft.config import SearchSettings
 from iterft.log import Log
 from iterft.protocols import Policy, TreeJournal
-from iterft.rollout import World, reference_text, seed_of
+from iterft.rollout import World, reference_calls, reference_text, seed_of
 from iterft.search.tree import has_success, lay, new_tree, unseen_mass
 from iterft.types import Deficient, Sample, Tree
 
-TREES_IN_FLIGHT = 32
+TREES_IN_FLIGHT = 64
 """Trees that grow together; finished groups are journalled, so this is also what a kill can cost."""
 
 
@@ -116,13 +116,17 @@ def sow(policy: Policy, world: World, item: Deficient, settings: SearchSettings)
 
 
 def plant(policy: Policy, world: World, group: Sequence[Deficient], trees: Sequence[Tree], step: str) -> None:
-    """Lays the reference turn into every tree in which no sampled turn has passed."""
-    barren: list[tuple[Sample, Tree]] = [
-        (item.sample, tree) for item, tree in zip(group, trees, strict=True) if not has_success(tree)
-    ]
-    turns = [policy.encode_turn(reference_text(world.dialect, sample)) for sample, _ in barren]
-    scores = policy.logprob([tree.prompt_ids for _, tree in barren], turns)
-    for (sample, tree), ids, logprobs in zip(barren, turns, scores, strict=True):
+    """Lays the reference turn into every tree in which no sampled turn has passed. Of a reference of several calls also
+    its beginnings, turns that end too early: sampling seldom gets that far, and then would only ever show where to stop.
+    """
+    rows: list[tuple[Sample, Tree, tuple[int, ...]]] = []
+    for item, tree in zip(group, trees, strict=True):
+        calls = reference_calls(item.sample)
+        texts = [] if has_success(tree) else [reference_text(world.dialect, item.sample)]
+        texts += [world.dialect.render(calls[:count]) for count in range(1, len(calls))]
+        rows += [(item.sample, tree, policy.encode_turn(text)) for text in texts]
+    scores = policy.logprob([tree.prompt_ids for _, tree, _ in rows], [ids for _, _, ids in rows])
+    for (sample, tree, ids), logprobs in zip(rows, scores, strict=True):
         lay(tree, sample, 0, ids, logprobs, "stop", policy, world, step, planted=True)
 
 

@@ -1,6 +1,7 @@
 """Cutting a turn into steps at token-exact structural boundaries.
 
-A boundary lies behind the first token by which an element (think part, tool name, argument value, call) is complete.
+A boundary lies behind the first token by which an element (think part, tool name, argument value, call, list of calls)
+is complete, or by which it is settled that the turn is prose.
 So steps are spans of the ids that were sampled, and concatenating them gives those ids back. Because the reader is
 incremental, the steps of a turn's prefix are steps of the turn.
 """
@@ -15,8 +16,8 @@ from iterft.types import FinishReason, PartialTurn
 
 KEPT = {
     "turn": frozenset[str](),
-    "call": frozenset({"think", "call"}),
-    "argument": frozenset({"think", "name", "argument", "call"}),
+    "call": frozenset({"think", "prose", "call", "end"}),
+    "argument": frozenset({"think", "prose", "name", "argument", "call", "end"}),
 }
 """`search.step` -> the marks at which it cuts."""
 

@@ -30,7 +30,8 @@ def lay(
     planted: bool = False,
 ) -> int:
     """Lays the continuation `ids` below node `at` as a chain of steps, merges with equal steps that are there, verifies
-    the whole turn and backs its reward up. Returns the terminal node."""
+    the whole turn and backs its reward up (not that of a planted wrong turn, which nobody drew). Returns the terminal
+    node."""
     written = tree.path_ids(at)
     if not planted:
         tree.nodes[at].expansions += 1
@@ -62,7 +63,8 @@ def lay(
     elif leaf.reward is None:
         verdict = world.judge(sample, read_turn(policy, world.dialect, turn_ids, finish_reason))
         leaf.reward, leaf.objection = verdict.value, leaf.objection or verdict.reason
-    back_up(tree, at, leaf.reward)
+    if not (planted and leaf.objection):
+        back_up(tree, at, leaf.reward)
     settle(tree, at)
     return at
 
