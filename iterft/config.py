@@ -116,10 +116,10 @@ class DeficiencySettings:
 
     A sample rests after `max_tries` iterations without one success of its own."""
 
-    num_candidates: int = positive(48)
-    num_samples: int = positive(4)
-    temperature: float = positive(1.0)
-    share: float = share(0.6)
+    num_candidates: int = positive(64)
+    num_samples: int = positive(2)
+    temperature: float = positive(0.7)
+    share: float = share(1.0)
     max_tries: int = positive(2)
 
 
@@ -129,17 +129,19 @@ class SearchSettings:
     deficiency check has sampled already."""
 
     step: str = one_of("argument", "turn", "call", "argument")
-    num_simulations: int = at_least(0, 6)
+    num_simulations: int = at_least(0, 4)
     num_samples: int = positive(2)
     c_puct: float = at_least(0, 1.0)
-    temperature: float = positive(1.0)
+    temperature: float = positive(0.7)
     plant: bool = True
 
 
 @dataclass(kw_only=True)
 class PairSettings:
     """`extent`: how far the two sides reach from where they part: "step", "turn", or "chosen_turn" (the chosen side to
-    the end of its turn, the rejected side only its step). Of a side in plain words only `num_prose_tokens` count."""
+    the end of its turn, the rejected side only its step). Of a side in plain words only `num_prose_tokens` count.
+    `anchors`: each tree adds its accepted turn as a pair without a rejected side, which holds what is right already.
+    `max_call_ratio`: how many times more pairs may say "call" than "do not call", or the reverse."""
 
     extent: str = one_of("chosen_turn", "step", "turn", "chosen_turn")
     min_margin: float = setting(0.0, "must lie in [-1, 1]", lambda value: -1 <= value <= 1)
@@ -148,6 +150,8 @@ class PairSettings:
     max_pairs: int = positive(4000)
     max_reason_share: float = share(0.5)
     num_prose_tokens: int = positive(4)
+    anchors: bool = True
+    max_call_ratio: float = at_least(1, 1.5)
 
 
 @dataclass(kw_only=True)
@@ -158,7 +162,7 @@ class StageSettings:
     loss_types: list[str] = setting(["sigmoid", "sft"])
     loss_weights: list[float] = setting([1.0, 1.0])
     beta: float = positive(0.1)
-    lr: float = positive(1e-4)
+    lr: float = positive(3e-4)
     epochs: int = positive(1)
     batch_size: int = positive(8)
     warmup_share: float = share(0.1)

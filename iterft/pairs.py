@@ -3,18 +3,27 @@
 A pair parts at the step that holds the *first* error: rejected = that step, with its named reason; chosen = a sibling
 that is compatible with an accepted answer and below which a completion was accepted. Rollout values give the margin and
 order candidates; they never overrule compatibility. Where a chosen side exists both sampled and planted, the sampled
-one is taken: the policy can produce it. A planted error is rejected only where the policy is likely to make it.
+one is taken: the policy can produce it. A planted error is rejected only where the policy is likely to make it. A pair
+counts as often as its error was drawn: were each kind of error to count once, the policy would learn to fear what it
+does rarely, in many ways (say, to refuse), more than what it does always in one. Each tree adds an anchor, its right
+turn as a whole: pairs alone would undo decisions that no error was drawn for (say, to call at all).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from iterft.config import PairSettings
 from iterft.types import Node, PreferencePair, Tree
+
+ANCHOR = "anchor"
+"""The reason of a pair without a rejected side."""
+
+REVERSES = ("unneeded_call", "no_call")
+"""Errors of which one is mended by more of the other."""
 
 LIKELY = 0.1
 """A planted error counts as the policy's own from this share of the chosen step's probability on."""
@@ -29,16 +38,21 @@ class Mined:
 
 
 def mine_pairs(trees: Sequence[Tree], settings: PairSettings) -> Mined:
-    """Pairs of all trees, limited per tree, per reason and in all."""
+    """Pairs of all trees, limited per tree, per reason and in all; and the anchors of the trees, if wanted."""
     dropped: Counter[str] = Counter()
     found = [pair for tree in trees for pair in mine_tree(tree, settings, dropped)]
     balanced = balance(found, settings.max_reason_share, dropped)
     dropped["max_pairs"] += max(0, len(balanced) - settings.max_pairs)
-    return Mined(tuple(balanced[: settings.max_pairs]), {key: count for key, count in dropped.items() if count})
+    pairs = balanced[: settings.max_pairs]
+    if pairs and settings.anchors:
+        anchors = [*filter(None, (anchor(tree, settings.num_prose_tokens) for tree in trees))]
+        prose = {tree.sample_id for tree in trees if needs_no_call(tree)}
+        pairs = even_out([*pairs, *anchors], prose, settings.max_call_ratio, dropped)
+    return Mined(tuple(pairs), {key: count for key, count in dropped.items() if count})
 
 
 def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list[PreferencePair]:
-    """The pairs of one tree. Of too many: the first of each reason before the second of any, nearest to the root first."""
+    """The pairs of one tree. Of too many: the first of each reason before the second of any, then those at the root."""
     accepted = accepted_nodes(tree)
     pairs = []
     for index, node in enumerate(tree.nodes):
@@ -47,7 +61,7 @@ def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list
         good = [child for child in node.children if child in accepted]
         if not good:
             continue
-        chosen = max(good, key=lambda child: (not tree.nodes[child].planted, tree.nodes[child].prior))
+        chosen = pick_chosen(tree, good)
         bad = [child for child in node.children if is_error(tree.nodes[child], tree.nodes[chosen])]
         for rejected in sorted(bad, key=lambda child: (-tree.nodes[child].visits, -tree.nodes[child].prior)):
             pair = make_pair(tree, index, chosen, rejected, accepted, settings)
@@ -58,7 +72,7 @@ def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list
             elif pair.chosen_ids[: len(pair.rejected_ids)] == pair.rejected_ids:
                 dropped["rejected is the beginning of chosen"] += 1  # its turn ran out of tokens
             else:
-                pairs.append(pair)
+                pairs += [pair] * max(1, tree.nodes[rejected].visits)
     dropped["max_per_tree"] += max(0, len(pairs) - settings.max_per_tree)
     seen: Counter[str] = Counter()
     ranks = []
@@ -67,6 +81,37 @@ def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list
         seen[pair.reason] += 1
     order = sorted(range(len(pairs)), key=lambda at: (ranks[at], at))[: settings.max_per_tree]
     return [pairs[at] for at in sorted(order)]
+
+
+def anchor(tree: Tree, num_prose_tokens: int) -> PreferencePair | None:
+    """The likeliest accepted turn of a tree as a pair without a rejected side; None when there is none."""
+    accepted = accepted_nodes(tree)
+    first = [child for child in tree.nodes[0].children if child in accepted]
+    if not first:
+        return None
+    path = to_the_end(tree, pick_chosen(tree, first), accepted)
+    stop = num_prose_tokens if needs_no_call(tree) else None
+    return PreferencePair(
+        prompt_ids=tree.prompt_ids,
+        chosen_ids=ids_along(tree, path)[:stop],
+        rejected_ids=(),
+        margin=tree.nodes[path[0]].value,
+        reason=ANCHOR,
+        sample_id=tree.sample_id,
+        chosen_logprob=sum(logprobs_along(tree, path)[:stop]),
+        rejected_logprob=0.0,
+        planted=tree.nodes[path[-1]].planted,
+    )
+
+
+def needs_no_call(tree: Tree) -> bool:
+    """Whether a call was found to be an error as such."""
+    return any(node.objection == "unneeded_call" for node in tree.nodes)
+
+
+def pick_chosen(tree: Tree, good: Sequence[int]) -> int:
+    """Of nodes that lead to acceptance the likeliest, a sampled one if there is any."""
+    return max(good, key=lambda child: (not tree.nodes[child].planted, tree.nodes[child].prior))
 
 
 def is_error(node: Node, chosen: Node) -> bool:
@@ -135,18 +180,44 @@ def overlap(first: Sequence[int], second: Sequence[int]) -> float:
 
 
 def balance(pairs: list[PreferencePair], max_share: float, dropped: Counter[str]) -> list[PreferencePair]:
-    """Drops the smallest margins of any reason that makes up more than `max_share` of all pairs, planted ones first.
+    """Drops pairs of any reason that makes up more than `max_share` of all pairs.
 
     With one or two reasons in all, a share below 1 / their number cannot be met; then nothing is dropped beyond it."""
     counts = Counter(pair.reason for pair in pairs)
     if len(counts) * max_share <= 1:
         return pairs
-    kept = []
+    kept = pairs
     for reason, count in counts.items():
         others = len(pairs) - count
         limit = max(1, int(others * max_share / (1 - max_share))) if max_share < 1 else count
-        group = sorted((pair for pair in pairs if pair.reason == reason), key=lambda pair: (pair.planted, -pair.margin))
         dropped["max_reason_share"] += max(0, count - limit)
-        kept.extend(group[:limit])
-    chosen = {id(pair) for pair in kept}
-    return [pair for pair in pairs if id(pair) in chosen]
+        kept = drop_least(kept, reason, count - limit)
+    return kept
+
+
+def even_out(
+    pairs: list[PreferencePair], prose: Collection[str], max_ratio: float, dropped: Counter[str]
+) -> list[PreferencePair]:
+    """Drops errors of calling without need, or of not calling, where with the anchors of their side (the samples in
+    `prose`, or the others) they are more than `max_ratio` times the other side. Else an update learns to call always or
+    never, and the next one the reverse."""
+    sides: Counter[str] = Counter()
+    for pair in pairs:
+        if pair.reason in REVERSES or not pair.rejected_ids:
+            sides["unneeded_call" if pair.sample_id in prose else "no_call"] += 1
+    for reason, reverse in zip(REVERSES, reversed(REVERSES), strict=True):
+        surplus = min(
+            math.ceil(sides[reason] - max_ratio * sides[reverse]), sum(pair.reason == reason for pair in pairs)
+        )
+        if surplus > 0:
+            dropped["max_call_ratio"] += surplus
+            return drop_least(pairs, reason, surplus)
+    return pairs
+
+
+def drop_least(pairs: list[PreferencePair], reason: str, count: int) -> list[PreferencePair]:
+    """Without `count` pairs of that reason: planted ones go first, then those of the smallest margin."""
+    places = [at for at, pair in enumerate(pairs) if pair.reason == reason]
+    places.sort(key=lambda at: (not pairs[at].planted, pairs[at].margin))
+    gone = set(places[: max(0, count)])
+    return [pair for at, pair in enumerate(pairs) if at not in gone]

@@ -224,7 +224,8 @@ class PreferencePair:
     """Two continuations of the same ids of which one is right and the other holds the first error.
 
     `prompt_ids` = prompt plus the turn up to where the siblings part. `margin` = value(chosen) - value(rejected).
-    `reason` names the error in the rejected side. `planted`: the chosen side is the reference, not a sampled step.
+    `reason` names the error in the rejected side. `planted`: the chosen side is the reference, not a sampled step. A
+    pair without a rejected side (log-prob 0) is an anchor: it holds a right turn as a whole.
     `chosen_logprob`, `rejected_logprob`: summed log-probs of the sides under the policy that was searched, which is the
     reference policy of the update.
     """

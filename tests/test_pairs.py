@@ -11,12 +11,18 @@ from toys import ONE, SAMPLES, MemoryJournal, policy_of, text_of, weak_of, world
 from iterft.config import PairSettings, SearchSettings
 from iterft.dialects.hermes import HERMES
 from iterft.log import Log
-from iterft.pairs import balance, mine_pairs, overlap
+from iterft.pairs import balance, even_out, mine_pairs, overlap
 from iterft.search import search
 from iterft.types import Node, PreferencePair, Sample, Step, Tree
 
 LOOSE = PairSettings(
-    extent="step", min_margin=-1.0, max_overlap=1.0, max_per_tree=100, max_reason_share=1.0, num_prose_tokens=1000
+    extent="step",
+    min_margin=-1.0,
+    max_overlap=1.0,
+    max_per_tree=100,
+    max_reason_share=1.0,
+    num_prose_tokens=1000,
+    anchors=False,
 )
 
 
@@ -118,7 +124,7 @@ def test_there_are_no_pairs_below_the_first_error() -> None:
         node(1, 3, objection="wrong_tool", reward=0.0),
         node(0, 4, reward=1.0),
     )
-    assert [pair.rejected_ids for pair in mine_pairs([tree], LOOSE).pairs] == [(1,)]
+    assert {pair.rejected_ids for pair in mine_pairs([tree], LOOSE).pairs} == {(1,)}
 
 
 def test_a_sampled_side_is_chosen_before_a_planted_one() -> None:
@@ -127,7 +133,7 @@ def test_a_sampled_side_is_chosen_before_a_planted_one() -> None:
     sampled = node(0, 3, reward=1.0, prior=0.1)
     (pair,) = mine_pairs([tree_of(wrong, planted, sampled)], LOOSE).pairs
     assert (pair.chosen_ids, pair.planted) == ((3,), False)
-    (pair,) = mine_pairs([tree_of(wrong, planted)], LOOSE).pairs
+    (pair,) = mine_pairs([tree_of(replace(wrong, visits=0), planted)], LOOSE).pairs
     assert (pair.chosen_ids, pair.planted) == ((2,), True)
 
 
@@ -160,6 +166,32 @@ def test_of_a_tree_every_reason_comes_before_the_second_pair_of_any() -> None:
     mined = mine_pairs([tree], replace(LOOSE, max_per_tree=2))
     assert [pair.reason for pair in mined.pairs] == ["wrong_value", "missing_call"]
     assert mined.dropped == {"max_per_tree": 1}
+
+
+def test_a_pair_counts_as_often_as_its_error_was_drawn() -> None:
+    tree = tree_of(node(0, 1, reward=1.0), node(0, 2, reward=0.0, objection="unneeded_call"))
+    tree.nodes[2].visits = 3
+    assert [pair.rejected_ids for pair in mine_pairs([tree], LOOSE).pairs] == [(2,)] * 3
+
+
+def test_the_anchor_is_the_likeliest_accepted_turn_as_a_whole() -> None:
+    tree = fork()
+    *_, anchor = mine_pairs([tree], replace(LOOSE, anchors=True)).pairs
+    assert anchor == PreferencePair((90, 91), (1, 2, 3, 4), (), 0.5, "anchor", "x", -2.0, 0.0)
+    assert len(mine_pairs([tree, tree], replace(LOOSE, anchors=True)).pairs) == 4
+    right = tree_of(node(0, 1, reward=1.0, prior=0.2), node(0, 2, reward=1.0, prior=0.3))
+    *_, anchor = mine_pairs([tree, right], replace(LOOSE, anchors=True)).pairs
+    assert anchor.chosen_ids == (2,), "a tree without errors has one too"
+
+
+def test_the_anchor_of_prose_is_its_beginning() -> None:
+    tree = tree_of(node(0, 1, 2, 3, 4, reward=1.0), node(0, 5, reward=0.0, objection="unneeded_call"))
+    *_, anchor = mine_pairs([tree], replace(LOOSE, anchors=True, num_prose_tokens=3)).pairs
+    assert (anchor.chosen_ids, anchor.chosen_logprob) == ((1, 2, 3), -1.5)
+
+
+def test_anchors_alone_are_nothing_to_learn_from() -> None:
+    assert mine_pairs([tree_of(node(0, 1, reward=1.0))], replace(LOOSE, anchors=True)).pairs == ()
 
 
 def test_an_unfinished_turn_is_not_rejected_for_being_the_beginning_of_the_right_one() -> None:
@@ -199,6 +231,30 @@ def test_no_reason_makes_up_more_than_its_share() -> None:
     assert sorted(pair.margin for pair in kept if pair.reason == "a") == [0.6, 0.7, 0.8], "planted ones go first"
     assert kept == [pair for pair in pairs if pair in kept], "the order stays"
     assert dropped == {"max_reason_share": 7}
+
+
+def test_a_pair_that_counts_twice_is_balanced_as_two() -> None:
+    pairs = [*[pair_of("a", 0.5)] * 10, pair_of("b", 0.5), pair_of("b", 0.5), pair_of("c", 0.4)]
+    assert Counter(pair.reason for pair in balance(pairs, 0.5, Counter())) == {"a": 3, "b": 2, "c": 1}
+
+
+@pytest.mark.parametrize(
+    ("unneeded", "not_made", "prose_anchors", "call_anchors", "left"),
+    [(9, 3, 1, 1, (7, 3)), (3, 9, 1, 2, (3, 6)), (4, 5, 3, 3, (4, 5)), (1, 9, 1, 6, (1, 0)), (0, 5, 0, 1, (0, 0))],
+)
+def test_what_says_call_is_at_most_twice_what_says_do_not_and_the_reverse(
+    unneeded: int, not_made: int, prose_anchors: int, call_anchors: int, left: tuple[int, int]
+) -> None:
+    told = replace(pair_of("unneeded_call", 0.5), sample_id="prose")
+    refused = pair_of("no_call", 0.5)
+    right, right_calls = (replace(pair, reason="anchor", rejected_ids=()) for pair in (told, refused))
+    pairs = [*[told] * unneeded, pair_of("wrong_value", 0.1), *[refused] * not_made]
+    pairs += [*[right] * prose_anchors, *[right_calls] * call_anchors]
+    dropped: Counter[str] = Counter()
+    counts = Counter(pair.reason for pair in even_out(pairs, {"prose"}, 2.0, dropped))
+    assert (counts["unneeded_call"], counts["no_call"]) == left
+    assert (counts["wrong_value"], counts["anchor"]) == (1, prose_anchors + call_anchors)
+    assert dropped.total() == unneeded + not_made - sum(left)
 
 
 def test_one_reason_alone_is_not_balanced_away() -> None:

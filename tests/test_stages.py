@@ -124,7 +124,8 @@ def test_the_loss_is_that_of_trl_with_a_reference_model_of_its_own(
         train_dataset=Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}]),
         processing_class=tokenizer,
     )
-    rows = [pair_row(pair) for pair in pairs]
+    anchor = replace(pairs[0], rejected_ids=(), rejected_logprob=0.0)
+    rows = [pair_row(pair) for pair in [*pairs, anchor]]
     results = []
     for trainer in (ours, stock):
         nudge(trainer.model)

@@ -117,8 +117,7 @@ def sow(policy: Policy, world: World, item: Deficient, settings: SearchSettings)
 
 def plant(policy: Policy, world: World, group: Sequence[Deficient], trees: Sequence[Tree], step: str) -> None:
     """Lays the reference turn into every tree in which no sampled turn has passed. Of a reference of several calls also
-    its beginnings, turns that end too early: sampling seldom gets that far, and then would only ever show where to stop.
-    """
+    its beginnings, turns that end too early: sampling seldom gets that far and would only show where to stop."""
     rows: list[tuple[Sample, Tree, tuple[int, ...]]] = []
     for item, tree in zip(group, trees, strict=True):
         calls = reference_calls(item.sample)
