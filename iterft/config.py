@@ -141,7 +141,7 @@ class PairSettings:
     """`extent`: how far the two sides reach from where they part: "step", "turn", or "chosen_turn" (the chosen side to
     the end of its turn, the rejected side only its step). Of a side in plain words only `num_prose_tokens` count.
     `anchors`: each tree adds its accepted turn as a pair without a rejected side, which holds what is right already.
-    `max_call_ratio`: how many times more pairs may say "call" than "do not call", or the reverse."""
+    `max_call_ratio`: with anchors, how many times more of it may say "call" than "do not call", or the reverse."""
 
     extent: str = one_of("chosen_turn", "step", "turn", "chosen_turn")
     min_margin: float = setting(0.0, "must lie in [-1, 1]", lambda value: -1 <= value <= 1)

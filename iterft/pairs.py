@@ -90,15 +90,15 @@ def anchor(tree: Tree, num_prose_tokens: int) -> PreferencePair | None:
     if not first:
         return None
     path = to_the_end(tree, pick_chosen(tree, first), accepted)
-    stop = num_prose_tokens if needs_no_call(tree) else None
+    ids, logprob = side(tree, path, num_prose_tokens if needs_no_call(tree) else None)
     return PreferencePair(
         prompt_ids=tree.prompt_ids,
-        chosen_ids=ids_along(tree, path)[:stop],
+        chosen_ids=ids,
         rejected_ids=(),
         margin=tree.nodes[path[0]].value,
         reason=ANCHOR,
         sample_id=tree.sample_id,
-        chosen_logprob=sum(logprobs_along(tree, path)[:stop]),
+        chosen_logprob=logprob,
         rejected_logprob=0.0,
         planted=tree.nodes[path[-1]].planted,
     )
@@ -116,8 +116,8 @@ def pick_chosen(tree: Tree, good: Sequence[int]) -> int:
 
 def is_error(node: Node, chosen: Node) -> bool:
     """Whether this sibling of the chosen step is wrong, and drawn by the policy or as good as."""
-    ratio = math.exp(min(0.0, sum(node.step.logprobs) - sum(chosen.step.logprobs)))
-    return bool(node.objection) and (not node.planted or ratio >= LIKELY)
+    log_ratio = sum(node.step.logprobs) - sum(chosen.step.logprobs)
+    return bool(node.objection) and (not node.planted or log_ratio >= math.log(LIKELY))
 
 
 def accepted_nodes(tree: Tree) -> set[int]:
@@ -141,17 +141,21 @@ def make_pair(
     if settings.extent == "turn":
         rejected_path = to_the_end(tree, rejected, None)
     reason = tree.nodes[rejected].objection
-    chosen_stop = settings.num_prose_tokens if reason == "unneeded_call" else None
-    rejected_stop = settings.num_prose_tokens if reason == "no_call" else None
+    chosen_ids, chosen_logprob = side(
+        tree, chosen_path, settings.num_prose_tokens if reason == "unneeded_call" else None
+    )
+    rejected_ids, rejected_logprob = side(
+        tree, rejected_path, settings.num_prose_tokens if reason == "no_call" else None
+    )
     return PreferencePair(
         prompt_ids=tree.prompt_ids + tree.path_ids(parent),
-        chosen_ids=ids_along(tree, chosen_path)[:chosen_stop],
-        rejected_ids=ids_along(tree, rejected_path)[:rejected_stop],
+        chosen_ids=chosen_ids,
+        rejected_ids=rejected_ids,
         margin=tree.nodes[chosen].value - tree.nodes[rejected].value,
         reason=reason,
         sample_id=tree.sample_id,
-        chosen_logprob=sum(logprobs_along(tree, chosen_path)[:chosen_stop]),
-        rejected_logprob=sum(logprobs_along(tree, rejected_path)[:rejected_stop]),
+        chosen_logprob=chosen_logprob,
+        rejected_logprob=rejected_logprob,
         planted=tree.nodes[chosen].planted,
     )
 
@@ -165,12 +169,12 @@ def to_the_end(tree: Tree, index: int, within: set[int] | None) -> list[int]:
     return path
 
 
-def ids_along(tree: Tree, path: list[int]) -> tuple[int, ...]:
-    return tuple(token for index in path for token in tree.nodes[index].step.ids)
-
-
-def logprobs_along(tree: Tree, path: list[int]) -> tuple[float, ...]:
-    return tuple(score for index in path for score in tree.nodes[index].step.logprobs)
+def side(tree: Tree, path: list[int], stop: int | None) -> tuple[tuple[int, ...], float]:
+    """The first `stop` ids along a path of nodes (all, for None), and the sum of their log-probs."""
+    steps = [tree.nodes[index].step for index in path]
+    ids = tuple(token for step in steps for token in step.ids)
+    logprobs = tuple(score for step in steps for score in step.logprobs)
+    return ids[:stop], sum(logprobs[:stop])
 
 
 def overlap(first: Sequence[int], second: Sequence[int]) -> float:
@@ -190,8 +194,8 @@ def balance(pairs: list[PreferencePair], max_share: float, dropped: Counter[str]
     for reason, count in counts.items():
         others = len(pairs) - count
         limit = max(1, int(others * max_share / (1 - max_share))) if max_share < 1 else count
-        dropped["max_reason_share"] += max(0, count - limit)
         kept = drop_least(kept, reason, count - limit)
+    dropped["max_reason_share"] += len(pairs) - len(kept)
     return kept
 
 
@@ -205,18 +209,16 @@ def even_out(
     for pair in pairs:
         if pair.reason in REVERSES or not pair.rejected_ids:
             sides["unneeded_call" if pair.sample_id in prose else "no_call"] += 1
+    kept = pairs
     for reason, reverse in zip(REVERSES, reversed(REVERSES), strict=True):
-        surplus = min(
-            math.ceil(sides[reason] - max_ratio * sides[reverse]), sum(pair.reason == reason for pair in pairs)
-        )
-        if surplus > 0:
-            dropped["max_call_ratio"] += surplus
-            return drop_least(pairs, reason, surplus)
-    return pairs
+        kept = drop_least(kept, reason, math.ceil(sides[reason] - max_ratio * sides[reverse]))
+    dropped["max_call_ratio"] += len(pairs) - len(kept)
+    return kept
 
 
 def drop_least(pairs: list[PreferencePair], reason: str, count: int) -> list[PreferencePair]:
-    """Without `count` pairs of that reason: planted ones go first, then those of the smallest margin."""
+    """Without `count` pairs of that reason, if that is above 0 (or without all of them, when there are fewer): planted
+    ones go first, then those of the smallest margin."""
     places = [at for at, pair in enumerate(pairs) if pair.reason == reason]
     places.sort(key=lambda at: (not pairs[at].planted, pairs[at].margin))
     gone = set(places[: max(0, count)])

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from iterft.chat import Dialect, parse
+from iterft.chat import Dialect, finish, parse
 from iterft.log import Log
 from iterft.protocols import Environment, Policy, Verifier
 from iterft.types import Completion, Reward, Sample, ToolCall, Trajectory, Turn
@@ -38,10 +38,6 @@ class World:
     def explain(self, sample: Sample, turn: Turn) -> str:
         """One sentence on why the turn fails; "" when it passes."""
         return self.verifier.explain(self.play(sample, turn))
-
-    def objection(self, sample: Sample, text: str) -> str:
-        """ "" while the unfinished turn `text` can still become an accepted one, else what is wrong with it."""
-        return self.verifier.objection(sample, self.dialect.scan(text).partial)
 
     def refutes(self, policy: Policy, sample: Sample, ids: Sequence[int]) -> bool:
         """Whether the last of `ids` settles that the unfinished turn cannot pass: an element ends there, or nothing is
@@ -105,8 +101,8 @@ def roll_out(
 
 def verify(policy: Policy, world: World, sample: Sample, completion: Completion) -> Rollout:
     if completion.finish_reason == "refuted":
-        text = read_text(policy, completion.ids)
-        return Rollout(completion, parse(world.dialect, text), Reward(0.0, world.objection(sample, text)))
+        partial = world.dialect.scan(read_text(policy, completion.ids)).partial
+        return Rollout(completion, finish(partial), Reward(0.0, world.verifier.objection(sample, partial)))
     turn = read_turn(policy, world.dialect, completion.ids, completion.finish_reason)
     return Rollout(completion, turn, world.judge(sample, turn))
 
