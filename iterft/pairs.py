@@ -203,15 +203,18 @@ def even_out(
     pairs: list[PreferencePair], prose: Collection[str], max_ratio: float, dropped: Counter[str]
 ) -> list[PreferencePair]:
     """Drops errors of calling without need, or of not calling, where with the anchors of their side (the samples in
-    `prose`, or the others) they are more than `max_ratio` times the other side. Else an update learns to call always or
-    never, and the next one the reverse."""
+    `prose`, or the others) they are more than `max_ratio` times the other side; one of them always stays. Else an
+    update learns to call always or never, and the next one the reverse. Where one side is missing, nothing is dropped:
+    the data call for nothing else."""
     sides: Counter[str] = Counter()
     for pair in pairs:
         if pair.reason in REVERSES or not pair.rejected_ids:
             sides["unneeded_call" if pair.sample_id in prose else "no_call"] += 1
     kept = pairs
+    counts = Counter(pair.reason for pair in pairs)
     for reason, reverse in zip(REVERSES, reversed(REVERSES), strict=True):
-        kept = drop_least(kept, reason, math.ceil(sides[reason] - max_ratio * sides[reverse]))
+        excess = math.ceil(sides[reason] - max_ratio * sides[reverse]) if sides[reverse] else 0
+        kept = drop_least(kept, reason, min(excess, counts[reason] - 1))
     dropped["max_call_ratio"] += len(pairs) - len(kept)
     return kept
 
