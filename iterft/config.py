@@ -15,6 +15,13 @@ from typing import Any
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 DEFAULT_RECIPE = "smollm2-135m"
 
+TRL_LOSSES = (
+    "sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot",
+    "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft",
+)  # fmt: skip
+OWN_LOSSES = ("simpo", "orpo", "conservative")
+"""What `stage.loss_types` may hold; see `stages.losses`."""
+
 Rule = tuple[str, Callable[[Any], bool]]
 
 
@@ -40,6 +47,11 @@ def share(default: float) -> Any:
 
 def one_of(default: str, *choices: str) -> Any:
     return setting(default, "must be one of " + ", ".join(choices), lambda value: value in choices)
+
+
+def list_of(default: list[str], *choices: str) -> Any:
+    rule = "must hold one or more of " + ", ".join(choices)
+    return setting(default, rule, lambda values: bool(values) and set(values) <= set(choices))
 
 
 @dataclass(kw_only=True)
@@ -156,12 +168,16 @@ class PairSettings:
 
 @dataclass(kw_only=True)
 class StageSettings:
-    """The update. `loss_types` and `loss_weights` are TRL's; `extra` goes to its config unchanged."""
+    """The update. `loss_types`: TRL's, or simpo, orpo, conservative (`stages.losses`), added up by `loss_weights`;
+    docs/losses.md says when to use which. `gamma`: SimPO's margin. `weighting` margin: a pair counts by the difference
+    of values between its sides. `extra` goes to TRL's config unchanged."""
 
     kind: str = one_of("dpo", "dpo")
-    loss_types: list[str] = setting(["sigmoid", "sft"])
+    loss_types: list[str] = list_of(["sigmoid", "sft"], *TRL_LOSSES, *OWN_LOSSES)
     loss_weights: list[float] = setting([1.0, 1.0])
     beta: float = positive(0.1)
+    gamma: float = at_least(0, 0.5)
+    weighting: str = one_of("none", "none", "margin")
     lr: float = positive(3e-4)
     epochs: int = positive(1)
     batch_size: int = positive(8)
@@ -308,7 +324,11 @@ def validate(settings: Any, prefix: str = "") -> None:
             if not check(value):
                 hint = nearest(value, rule.split(" of ")[-1].split(", ")) if isinstance(value, str) else ""
                 raise ValueError(f"{prefix}{entry.name}: {rule}, but it is {value!r}{hint}")
-    if isinstance(settings, StageSettings) and len(settings.loss_types) != len(settings.loss_weights):
+    if not isinstance(settings, StageSettings):
+        return
+    if "exo_pair" in settings.loss_types and not settings.extra.get("label_smoothing"):
+        raise ValueError(f"{prefix}loss_types: exo_pair needs {prefix}extra.label_smoothing greater than 0; set it")
+    if len(settings.loss_types) != len(settings.loss_weights):
         raise ValueError(
             f"{prefix}loss_weights: must have one weight per loss type, but there are "
             f"{len(settings.loss_weights)} for {len(settings.loss_types)}"

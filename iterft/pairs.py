@@ -157,7 +157,13 @@ def make_pair(
         chosen_logprob=chosen_logprob,
         rejected_logprob=rejected_logprob,
         planted=tree.nodes[chosen].planted,
+        smoothing=smoothing(tree.nodes[chosen].visits, tree.nodes[rejected].visits),
     )
+
+
+def smoothing(num_chosen: int, num_rejected: int) -> float:
+    """1 / (N_w / N_l + 1), at most 1/2: beyond, the pair would teach the reverse."""
+    return min(0.5, num_rejected / max(1, num_chosen + num_rejected))
 
 
 def to_the_end(tree: Tree, index: int, within: set[int] | None) -> list[int]:

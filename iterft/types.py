@@ -227,7 +227,8 @@ class PreferencePair:
     `reason` names the error in the rejected side. `planted`: the chosen side is the reference, not a sampled step. A
     pair without a rejected side (log-prob 0) is an anchor: it holds a right turn as a whole.
     `chosen_logprob`, `rejected_logprob`: summed log-probs of the sides under the policy that was searched, which is the
-    reference policy of the update.
+    reference policy of the update. `smoothing`: visits(rejected) / visits(both), at most 1/2; how often the search went
+    the other way.
     """
 
     prompt_ids: tuple[int, ...]
@@ -239,6 +240,7 @@ class PreferencePair:
     chosen_logprob: float
     rejected_logprob: float
     planted: bool = False
+    smoothing: float = 0.0
 
 
 @dataclass(frozen=True)

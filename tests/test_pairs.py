@@ -67,7 +67,7 @@ def fork() -> Tree:
 
 def test_a_pair_parts_at_the_first_error() -> None:
     (pair,) = mine_pairs([fork()], LOOSE).pairs
-    assert pair == PreferencePair((90, 91, 1, 2), (3,), (5,), 1.0, "wrong_value", "x", -0.5, -0.5)
+    assert pair == PreferencePair((90, 91, 1, 2), (3,), (5,), 1.0, "wrong_value", "x", -0.5, -0.5, False, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,54 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from updates import BASE, FULL, LORA, QUIET, nudge, our_trainer, stage_of, stock_trainer, without_reference
 
-from iterft.config import LoraSettings, ModelSettings, StageSettings, WarmupSettings
-from iterft.engine.generate import PrefixDecoder
-from iterft.engine.prefix_tree import Counters, attach
+from iterft.config import TRL_LOSSES, ModelSettings, WarmupSettings
 from iterft.log import Log
-from iterft.models import load_base, load_for_sampling, load_for_training, load_tokenizer, resolve
-from iterft.stages.dpo import DpoStage, pair_row, tree_order
+from iterft.models import load_base, load_for_sampling, load_for_training
+from iterft.stages.dpo import pair_rows, tree_order
 from iterft.stages.launch import Reporter, by_length, run_trainer
 from iterft.stages.sft import train_sft
 from iterft.types import Checkpoint, Experience, PreferencePair
-
-LORA = ModelSettings(base="random:llama", dtype="float32", lora=LoraSettings(r=4, alpha=8))
-FULL = ModelSettings(base="random:llama", dtype="float32", tuning="full")
-SETTINGS = StageSettings(lr=5e-3, warmup_share=0.0, batch_size=4)
-BASE = Checkpoint(None)
-QUIET = Log(quiet=True)
-
-
-@pytest.fixture(scope="module")
-def base() -> str:
-    return resolve(LORA, QUIET)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(base: str) -> Any:
-    return load_tokenizer(base)
-
-
-@pytest.fixture(scope="module")
-def pairs(base: str) -> list[PreferencePair]:
-    """Eight pairs of four trees, scored by the base; chosen sides of several lengths, none ends with a stop token."""
-    draw = random.Random(0)
-
-    def ids(length: int) -> tuple[int, ...]:
-        return tuple(draw.choices(range(3, 1900), k=length))
-
-    prompts = [ids(length) for length in (20, 31, 9, 40)]
-    rows = [(at, prompt, ids(draw.randint(1, 6)), ids(draw.randint(1, 9))) for at, prompt in enumerate(prompts * 2)]
-    decoder = PrefixDecoder(load_base(base, torch.float32), stop_id=2, cache_bytes=1 << 28, max_rows=64)
-    chosen, rejected = (decoder.logprob([row[1] for row in rows], [row[side] for row in rows]) for side in (2, 3))
-    return [
-        PreferencePair(prompt, good, bad, 1.0, "wrong_value", f"s{at % 4}", sum(good_scores), sum(bad_scores))
-        for (at, prompt, good, bad), good_scores, bad_scores in zip(rows, chosen, rejected, strict=True)
-    ]
-
-
-def stage_of(base: str, tokenizer: Any, model: ModelSettings = LORA, log: Log = QUIET, **changes: Any) -> DpoStage:
-    return DpoStage(base, tokenizer, model, replace(SETTINGS, **changes), 0, log)
 
 
 def logits_of(model: Any) -> torch.Tensor:
@@ -68,29 +28,19 @@ def logits_of(model: Any) -> torch.Tensor:
     return logits
 
 
-def nudge(model: Any) -> None:
-    """Moves the trained weights away from where they started, so that policy and reference differ."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.02)
-
-
 def losses_in(metrics: Path) -> list[float]:
     return [row["loss"] for row in map(json.loads, metrics.read_text().splitlines()) if row["event"] == "update"]
 
 
-@pytest.mark.parametrize("tuning", [LORA, FULL], ids=["lora", "full"])
 @pytest.mark.parametrize(
-    ("loss_types", "loss_weights"),
+    ("loss_types", "loss_weights", "tuning"),
     [
-        (["sigmoid"], [1.0]),
-        (["ipo"], [1.0]),
-        (["hinge"], [1.0]),
-        (["sigmoid", "sft"], [1.0, 0.2]),
+        *[([name], [1.0], LORA) for name in TRL_LOSSES],
+        *[([name], [1.0], FULL) for name in ("sigmoid", "ipo", "hinge")],
+        (["sigmoid", "sft"], [1.0, 0.2], LORA),
+        (["sigmoid", "sft"], [1.0, 0.2], FULL),
     ],
-    ids=lambda value: "+".join(map(str, value)),
+    ids=lambda value: value.tuning if isinstance(value, ModelSettings) else "+".join(map(str, value)),
 )
 def test_the_loss_is_that_of_trl_with_a_reference_model_of_its_own(
     base: str,
@@ -101,36 +51,19 @@ def test_the_loss_is_that_of_trl_with_a_reference_model_of_its_own(
     loss_weights: list[float],
     tuning: ModelSettings,
 ) -> None:
-    from datasets import Dataset
-    from trl import DPOConfig, DPOTrainer
-
-    stage = stage_of(base, tokenizer, tuning, loss_types=loss_types, loss_weights=loss_weights, beta=0.3)
-    ours = stage.build_trainer(load_for_training(base, BASE, tuning, 0), tmp_path, 8)
-    model = ours.model
-    attach(model.get_base_model() if tuning is LORA else model, Counters())
-    stock = DPOTrainer(
-        model=load_for_training(base, BASE, tuning, 0),
-        ref_model=None if tuning is LORA else load_base(base, torch.float32),
-        args=DPOConfig(
-            output_dir=str(tmp_path),
-            loss_type=loss_types,
-            loss_weights=loss_weights,
-            beta=0.3,
-            max_length=None,
-            report_to="none",
-            bf16=False,
-            gradient_checkpointing=False,
-        ),
-        train_dataset=Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}]),
-        processing_class=tokenizer,
+    extra = {"label_smoothing": 0.1}
+    ours = our_trainer(
+        base, tokenizer, tmp_path, tuning, loss_types=loss_types, loss_weights=loss_weights, beta=0.3, extra=extra
     )
-    anchor = replace(pairs[0], rejected_ids=(), rejected_logprob=0.0)
-    rows = [pair_row(pair) for pair in [*pairs, anchor]]
+    stock = stock_trainer(
+        base, tokenizer, tmp_path, tuning, loss_type=loss_types, loss_weights=loss_weights, beta=0.3, **extra
+    )
+    rows = pair_rows([*pairs, replace(pairs[0], rejected_ids=(), rejected_logprob=0.0)])
     results = []
     for trainer in (ours, stock):
         nudge(trainer.model)
         batch = trainer.data_collator(rows if trainer is ours else [without_reference(row) for row in rows])
-        loss = trainer._compute_loss(trainer.model, batch, return_outputs=False)
+        loss = trainer.compute_loss(trainer.model, batch)
         parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
         results.append((loss, torch.autograd.grad(loss, parameters)))
     (our_loss, our_gradients), (their_loss, their_gradients) = results
@@ -138,10 +71,6 @@ def test_the_loss_is_that_of_trl_with_a_reference_model_of_its_own(
     assert our_loss.item() != pytest.approx(0.6931, abs=1e-3), "policy and reference are to differ"
     for mine, theirs in zip(our_gradients, their_gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
-
-
-def without_reference(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if not key.startswith("ref_")}
 
 
 def test_the_first_loss_of_an_update_is_log_2(
@@ -173,7 +102,7 @@ def test_ids_reach_the_collator_untouched(
     trainer = stage_of(base, tokenizer).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path, 8)
     collate, batches = trainer.data_collator, []
     trainer.data_collator = lambda rows: batches.append(collate(rows)) or batches[-1]
-    run_trainer(trainer, [pair_row(pair) for pair in pairs], Reporter(QUIET, "update"))
+    run_trainer(trainer, pair_rows(pairs), Reporter(QUIET, "update"))
     sides = []
     for batch in batches:
         rows = zip(batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True)

@@ -1,0 +1,70 @@
+"""What tests of updates share: a tiny model's settings, our trainer and TRL's own on the same weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iterft.config import LoraSettings, ModelSettings, StageSettings
+from iterft.engine.prefix_tree import Counters, attach
+from iterft.log import Log
+from iterft.models import load_base, load_for_training
+from iterft.stages.dpo import DpoStage
+from iterft.types import Checkpoint
+
+LORA = ModelSettings(base="random:llama", dtype="float32", lora=LoraSettings(r=4, alpha=8))
+FULL = ModelSettings(base="random:llama", dtype="float32", tuning="full")
+SETTINGS = StageSettings(lr=5e-3, warmup_share=0.0, batch_size=4)
+BASE = Checkpoint(None)
+QUIET = Log(quiet=True)
+
+
+def stage_of(base: str, tokenizer: Any, model: ModelSettings = LORA, log: Log = QUIET, **changes: Any) -> DpoStage:
+    return DpoStage(base, tokenizer, model, replace(SETTINGS, **changes), 0, log)
+
+
+def nudge(model: Any) -> None:
+    """Moves the trained weights away from where they started, so that policy and reference differ."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.02)
+
+
+def stock_trainer(base: str, tokenizer: Any, folder: Path, tuning: ModelSettings, **options: Any) -> Any:
+    """TRL's own, with a reference model of its own."""
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    return DPOTrainer(
+        model=load_for_training(base, BASE, tuning, 0),
+        ref_model=None if tuning is LORA else load_base(base, torch.float32),
+        args=DPOConfig(
+            output_dir=str(folder),
+            max_length=None,
+            report_to="none",
+            bf16=False,
+            gradient_checkpointing=False,
+            **options,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}]),
+        processing_class=tokenizer,
+    )
+
+
+def our_trainer(base: str, tokenizer: Any, folder: Path, tuning: ModelSettings = LORA, **changes: Any) -> Any:
+    trainer = stage_of(base, tokenizer, tuning, **changes).build_trainer(
+        load_for_training(base, BASE, tuning, 0), folder, 8
+    )
+    model = trainer.model
+    attach(model if tuning is FULL else model.get_base_model(), Counters())
+    return trainer
+
+
+def without_reference(row: dict[str, Any]) -> dict[str, Any]:
+    """As TRL's own dataset would hold it."""
+    return {key: row[key] for key in ("prompt_ids", "chosen_ids", "rejected_ids")}
