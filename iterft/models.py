@@ -9,6 +9,7 @@ A checkpoint folder holds a PEFT adapter, or full weights when tuning is full.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -159,11 +160,24 @@ def load_tokenizer(path: str) -> Any:
     return tokenizer
 
 
-def load_base(path: str, dtype: torch.dtype) -> Any:
-    """The causal LM of a resolved base, on the accelerator if there is one."""
-    from transformers import AutoModelForCausalLM
+def load_base(path: str, dtype: torch.dtype, quantization: str = "none") -> Any:
+    """The causal LM of a resolved base, on the accelerator if there is one; its linear layers in 4 bits for "nf4"
+    (QLoRA, arXiv 2305.14314: NF4, its constants quantised too, products in `dtype`)."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    return load_or_explain(AutoModelForCausalLM, path, dtype=dtype).to(device())
+    if quantization == "none":
+        return load_or_explain(AutoModelForCausalLM, path, dtype=dtype).to(device())
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError("model.quantization: nf4 needs bitsandbytes; pip install 'iterft[qlora]', or set it to none")
+    packed = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return load_or_explain(
+        AutoModelForCausalLM, path, dtype=dtype, quantization_config=packed, device_map={"": device()}
+    )
 
 
 def load_or_explain(factory: Any, path: str, **options: Any) -> Any:
@@ -186,7 +200,7 @@ def load_for_training(path: str, checkpoint: Checkpoint, settings: ModelSettings
         )
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    base = load_base(path, dtype_of(settings.dtype))
+    base = load_base(path, dtype_of(settings.dtype), settings.quantization)
     if checkpoint.path is not None:
         return PeftModel.from_pretrained(base, checkpoint.path, is_trainable=True)
     lora = LoraConfig(
@@ -201,12 +215,15 @@ def load_for_training(path: str, checkpoint: Checkpoint, settings: ModelSettings
 
 
 def load_for_sampling(path: str, checkpoint: Checkpoint, settings: ModelSettings) -> Any:
-    """The checkpoint as a plain causal LM; an adapter is merged into the copy in memory, which decodes faster."""
+    """The checkpoint as a plain causal LM. An adapter is merged into the copy in memory, which decodes faster; beside a
+    quantised base it stays, as merging would round it."""
     dtype = dtype_of(settings.dtype)
-    if checkpoint.path is None:
-        return load_base(path, dtype)
-    if settings.tuning == "full":
+    if settings.tuning == "full" and checkpoint.path is not None:
         return load_base(str(checkpoint.path), dtype)
+    base = load_base(path, dtype, settings.quantization)
+    if checkpoint.path is None:
+        return base
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(load_base(path, dtype), checkpoint.path).merge_and_unload()
+    model = PeftModel.from_pretrained(base, checkpoint.path)
+    return model.merge_and_unload() if settings.quantization == "none" else model.get_base_model()

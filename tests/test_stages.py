@@ -14,6 +14,7 @@ import torch
 from updates import BASE, FULL, LORA, QUIET, nudge, our_trainer, stage_of, stock_trainer, without_reference
 
 from iterft.config import TRL_LOSSES, ModelSettings, WarmupSettings
+from iterft.engine.generate import PrefixDecoder
 from iterft.log import Log
 from iterft.models import load_base, load_for_sampling, load_for_training
 from iterft.stages.dpo import pair_rows, tree_order
@@ -164,6 +165,37 @@ def test_full_tuning_saves_all_weights_and_goes_on(
     assert (outputs[0] - outputs[1]).abs().max() > 1e-3
     assert (outputs[1] - outputs[2]).abs().max() > 1e-3
     assert torch.equal(logits_of(load_base(base, torch.float32)), outputs[0]), "the base is never written to"
+
+
+def test_qlora_learns_on_a_quantised_base_and_its_adapter_loads_on_the_plain_one(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    packed = replace(LORA, quantization="nf4")
+    rows = [(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
+    warm, sft_losses = sft(base, tokenizer, rows, tmp_path / "sft", packed, epochs=8)
+    assert sft_losses[-1] < sft_losses[0] - 0.1
+    model = load_for_sampling(base, warm, packed)
+    kinds = {type(module).__name__ for module in model.modules()}
+    assert "Linear4bit" in kinds
+    decoder = PrefixDecoder(model, stop_id=2, cache_bytes=1 << 28, max_rows=64)
+    sides = [
+        decoder.logprob([pair.prompt_ids for pair in pairs], [getattr(pair, f"{side}_ids") for pair in pairs])
+        for side in ("chosen", "rejected")
+    ]
+    scored = [
+        replace(pair, chosen_logprob=sum(good), rejected_logprob=sum(bad))
+        for pair, good, bad in zip(pairs, *sides, strict=True)
+    ]
+    log = Log(tmp_path / "metrics.jsonl", quiet=True)
+    stage = stage_of(base, tokenizer, packed, log, loss_types=["sigmoid"], loss_weights=[1.0], epochs=4)
+    tuned = stage(warm, Experience((), tuple(scored)), tmp_path / "checkpoint")
+    losses = losses_in(tmp_path / "metrics.jsonl")
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-3), "the reference is the quantised policy"
+    assert losses[-1] < losses[0] - 0.01
+    on_plain = logits_of(load_for_sampling(base, tuned, LORA))
+    assert (on_plain - logits_of(load_base(base, torch.float32))).abs().max() > 1e-2
+    on_packed = logits_of(load_for_sampling(base, tuned, packed))
+    assert (on_plain - on_packed).abs().mean() < (on_plain - logits_of(load_base(base, torch.float32))).abs().mean()
 
 
 def test_the_same_update_twice_gives_the_same_weights(
