@@ -50,8 +50,8 @@ def one_of(default: str, *choices: str) -> Any:
 
 
 def list_of(default: list[str], *choices: str) -> Any:
-    rule = "must hold one or more of " + ", ".join(choices)
-    return setting(default, rule, lambda values: bool(values) and set(values) <= set(choices))
+    rule = ("must hold one or more of " if default else "may hold ") + ", ".join(choices)
+    return setting(default, rule, lambda values: bool(values or not default) and set(values) <= set(choices))
 
 
 @dataclass(kw_only=True)
@@ -207,11 +207,12 @@ class EvalSettings:
 
 @dataclass(kw_only=True)
 class Recipe:
-    """All settings of a run."""
+    """All settings of a run. `report_to`: trackers that get our metrics as well; each has to be installed."""
 
     name: str = DEFAULT_RECIPE
     iters: int = at_least(0, 3)
     seed: int = at_least(0, 0)
+    report_to: list[str] = list_of([], "tensorboard", "wandb", "trackio")
     model: ModelSettings = field(default_factory=ModelSettings)
     data: DataSettings = field(default_factory=DataSettings)
     env: str = one_of("recorded", "recorded")

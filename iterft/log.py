@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping
 from collections.abc import Iterator as Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ class Log:
     def __init__(self, metrics_path: Path | None = None, *, quiet: bool = False) -> None:
         self.metrics_path = metrics_path
         self.quiet = quiet
+        self.num_metrics = num_lines(metrics_path) if metrics_path else 0
+        self.track: Callable[[str, Mapping[str, Any], int], None] | None = None
         self.started = time.perf_counter()
 
     def say(self, line: str) -> None:
@@ -35,10 +38,13 @@ class Log:
             print(f"[{elapsed // 60:3d}:{elapsed % 60:02d}] {line}", flush=True)
 
     def metric(self, event: str, **values: Any) -> None:
-        """One line of `metrics.jsonl`."""
+        """One line of `metrics.jsonl`; the same, with the line's number, to whoever tracks the run."""
         if self.metrics_path is not None:
             with self.metrics_path.open("a", encoding="utf-8") as out:
                 out.write(json.dumps({"event": event, **values}) + "\n")
+        if self.track:
+            self.track(event, values, self.num_metrics)
+        self.num_metrics += 1
 
     @contextmanager
     def progress(self, name: str, total: int) -> Iterable[Advance]:
@@ -54,6 +60,10 @@ class Log:
                 yield lambda steps=1: bars.update(task, advance=steps)
         else:
             yield PlainProgress(self, name, total)
+
+
+def num_lines(path: Path) -> int:
+    return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
 class PlainProgress:

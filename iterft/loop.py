@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,13 +47,16 @@ class Iterator:
 
     def run(self) -> Run:
         """Warm-up, then `recipe.iters` iterations. ValueError for anything wrong with recipe, data or model."""
+        from iterft.trackers import report_to
+
         self.prepare()
-        if not self.store.is_done(0):
-            checkpoint = self.warm_up()
-            self.finish(0, checkpoint, {})
-        for iteration in range(1, self.recipe.iters + 1):
-            if not self.store.is_done(iteration):
-                self.iterate(iteration)
+        with report_to(self.recipe.report_to, self.store.run, asdict(self.recipe), self.log):
+            if not self.store.is_done(0):
+                checkpoint = self.warm_up()
+                self.finish(0, checkpoint, {})
+            for iteration in range(1, self.recipe.iters + 1):
+                if not self.store.is_done(iteration):
+                    self.iterate(iteration)
         records = [self.store.record(iteration) for iteration in range(self.recipe.iters + 1)]
         return Run(self.store.run, self.store.checkpoint(self.recipe.iters), records)
 

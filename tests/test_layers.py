@@ -17,7 +17,7 @@ engine models tokens data augment endpoint
 rollout policies envs rewards dialects
 search deficiency warmup
 pairs stages evals synth
-store build report
+store build report trackers
 loop
 """
 
