@@ -16,6 +16,7 @@ from iterft.dialects.pythonic import PYTHONIC
 from iterft.log import Log
 from iterft.models import load_tokenizer, resolve
 from iterft.search.steps import Span, cut
+from iterft.template import Template
 from iterft.tokens import encode_turn, render_prompt, token_texts
 from iterft.types import Prompt
 
@@ -159,7 +160,7 @@ def test_a_character_that_is_never_finished_is_the_last_tokens(tokenizer: Any) -
 
 def test_a_prompt_ends_where_the_turn_begins(tokenizer: Any) -> None:
     prompt = Prompt(({"role": "user", "content": "Weather in Zürich?"},), TOOLS)
-    text = tokenizer.decode(render_prompt(tokenizer, HERMES, prompt))
+    text = tokenizer.decode(render_prompt(Template(tokenizer, HERMES), prompt))
     assert text.endswith("<|im_start|>assistant\n")
     assert "Weather in Zürich?" in text and "weather" in text.split("<|im_end|>")[0]
 
