@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from iterft.chat import THINK_CLOSE, Dialect, plain_messages, role_of
-from iterft.config import ModelSettings
+from iterft.config import ModelSettings, first_line
 from iterft.log import Log
 from iterft.types import Message, Prompt, Tool, ToolCall
 
@@ -102,7 +102,7 @@ def apply(
             **{"strftime_now": TODAY.strftime, **template.settings},
         )
     except FAILURES as error:
-        raise ValueError(f"the chat template refuses the prompt ({str(error).strip().split(chr(10))[0]})") from error
+        raise ValueError(f"the chat template refuses the prompt ({first_line(error)})") from error
     return text
 
 
