@@ -15,15 +15,18 @@ from iterft.chat import Dialect
 from iterft.config import Recipe
 from iterft.data import Loaded, load_samples, split_by_tool
 from iterft.dialects.hermes import HERMES
+from iterft.dialects.llama3 import LLAMA3
+from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
 from iterft.protocols import Policy, Serve, Stage
 from iterft.rewards.call_match import CallMatch
 from iterft.rollout import World, reference_calls, reference_text, roll_out
+from iterft.template import Template
 from iterft.types import Checkpoint, Sample, Turn
 
-DIALECTS = {"hermes": HERMES, "pythonic": PYTHONIC}
+DIALECTS = {dialect.name: dialect for dialect in (HERMES, LLAMA3, MISTRAL, PYTHONIC)}
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
             dropped[f"train: the {judged.dialect.name} dialect cannot write a name in it"] += 1
         elif part == "train" and not sample.answer and not sample.text:
             dropped["train: no call is right and there is no text to learn instead"] += 1
-        elif num_tokens is not None and num_tokens(sample) > settings.max_prompt_tokens:
-            dropped[f"{part}: prompt above data.max_prompt_tokens"] += 1
+        elif num_tokens is not None and (fault := prompt_fault(sample, num_tokens, settings.max_prompt_tokens)):
+            dropped[f"{part}: {fault}"] += 1
         else:
             return True
         return False
@@ -94,6 +97,14 @@ def is_writable(dialect: Dialect, sample: Sample) -> bool:
     return True
 
 
+def prompt_fault(sample: Sample, num_tokens: Callable[[Sample], int], max_prompt_tokens: int) -> str:
+    """Why the prompt cannot be shown to the policy; "" when it can."""
+    try:
+        return "prompt above data.max_prompt_tokens" if num_tokens(sample) > max_prompt_tokens else ""
+    except ValueError as error:
+        return str(error)
+
+
 def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
     settings = recipe.data
     source = settings.train if part == "train" else settings.held_out
@@ -111,7 +122,7 @@ def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
     return samples, Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
 
 
-def serve(recipe: Recipe, base: str, tokenizer: Any) -> Serve:
+def serve(recipe: Recipe, base: str, template: Template) -> Serve:
     """Brings checkpoints up as policies of the recipe's kind."""
 
     @contextmanager
@@ -120,7 +131,7 @@ def serve(recipe: Recipe, base: str, tokenizer: Any) -> Serve:
         from iterft.policies.hf import HfPolicy
 
         model = load_for_sampling(base, checkpoint, recipe.model)
-        yield HfPolicy(model, tokenizer, dialect(recipe), recipe.policy)
+        yield HfPolicy(model, template, recipe.policy)
 
     return serving
 

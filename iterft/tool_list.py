@@ -21,6 +21,19 @@ SHOWN = frozenset({"type", "description", "properties", "required", "items", "en
 INDENT = "  "
 
 
+def explain_tools(tools: Sequence[Tool], how_to_call: str) -> str:
+    """The system text that shows the tools; `how_to_call` says how calls are written."""
+    return (
+        f"You can call these tools:\n<tools>\n{describe_tools(tools)}\n</tools>\n"
+        f"{how_to_call} If no tool fits or information is missing, reply in plain words instead."
+    )
+
+
+def show_result(content: str) -> str:
+    """A tool's result as the content of a user message."""
+    return f"<tool_response>\n{content}\n</tool_response>"
+
+
 def describe_tools(tools: Sequence[Tool]) -> str:
     """The lines of all tools, joined."""
     return "\n".join(line for tool in tools for line in tool_lines(tool))

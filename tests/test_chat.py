@@ -1,4 +1,4 @@
-"""Both dialects: what is written is read back, any prefix or mutation of it is read without surprise.
+"""Every dialect: what is written is read back, any prefix or mutation of it is read without surprise.
 
 ITERFT_EXAMPLES=10000 raises the number of cases Hypothesis draws per property.
 """
@@ -13,19 +13,22 @@ from hypothesis import strategies as st
 
 from iterft.chat import THINK_OPEN, Dialect, Mark, parse, plain_messages
 from iterft.dialects.hermes import HERMES
+from iterft.dialects.llama3 import LLAMA3
+from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.tool_list import describe_tools
 from iterft.types import Prompt, ToolCall, Turn
 
-DIALECTS = {dialect.name: dialect for dialect in (HERMES, PYTHONIC)}
+DIALECTS = {dialect.name: dialect for dialect in (HERMES, LLAMA3, MISTRAL, PYTHONIC)}
 drawn = settings(
     max_examples=int(os.environ.get("ITERFT_EXAMPLES", "150")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+FRAGMENTS = ("<tool_call>", "</tool_call>", "<|python_tag|>", "[TOOL_CALLS]", '{"name": "', '"parameters": {', "; ")
 F, G = ToolCall("f", {"a": 1}), ToolCall("g", {})
 TOOL = {"name": "f", "description": "", "parameters": {"type": "object", "properties": {"a": {}}, "required": []}}
-in_both = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+in_each = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
 
 characters = st.characters(exclude_categories=["Cs"])
 tricky = st.sampled_from(
@@ -36,6 +39,9 @@ tricky = st.sampled_from(
         'it\'s "so"',
         "</tool_call>",
         "<think>",
+        "[TOOL_CALLS] [",
+        "<|python_tag|>",
+        "}; {",
         ")]",
         "\n\r\t\0\x1f\x7f\x85\u2028",
         "👩\u200d🚀",
@@ -67,6 +73,8 @@ def turns(draw: st.DrawFn, dialect: Dialect) -> str:
     """A well-formed turn, with a think part or prose where the dialect allows them."""
     text = dialect.render(draw(calls_drawn))
     think = draw(st.sampled_from(["", "", "<think>hm [f(</think>\n", "  <think>\n</think>"]))
+    if dialect is LLAMA3 and text:
+        text = draw(st.sampled_from(["", "<|python_tag|>", "<|python_tag|>\n"])) + text
     if dialect is HERMES:
         text = draw(st.sampled_from(["", "Sure < [\n"])) + text + draw(st.sampled_from(["", "\n", "\nDone <tool_"]))
     return think + text
@@ -77,9 +85,7 @@ def mutants(draw: st.DrawFn, dialect: Dialect) -> str:
     """A turn with up to three slices replaced by characters or fragments that matter to the reader."""
     text = draw(turns(dialect))
     fragments = st.one_of(
-        st.sampled_from(
-            [*"[](){},:='\"\\ \n<>-+.0eEuxN_1", "<tool_call>", "</tool_call>", THINK_OPEN, "\ud800", "NaN"]
-        ),
+        st.sampled_from([*"[](){},:;='\"\\ \n<>|-+.0eEuxN_1", *FRAGMENTS, THINK_OPEN, "\ud800", "NaN"]),
         st.text(st.characters(), max_size=3),
         st.just(""),
     )
@@ -112,17 +118,18 @@ def seconds(dialect: Dialect, text: str) -> float:
     return time.process_time() - began
 
 
-@in_both
+@in_each
 @given(data=st.data())
 @drawn
 def test_what_is_rendered_is_read_back(dialect: Dialect, data: st.DataObject) -> None:
     calls = data.draw(calls_drawn)
-    turn = parse(dialect, dialect.render(calls))
+    think = data.draw(st.sampled_from(["", "<think>\n\n</think>\n\n", "<think>f? [g()] {</think>"]))
+    turn = parse(dialect, think + dialect.render(calls))
     assert (turn.error, turn.content) == ("", "")
     assert typed(turn.calls) == typed(calls)
 
 
-@in_both
+@in_each
 @given(data=st.data())
 @drawn
 def test_what_a_prefix_settles_stays_settled(dialect: Dialect, data: st.DataObject) -> None:
@@ -132,7 +139,7 @@ def test_what_a_prefix_settles_stays_settled(dialect: Dialect, data: st.DataObje
         assert_prefix_agrees(dialect, text[:end], text)
 
 
-@in_both
+@in_each
 @given(data=st.data())
 @drawn
 def test_a_mutated_turn_is_read_without_exception_and_what_its_prefixes_settle_stays(
@@ -145,7 +152,7 @@ def test_a_mutated_turn_is_read_without_exception_and_what_its_prefixes_settle_s
         assert_prefix_agrees(dialect, text[:end], text)
 
 
-@in_both
+@in_each
 @given(text=st.text(st.characters(), max_size=60))
 @drawn
 def test_any_text_is_a_turn(dialect: Dialect, text: str) -> None:
@@ -153,7 +160,7 @@ def test_any_text_is_a_turn(dialect: Dialect, text: str) -> None:
     parse(dialect, dialect.render([ToolCall("f", {"a": 1})])[:-14] + text)
 
 
-@in_both
+@in_each
 def test_every_prefix_of_a_long_turn_agrees_with_it(dialect: Dialect) -> None:
     arguments = {"a": -1.5e300, "b": [True, None, {"k": 'it\'s "so" \\ é\n'}], "c": 10**30, "d": "", "e": False}
     calls = [ToolCall("get-it", arguments), ToolCall("m.f", {}), ToolCall("g", {"x": {}})]
@@ -162,25 +169,26 @@ def test_every_prefix_of_a_long_turn_agrees_with_it(dialect: Dialect) -> None:
         assert_prefix_agrees(dialect, text[:end], text)
     assert [mark.kind for mark in dialect.scan(text).marks] == (
         ["think", "name", *["argument"] * 5, "call", "name", "call", "name", "argument", "call"]
-        + ["end"] * (dialect is PYTHONIC)
+        + ["end"] * (dialect in (MISTRAL, PYTHONIC))
     )
 
 
-@in_both
+@in_each
 def test_no_calls_are_written_as_nothing(dialect: Dialect) -> None:
     assert dialect.render([]) == ""
     assert parse(dialect, "") == Turn("")
 
 
-@in_both
+@in_each
 def test_text_of_ten_thousand_characters_is_read_at_once(dialect: Dialect) -> None:
     opening = dialect.render([ToolCall("f", {"a": [1]})]).split("1")[0]
     units = ["1,", "'", '"",', '"\\n",', "[", "[],", '[{"a":', "1", " ", "<", "<tool_call>", "f(),", "null,", "\\"]
+    units += ["[TOOL_CALLS]", "<|python_tag|>", "{", '{"name":', '{"name": "f"}, ', '{"name": "f"}; ']
     for text in [(start + unit * 10_000)[:10_000] for unit in units for start in ("", "[", opening)]:
         assert min(seconds(dialect, text) for _ in range(2)) < 0.05, text[:60]
 
 
-@in_both
+@in_each
 def test_a_think_part_at_the_beginning_is_neither_content_nor_calls(dialect: Dialect) -> None:
     think = "\n<think>\nPerhaps [g()] or <tool_call>?\n</think>"
     text = f"{think}\n\n{dialect.render([F])}"
@@ -190,7 +198,7 @@ def test_a_think_part_at_the_beginning_is_neither_content_nor_calls(dialect: Dia
     assert parse(dialect, "No <think>.</think>") == Turn("No <think>.</think>")
 
 
-@in_both
+@in_each
 def test_plain_messages_hold_only_text_of_three_roles(dialect: Dialect) -> None:
     messages = (
         {"role": "system", "content": "Be brief."},
@@ -215,7 +223,7 @@ def test_plain_messages_hold_only_text_of_three_roles(dialect: Dialect) -> None:
     ]
 
 
-@in_both
+@in_each
 def test_the_system_text_appears_only_with_tools_and_shows_each_on_a_line(dialect: Dialect) -> None:
     user = {"role": "user", "content": "Hi."}
     assert plain_messages(dialect, Prompt((user,), ())) == [user]

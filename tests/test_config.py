@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from iterft import build
 from iterft.config import RECIPES, Recipe
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
@@ -59,6 +60,18 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, key: str, n
         Recipe.load(path)
     assert key in str(caught.value)
     assert f"did you mean {near}?" in str(caught.value)
+
+
+def test_template_kwargs_take_any_key_but_those_that_we_give_ourselves() -> None:
+    recipe = Recipe.load("debug", ["model.template_kwargs.enable_thinking=false"])
+    assert recipe.model.template_kwargs == {"enable_thinking": False}
+    with pytest.raises(ValueError, match=r"model\.template_kwargs: must hold none of .*tools.*, but it is \{'tools'"):
+        Recipe.load("debug", ["model.template_kwargs.tools=[]"])
+
+
+@pytest.mark.parametrize("dialect", ["hermes", "llama3", "mistral", "pythonic"])
+def test_every_dialect_can_be_chosen(dialect: str) -> None:
+    assert build.dialect(Recipe.load("debug", [f"model.dialect={dialect}"])).name == dialect
 
 
 def test_an_unknown_key_on_the_command_line_is_told_from_one_in_the_file() -> None:

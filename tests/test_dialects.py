@@ -4,6 +4,8 @@ import pytest
 
 from iterft.chat import Dialect, Mark, parse
 from iterft.dialects.hermes import HERMES
+from iterft.dialects.llama3 import LLAMA3
+from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.types import PartialTurn, ToolCall, Turn
 
@@ -16,6 +18,13 @@ def test_the_dialects_look_as_their_models_know_them() -> None:
         '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Zürich", "days": 3}}\n</tool_call>\n'
         '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     )
+    assert LLAMA3.render(calls) == (
+        '{"name": "get_weather", "parameters": {"city": "Zürich", "days": 3}}; {"name": "f", "parameters": {}}'
+    )
+    assert MISTRAL.render(calls) == (
+        '[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Zürich", "days": 3}}, '
+        '{"name": "f", "arguments": {}}]'
+    )
     assert PYTHONIC.render(calls) == "[get_weather(city='Zürich', days=3), f()]"
 
 
@@ -24,19 +33,60 @@ def test_marks_lie_at_the_ends_of_names_values_and_calls() -> None:
     ends = [text.index('"f"') + 3, text.index('"x"') + 3, text.index("12") + 2, len(text)]
     kinds = ["name", "argument", "argument", "call"]
     assert HERMES.scan(text).marks == tuple(map(Mark, ends, kinds))
+    text = '{"name": "f", "parameters": {"a": "x", "b": 12 }}'
+    ends = [text.index('"f"') + 3, text.index('"x"') + 3, text.index("12") + 2, len(text)]
+    assert LLAMA3.scan(text).marks == tuple(map(Mark, ends, kinds))
+    text = '[TOOL_CALLS] [{"name": "f", "arguments": {"a": "x", "b": 12 }}]'
+    ends = [text.index('"f"') + 3, text.index('"x"') + 3, text.index("12") + 2, text.index("}}") + 2, len(text)]
+    assert MISTRAL.scan(text).marks == tuple(map(Mark, ends, [*kinds, "end"]))
     text = "[f(a='x', b=12 )]"
     ends = [text.index("(") + 1, text.index("'x'") + 3, text.index("12") + 2, text.index(")") + 1, len(text)]
     assert PYTHONIC.scan(text).marks == tuple(map(Mark, ends, [*kinds, "end"]))
 
 
+PROSE = {
+    PYTHONIC: {"I see.": "I", "[see (it)": "[see ", "[1, 2]": "[1,", "\n<there>": "\n<the", "[]": "[]"},
+    LLAMA3: {
+        "I see.": "I",
+        "{}": "{}",
+        '{"no": 1}': '{"no',
+        '{ "names": []}': '{ "names',
+        '{"name", 1}': '{"name",',
+        '{"parameter": {}}': '{"parameter"',
+        "<|pytho>": "<|pytho>",
+        "[f()]": "[",
+    },
+    MISTRAL: {
+        "I see.": "I",
+        "[TOOL]": "[TOOL]",
+        "[TOOL_CALL] []": "[TOOL_CALL]",
+        '{"name": "f"}': "{",
+        "<thi>": "<thi>",
+    },
+}
+
+
 @pytest.mark.parametrize(
-    ("text", "settled"),
-    [("I see.", "I"), ("[see (it)", "[see "), ("[1, 2]", "[1,"), ("\n<there>", "\n<the"), ("[]", "[]")],
+    ("dialect", "text", "settled"),
+    [(dialect, *item) for dialect, items in PROSE.items() for item in items.items()],
+    ids=lambda argument: argument if isinstance(argument, str) else argument.name,
 )
-def test_pythonic_prose_is_settled_by_its_first_character_that_begins_no_call(text: str, settled: str) -> None:
-    assert PYTHONIC.scan(text).marks == (Mark(len(settled), "prose"),)
+def test_prose_is_settled_by_its_first_character_that_begins_no_call(dialect: Dialect, text: str, settled: str) -> None:
+    assert dialect.scan(text).marks == (Mark(len(settled), "prose"),)
+    assert parse(dialect, text) == Turn(text.strip())
     for end in range(len(text) + 1):
-        assert PYTHONIC.scan(text[:end]).partial.no_more_calls == (end >= len(settled))
+        assert dialect.scan(text[:end]).partial.no_more_calls == (end >= len(settled))
+
+
+def test_llama3_accepts_a_leading_tag_swapped_keys_missing_arguments_and_free_white_space() -> None:
+    assert parse(LLAMA3, '<|python_tag|>{"name": "f", "parameters": {"a": 1}}').calls == (F,)
+    assert parse(LLAMA3, '\n<|python_tag|> {"parameters":{"a":1},"name":"f"}\n;\n{"name" : "g"} ').calls == (F, G)
+    assert parse(LLAMA3, '{ "parameters": {"a": 1}, "name": "f" };{"name": "g", "parameters": {}}').calls == (F, G)
+
+
+def test_mistral_accepts_swapped_keys_missing_arguments_and_free_white_space() -> None:
+    text = ' [TOOL_CALLS][{"arguments":{"a":1},"name":"f"}\n,{"name" : "g"} ]\n'
+    assert parse(MISTRAL, text).calls == (F, G)
 
 
 def test_hermes_accepts_swapped_keys_missing_arguments_and_free_white_space() -> None:
@@ -164,10 +214,39 @@ PYTHONIC_FAULTS = {
     "[f()] x": "expected nothing after",
 }
 
+LLAMA3_FAULTS = {
+    "<|python_tag|>p": "expected {",
+    "<|python_tag|><": "expected {",
+    "<|python_tag|>{}": 'expected "name" or "parameters"',
+    '{"name": "f", "a': 'expected "parameters"',
+    '{"name": ""': "empty tool name",
+    '{"name": 3': 'expected "',
+    '{"parameters": [': "expected {",
+    '{"name": "f", "parameters": {"a": T': "expected a value",
+    '{"name": "f"}}': "expected ;",
+    '{"name": "f"} D': "expected ;",
+    '{"name": "f"},': "expected ;",
+    '{"name": "f"}; <': "expected {",
+    '{"name": "f"};;': "expected {",
+}
+MISTRAL_FAULTS = {
+    "[TOOL_CALLS] f": "expected [",
+    "[TOOL_CALLS]{": "expected [",
+    "[TOOL_CALLS] []": "expected {",
+    '[TOOL_CALLS] ["': "expected {",
+    "[TOOL_CALLS] [{}": 'expected "arguments" or "name"',
+    '[TOOL_CALLS] [{"name": "f", "arguments": {},': "expected }",
+    '[TOOL_CALLS] [{"name": "f", "i': 'expected "arguments"',
+    '[TOOL_CALLS] [{"name": "f"};': "expected , or ]",
+    '[TOOL_CALLS] [{"name": "f"},]': "expected {",
+    '[TOOL_CALLS] [{"name": "f"}] x': "expected nothing after",
+}
+FAULTS = {HERMES: HERMES_FAULTS, LLAMA3: LLAMA3_FAULTS, MISTRAL: MISTRAL_FAULTS, PYTHONIC: PYTHONIC_FAULTS}
+
 
 @pytest.mark.parametrize(
     ("dialect", "text", "fault"),
-    [(HERMES, *item) for item in HERMES_FAULTS.items()] + [(PYTHONIC, *item) for item in PYTHONIC_FAULTS.items()],
+    [(dialect, *item) for dialect, items in FAULTS.items() for item in items.items()],
     ids=lambda argument: argument[:70] if isinstance(argument, str) else argument.name,
 )
 def test_malformed_text_is_an_error_from_its_first_wrong_character_on(dialect: Dialect, text: str, fault: str) -> None:
@@ -177,24 +256,38 @@ def test_malformed_text_is_an_error_from_its_first_wrong_character_on(dialect: D
     assert dialect.scan(text[:-1]).partial.error == ""
 
 
+THINKING = {"<think>I would call": "inside its think part"}
 OPEN_ENDS = {
-    "<tool_call>": "inside a call",
-    '<tool_call>{"name": "f"}': "inside a call",
-    '<tool_call>{"name": "f"}</tool_call': "inside a call",
-    "<think>I would call": "inside its think part",
-}
-PYTHONIC_OPEN_ENDS = {
-    "[f(": "inside a call",
-    "[f(a=1,": "inside a call",
-    "[f()": "before the list of calls is closed",
-    "[f(), ": "another call must follow",
-    "<think>I would call": "inside its think part",
+    HERMES: {
+        "<tool_call>": "inside a call",
+        '<tool_call>{"name": "f"}': "inside a call",
+        '<tool_call>{"name": "f"}</tool_call': "inside a call",
+    },
+    LLAMA3: {
+        "<|python_tag|>": "inside a call",
+        '{"name":': "inside a call",
+        '{"name": "f", "parameters": {"a": 1}': "inside a call",
+        '{"name": "f"}; ': "another call must follow",
+    },
+    MISTRAL: {
+        "[TOOL_CALLS]": "before the list of calls is closed",
+        "[TOOL_CALLS] [": "before the list of calls is closed",
+        '[TOOL_CALLS] [{"name": "f", "arguments": {': "inside a call",
+        '[TOOL_CALLS] [{"name": "f"}': "before the list of calls is closed",
+        '[TOOL_CALLS] [{"name": "f"}, ': "another call must follow",
+    },
+    PYTHONIC: {
+        "[f(": "inside a call",
+        "[f(a=1,": "inside a call",
+        "[f()": "before the list of calls is closed",
+        "[f(), ": "another call must follow",
+    },
 }
 
 
 @pytest.mark.parametrize(
     ("dialect", "text", "error"),
-    [(HERMES, *item) for item in OPEN_ENDS.items()] + [(PYTHONIC, *item) for item in PYTHONIC_OPEN_ENDS.items()],
+    [(dialect, *item) for dialect, items in OPEN_ENDS.items() for item in (items | THINKING).items()],
 )
 def test_a_turn_that_ends_with_something_open_is_malformed(dialect: Dialect, text: str, error: str) -> None:
     assert dialect.scan(text).partial.error == ""
@@ -236,10 +329,41 @@ PYTHONIC_PARTIALS = {
     "[f(a=1), g()]\n": PartialTurn(calls=(F, G), no_more_calls=True),
 }
 
+LLAMA3_PARTIALS = {
+    " {": PartialTurn(undecided="{"),
+    "<|python_": PartialTurn(undecided="<|python_"),
+    '{ "parameters" ': PartialTurn(undecided='{ "parameters" '),
+    '{"na': PartialTurn(undecided='{"na'),
+    '{"no': PartialTurn(content='{"no', no_more_calls=True),
+    "<|python_tag|>": PartialTurn(in_call=True),
+    '{"name":': PartialTurn(in_call=True),
+    '{"name": "f"': PartialTurn(in_call=True, open_name="f"),
+    '{"name": "f", "parameters": {"a": 1, ': PartialTurn(
+        in_call=True, open_name="f", open_arguments={"a": 1}, expects="argument"
+    ),
+    '{"name": "f", "parameters": {"a": 1}}': PartialTurn(calls=(F,)),
+    '{"name": "f", "parameters": {"a": 1}};': PartialTurn(calls=(F,), expects="call"),
+    '{"name": "f", "parameters": {"a": 1}}; {"name': PartialTurn(calls=(F,), in_call=True),
+    '{"name": "f", "parameters": {"a": 1}}; {"name": "g"}\n': PartialTurn(calls=(F, G)),
+}
+MISTRAL_PARTIALS = {
+    " [TOOL_": PartialTurn(undecided="[TOOL_"),
+    "[TOOL ": PartialTurn(content="[TOOL ", no_more_calls=True),
+    "[TOOL_CALLS]": PartialTurn(open_list=True),
+    "[TOOL_CALLS] [{": PartialTurn(open_list=True, in_call=True),
+    '[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}': PartialTurn(
+        open_list=True, in_call=True, open_name="f", open_arguments={"a": 1}
+    ),
+    '[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}}': PartialTurn(open_list=True, calls=(F,)),
+    '[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}}, ': PartialTurn(open_list=True, calls=(F,), expects="call"),
+    '[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}}, {"name": "g"}]': PartialTurn(calls=(F, G), no_more_calls=True),
+}
+PARTIALS = {HERMES: HERMES_PARTIALS, LLAMA3: LLAMA3_PARTIALS, MISTRAL: MISTRAL_PARTIALS, PYTHONIC: PYTHONIC_PARTIALS}
+
 
 @pytest.mark.parametrize(
     ("dialect", "text", "partial"),
-    [(HERMES, *item) for item in HERMES_PARTIALS.items()] + [(PYTHONIC, *item) for item in PYTHONIC_PARTIALS.items()],
+    [(dialect, *item) for dialect, items in PARTIALS.items() for item in items.items()],
 )
 def test_a_prefix_says_what_is_settled(dialect: Dialect, text: str, partial: PartialTurn) -> None:
     assert dialect.scan(text).partial == partial

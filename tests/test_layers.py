@@ -12,7 +12,7 @@ PACKAGE = Path(iterft.__file__).parent
 LAYERS = """
 types
 protocols config chat log tool_list
-tiny
+tiny template
 engine models tokens data augment endpoint
 rollout policies envs rewards dialects
 search deficiency warmup

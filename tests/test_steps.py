@@ -10,14 +10,18 @@ from toys import PARIS, ROME, TOOLS, call
 from iterft.chat import Dialect
 from iterft.config import ModelSettings
 from iterft.dialects.hermes import HERMES
+from iterft.dialects.llama3 import LLAMA3
+from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.log import Log
 from iterft.models import load_tokenizer, resolve
 from iterft.search.steps import Span, cut
+from iterft.template import Template
 from iterft.tokens import encode_turn, render_prompt, token_texts
 from iterft.types import Prompt
 
-DIALECTS = pytest.mark.parametrize("dialect", [HERMES, PYTHONIC], ids=["hermes", "pythonic"])
+SPOKEN = [HERMES, LLAMA3, MISTRAL, PYTHONIC]
+DIALECTS = pytest.mark.parametrize("dialect", SPOKEN, ids=[dialect.name for dialect in SPOKEN])
 STEPS = pytest.mark.parametrize("step", ["turn", "call", "argument"])
 CALLS = [PARIS, call("book", city="Zürich 日本 😀", seats=2), ROME]
 
@@ -156,7 +160,7 @@ def test_a_character_that_is_never_finished_is_the_last_tokens(tokenizer: Any) -
 
 def test_a_prompt_ends_where_the_turn_begins(tokenizer: Any) -> None:
     prompt = Prompt(({"role": "user", "content": "Weather in Zürich?"},), TOOLS)
-    text = tokenizer.decode(render_prompt(tokenizer, HERMES, prompt))
+    text = tokenizer.decode(render_prompt(Template(tokenizer, HERMES), prompt))
     assert text.endswith("<|im_start|>assistant\n")
     assert "Weather in Zürich?" in text and "weather" in text.split("<|im_end|>")[0]
 

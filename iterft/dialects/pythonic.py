@@ -15,7 +15,7 @@ from typing import Any
 from iterft.chat import Dialect, Scan
 from iterft.dialects.reader import Reader, scan
 from iterft.dialects.values import Literals, read_value
-from iterft.tool_list import describe_tools
+from iterft.tool_list import explain_tools, show_result
 from iterft.types import Tool, ToolCall
 
 _NAME = re.compile(r"""[^\s\[\](){},='"]+""")
@@ -29,12 +29,10 @@ _CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
 
 
 def _system(tools: Sequence[Tool]) -> str:
-    lines = describe_tools(tools)
-    return (
-        f"You can call these tools:\n<tools>\n{lines}\n</tools>\n"
+    return explain_tools(
+        tools,
         "To call tools, write only a list of calls:\n[name(argument=value, ...), ...]\n"
-        "Values are Python literals. You may make several calls. "
-        "If no tool fits or information is missing, reply in plain words instead."
+        "Values are Python literals. You may make several calls.",
     )
 
 
@@ -70,35 +68,13 @@ def _scan(text: str) -> Scan:
     return scan(_read_turn, text)
 
 
-def _observation(content: str) -> str:
-    return f"<tool_response>\n{content}\n</tool_response>"
-
-
 def _read_turn(reader: Reader) -> None:
     settled = reader.think()
-    opening = _OPENING.match(reader.text, reader.position)
-    if opening is None:
-        start, decided = reader.position, _MAYBE_OPENING.match(reader.text, reader.position).end()  # type: ignore[union-attr]
-        if decided == len(reader.text):
-            reader.suspend(start)
-        reader.content.append(reader.text[start:])
-        reader.position = max(decided, settled) + 1
-        reader.no_more("prose")
+    if _OPENING.match(reader.text, reader.position):
+        reader.list_of_calls(_read_call)
         return
-    reader.take("[")
-    reader.open_list = True
-    while True:
-        reader.space()
-        _read_call(reader)
-        reader.space()
-        if reader.take(",]") == "]":
-            break
-        reader.expects = "call"
-    reader.open_list = False
-    reader.no_more("end")
-    reader.space()
-    if reader.position < len(reader.text):
-        raise reader.fault("expected nothing after the list of calls")
+    decided = _MAYBE_OPENING.match(reader.text, reader.position).end()  # type: ignore[union-attr]
+    reader.prose(max(decided, settled))
 
 
 def _read_call(reader: Reader) -> None:
@@ -160,4 +136,4 @@ _PYTHON = Literals(
     trailing_comma=True,
 )
 
-PYTHONIC = Dialect("pythonic", _system, _render, _scan, _observation)
+PYTHONIC = Dialect("pythonic", _system, _render, _scan, show_result)

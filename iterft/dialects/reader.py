@@ -84,10 +84,42 @@ class Reader:
             self.mark("think")
             self.space()
             return self.position
-        begun = next(n for n in range(len(THINK_OPEN), -1, -1) if self.text.startswith(THINK_OPEN[:n], self.position))
-        if self.position + begun == len(self.text):
+        read = self.position + self.begun((THINK_OPEN,))
+        if read == len(self.text):
             self.suspend(self.position)
-        return self.position + begun
+        return read
+
+    def begun(self, options: Collection[str]) -> int:
+        """How many of the next characters begin one of `options`; all of one where it stands here."""
+        return max(
+            next(n for n in range(len(option), -1, -1) if self.text.startswith(option[:n], self.position))
+            for option in options
+        )
+
+    def prose(self, decided: int) -> None:
+        """Passes a turn of words: the character at `decided` settles that; undecided where the text ends there."""
+        if decided == len(self.text):
+            self.suspend(self.position)
+        self.content.append(self.text[self.position :])
+        self.position = decided + 1
+        self.no_more("prose")
+
+    def list_of_calls(self, read_call: Callable[[Reader], None]) -> None:
+        """Passes `[call, ...]`, which ends the turn; `read_call` passes one call."""
+        self.take("[")
+        self.open_list = True
+        while True:
+            self.space()
+            read_call(self)
+            self.space()
+            if self.take(",]") == "]":
+                break
+            self.expects = "call"
+        self.open_list = False
+        self.no_more("end")
+        self.space()
+        if self.position < len(self.text):
+            raise self.fault("expected nothing after the list of calls")
 
     def suspend(self, start: int) -> NoReturn:
         """Ends the reading with the text from `start` on undecided."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from iterft.chat import Dialect
 from iterft.config import PolicySettings
 from iterft.engine.generate import PrefixDecoder, Request
+from iterft.template import Template
 from iterft.tokens import encode_turn, render_prompt, token_texts
 from iterft.types import Completion, Prompt
 
@@ -15,17 +15,17 @@ from iterft.types import Completion, Prompt
 class HfPolicy:
     """Holds the model in memory until it is dropped. See `protocols.Policy` for the contract."""
 
-    def __init__(self, model: Any, tokenizer: Any, dialect: Dialect, settings: PolicySettings) -> None:
-        self.tokenizer = tokenizer
-        self.dialect = dialect
+    def __init__(self, model: Any, template: Template, settings: PolicySettings) -> None:
+        self.template = template
+        self.tokenizer = template.tokenizer
         self.settings = settings
-        self.stop_id: int = tokenizer.eos_token_id
+        self.stop_id: int = template.tokenizer.eos_token_id
         cache_bytes = int(settings.kv_cache_gib * 1024**3)
         self.decoder = PrefixDecoder(model, self.stop_id, cache_bytes, settings.max_rows)
         self.prompts: dict[tuple[int, ...], None] = {}
 
     def render(self, prompt: Prompt) -> tuple[int, ...]:
-        ids = render_prompt(self.tokenizer, self.dialect, prompt)
+        ids = render_prompt(self.template, prompt)
         self.prompts[ids] = None
         return ids
 

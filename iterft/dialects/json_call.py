@@ -1,0 +1,88 @@
+"""One call as a JSON object, `{"name": "f", "arguments": {...}}`: what hermes, llama3 and mistral share.
+
+JSON is strict: no control characters in strings, repeated or unknown keys, trailing commas, NaN, or numbers that a
+float cannot hold. The two keys may come in either order; missing arguments are none. Not here: what stands around the
+objects (the dialects).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from iterft.dialects.reader import Reader
+from iterft.dialects.values import Literals, read_key, read_string, read_value
+from iterft.types import ToolCall
+
+_NAME = '"name"'
+_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+def call_object(call: ToolCall, arguments_key: str) -> str:
+    """The call as the models' own templates write it: all of Unicode, a blank after each comma and colon."""
+    return json.dumps({"name": call.name, arguments_key: dict(call.arguments)}, ensure_ascii=False)
+
+
+def read_call_object(reader: Reader, arguments_key: str) -> None:
+    """Passes what follows the opening brace of an open call, closing brace included."""
+    arguments = f'"{arguments_key}"'
+    missing = {_NAME, arguments}
+    closed = False
+    while not closed:
+        reader.space()
+        key = reader.take(sorted(missing))
+        missing.remove(key)
+        reader.space()
+        reader.take(":")
+        reader.space()
+        if key == _NAME:
+            _read_name(reader)
+        else:
+            _read_arguments(reader)
+        reader.space()
+        following = ",}" if missing == {arguments} else "," if missing else "}"
+        closed = reader.take(following) == "}"
+
+
+def _read_name(reader: Reader) -> None:
+    reader.take('"')
+    reader.position -= 1
+    name = read_string(reader, _JSON)
+    if not name:
+        raise reader.fault("empty tool name that ends")
+    reader.name(name)
+
+
+def _read_arguments(reader: Reader) -> None:
+    reader.take("{")
+    reader.space()
+    if reader.peek() == "}":
+        reader.take("}")
+        return
+    while True:
+        key = read_key(reader, _JSON, reader.open_arguments)
+        reader.argument(key, read_value(reader, _JSON))
+        reader.space()
+        if reader.take(",}") == "}":
+            return
+        reader.expects = "argument"
+        reader.space()
+
+
+def _read_escape(reader: Reader) -> str:
+    letter = reader.peek()
+    if letter != "u" and letter not in _ESCAPES:
+        raise reader.fault("unknown escape")
+    reader.position += 1
+    return chr(reader.hex(4)) if letter == "u" else _ESCAPES[letter]
+
+
+_JSON = Literals(
+    plain={'"': re.compile(r'[^"\\\x00-\x1f]*')},
+    escape=_read_escape,
+    closing={"[": "]"},
+    words={"true": True, "false": False, "null": None},
+    number=re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"),
+    number_prefix=re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*|(?:\.[0-9]+)?[eE][+-]?[0-9]*)?)?"),
+    trailing_comma=False,
+)

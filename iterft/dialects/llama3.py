@@ -1,0 +1,74 @@
+"""The Llama 3 dialect (Llama 3.1 to 3.3): the whole turn is `{"name": "f", "parameters": {...}}; ...`, or else prose.
+
+The first thing that is `{"name":` or `{"parameters":` decides that the turn makes calls, and so does `<|python_tag|>`,
+which may come before the first call and announces one. Then calls and the ";" between them are all that may follow:
+after each call another one may, so nothing but the end of the turn settles that there is no more. Llama's own templates
+write one call a turn; several in a row are how its models are tuned further. Not read: the calls of built-in tools
+(`<|python_tag|>brave_search.call(...)`), which are malformed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from iterft.chat import Dialect, Scan
+from iterft.dialects.json_call import call_object, read_call_object
+from iterft.dialects.reader import Reader, scan
+from iterft.tool_list import explain_tools, show_result
+from iterft.types import Tool, ToolCall
+
+TAG = "<|python_tag|>"
+_OPENING = (("{", TAG), ('"name"', '"parameters"'), (":",))
+
+
+def _system(tools: Sequence[Tool]) -> str:
+    return explain_tools(
+        tools,
+        'To call a tool, write only\n{"name": ..., "parameters": {...}}\nYou may make several calls, separated by ";".',
+    )
+
+
+def _render(calls: Sequence[ToolCall]) -> str:
+    return "; ".join(call_object(call, "parameters") for call in calls)
+
+
+def _scan(text: str) -> Scan:
+    return scan(_read_turn, text)
+
+
+def _read_turn(reader: Reader) -> None:
+    settled = reader.think()
+    opens, decided = _opening(reader)
+    if not opens:
+        reader.prose(max(decided, settled))
+        return
+    if reader.peek() != "{":
+        reader.take((TAG,))
+        reader.open_call()
+    while True:
+        reader.space()
+        reader.take("{")
+        reader.open_call()
+        read_call_object(reader, "parameters")
+        reader.close_call()
+        reader.space()
+        reader.take(";")
+        reader.expects = "call"
+
+
+def _opening(reader: Reader) -> tuple[bool, int]:
+    """Whether the turn makes calls, and how far one must read to know."""
+    ahead = Reader(reader.text, reader.position)
+    for options in _OPENING:
+        ahead.space()
+        start = ahead.position
+        ahead.position += ahead.begun(options)
+        read = reader.text[start : ahead.position]
+        if read not in options:
+            return False, ahead.position
+        if read == TAG:
+            break
+    return True, ahead.position
+
+
+LLAMA3 = Dialect("llama3", _system, _render, _scan, show_result)
