@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from iterft.augment import augment
-from iterft.chat import Dialect
+from iterft.chat import Dialect, plain_messages
 from iterft.config import Recipe
 from iterft.data import Loaded, load_samples, split_by_tool
 from iterft.dialects.hermes import HERMES
@@ -68,8 +67,8 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
         if verdict.value < 1.0:
             dropped[f"{part}: reference fails its own verifier ({verdict.reason})"] += 1
             failures.append(f"sample {sample.id}: {judged.explain(sample, turn)}")
-        elif part == "train" and not is_writable(judged.dialect, sample):
-            dropped[f"train: the {judged.dialect.name} dialect cannot write a name in it"] += 1
+        elif not is_writable(judged.dialect, sample, with_reference=part == "train"):
+            dropped[f"{part}: the {judged.dialect.name} dialect cannot write a name in it"] += 1
         elif part == "train" and not sample.answer and not sample.text:
             dropped["train: no call is right and there is no text to learn instead"] += 1
         elif num_tokens is not None and (fault := prompt_fault(sample, num_tokens, settings.max_prompt_tokens)):
@@ -88,10 +87,13 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     return Data(kept, held, dict(dropped), failures[0] if failures else "")
 
 
-def is_writable(dialect: Dialect, sample: Sample) -> bool:
-    """Whether the dialect has a way to write the reference (not every one can write every name)."""
+def is_writable(dialect: Dialect, sample: Sample, with_reference: bool) -> bool:
+    """Whether the dialect has a way to write the calls in the prompt and, where that is learnt, in the reference (not
+    every one can write every name)."""
     try:
-        reference_text(dialect, sample)
+        plain_messages(dialect, sample.prompt)
+        if with_reference:
+            reference_text(dialect, sample)
     except ValueError:
         return False
     return True
@@ -115,7 +117,7 @@ def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
             samples = generate(settings.num_train, recipe.seed, "train", queries_per_list=settings.queries_per_list)
             return samples, Counter()
         return generate(settings.num_held_out, 0, "held_out"), Counter()
-    loaded: Loaded = load_samples(Path(source), f"data.{part}", settings.max_unreadable_share)
+    loaded: Loaded = load_samples(source, f"data.{part}", settings.max_unreadable_share, settings.form)
     samples = list(loaded.samples)
     # A file may be sorted, and we may take a part of it; the held-out part must be the same for every seed.
     random.Random(recipe.seed if part == "train" else 0).shuffle(samples)

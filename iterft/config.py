@@ -93,12 +93,15 @@ class ModelSettings:
 
 @dataclass(kw_only=True)
 class DataSettings:
-    """`train` / `held_out`: "builtin" or a JSON-lines file (.gz too). An empty `held_out` splits `train` by tool.
+    """`train` / `held_out`: "builtin", a file (.jsonl or .json, .gz too, or .parquet), or a data set on the hub as
+    hub:OWNER/NAME, hub:OWNER/NAME#SPLIT or hub:OWNER/NAME#CONFIG/SPLIT. An empty `held_out` splits `train` by tool.
+    `form`: what the rows of both look like, see `readers`; auto tells it from their keys.
     `queries_per_list`: built-in train samples that show the same tools (held-out ones never do).
     `no_call_share`, `parallel_share`: train samples made from the others, see `augment`."""
 
     train: str = "builtin"
     held_out: str = "builtin"
+    form: str = one_of("auto", "auto", "own", "openai", "xlam", "glaive", "hermes", "sharegpt", "toolace")
     num_train: int = positive(2000)
     queries_per_list: int = positive(8)
     num_held_out: int = positive(64)

@@ -1,137 +1,113 @@
-"""Samples from JSON lines, and the split into train and held out by tool.
+"""Samples from rows of any form, and the split into train and held out by tool.
 
-A row: {"id", "messages", "tools": [{name, description, parameters}], "answer": [{"name", "arguments"}], "text",
-"source"}; an empty answer means that no call is right. A row that cannot be read is counted with its reason, and too
-many stop.
+A source holds rows of one form, see `readers`. A row that cannot be read is counted with its reason, and too many stop.
 """
 
 from __future__ import annotations
 
-import gzip
+import gc
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iterft.types import Prompt, Sample, ToolCall
+from iterft.readers.forms import FORMS, form_of
+from iterft.readers.parts import NO_TOOLS, Row, RowFault, parse_json, shown
+from iterft.sources import rows
+from iterft.types import Sample
 
 HELD_OUT_TOOL_SHARE = 0.15
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Samples read, and how many rows were dropped for which reason."""
+    """Samples read (several from a row that is a conversation), how many rows there were, how many of them were dropped
+    for which reason, and the form they have."""
 
     samples: tuple[Sample, ...]
     dropped: Mapping[str, int]
+    num_rows: int
+    form: str
 
 
-def load_samples(path: Path, key: str, max_unreadable_share: float) -> Loaded:
-    """Reads a .jsonl or .jsonl.gz file. `key` is the recipe key that named it. ValueError when the file is missing or
-    empty, or more rows than the share cannot be read."""
-    if not path.is_file():
-        raise ValueError(f"{key} {path}: no such file; give a JSON-lines file or 'builtin'")
+def load_samples(source: str | Path, key: str, max_unreadable_share: float, form: str = AUTO) -> Loaded:
+    """Reads a file or a data set on the hub. `key` is the recipe key that named it. With the form "auto", the first row
+    of a known form decides, and rows of another are faults. ValueError when the source is missing or empty, or more
+    rows than the share cannot be read; rows that show no tools are counted, but not as unreadable."""
     dropped: Counter[str] = Counter()
     samples: dict[str, Sample] = {}
-    first_fault = ""
-    num_rows = 0
-    for number, line in enumerate(read_lines(path, key), start=1):
-        if not line.strip():
-            continue
-        num_rows += 1
-        try:
-            sample = read_row(line)
-            if sample.id in samples:
-                raise RowFault("duplicate id", f"id {sample.id!r}")
-        except RowFault as fault:
-            dropped[fault.reason] += 1
-            first_fault = first_fault or f"line {number}: {fault.reason} ({fault.detail})"
-        else:
-            samples[sample.id] = sample
+    found, first_fault, num_rows = form, "", 0
+    with collector_at_rest():
+        for number, content in rows(str(source), key):
+            num_rows += 1
+            try:
+                row = as_row(content)
+                found = expected_form(row, found) if form == AUTO else form
+                read = read_row(row, number, found)
+                for sample in read:
+                    if sample.id in samples:
+                        raise RowFault("duplicate id", f"id {sample.id!r}")
+            except RowFault as fault:
+                dropped[fault.reason] += 1
+                first_fault = first_fault or f"row {number}: {fault.reason} ({fault.detail})"
+            else:
+                samples.update((sample.id, sample) for sample in read)
     if not num_rows:
-        raise ValueError(f"{key} {path}: the file is empty")
-    if dropped.total() > max_unreadable_share * num_rows:
+        raise ValueError(f"{key} {source}: the file is empty; give one with rows")
+    num_unreadable = dropped.total() - dropped[NO_TOOLS]
+    if num_unreadable > max_unreadable_share * num_rows:
         raise ValueError(
-            f"{key} {path}: {dropped.total()} of {num_rows} rows cannot be read, more than data.max_unreadable_share="
-            f"{max_unreadable_share}; first: {first_fault}; mend the file or raise the share"
+            f"{key} {source}: {num_unreadable} of {num_rows} rows cannot be read, more than data.max_unreadable_share="
+            f"{max_unreadable_share}; first: {first_fault}; mend them, set data.form or raise the share"
         )
-    return Loaded(tuple(samples.values()), dict(dropped))
+    return Loaded(tuple(samples.values()), dict(dropped), num_rows, found)
 
 
-class RowFault(ValueError):
-    """Why a row cannot be read: a reason to count by and a detail for people."""
+def as_row(content: Any) -> Row:
+    if isinstance(content, str):
+        try:
+            content = parse_json(content)
+        except ValueError as error:
+            raise RowFault("not JSON", str(error)) from error
+    if not isinstance(content, dict):
+        raise RowFault("not an object", type(content).__name__)
+    return content
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+
+def expected_form(row: Row, found: str) -> str:
+    """The form to read the row in; `found` is that of the rows before it, "auto" if none was known."""
+    own = form_of(row)
+    if found == AUTO:
+        if not own:
+            raise RowFault("unknown form", f"keys {shown(list(row))}; known are {', '.join(FORMS)}")
+        return own
+    if own and own != found:
+        raise RowFault("another form", f"a row of the form {own} among those of {found}")
+    return found
 
 
-def read_lines(path: Path, key: str) -> Iterator[str]:
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+def read_row(row: Row, number: int, form: str) -> list[Sample]:
     try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            yield from lines
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise ValueError(f"{key} {path}: cannot be read ({error}); give UTF-8 JSON lines, plain or .gz") from error
+        return FORMS[form].read(row, str(number))
+    except RecursionError:
+        raise RowFault("nested too deeply", f"id {row.get('id')!r}") from None
 
 
-def read_row(line: str) -> Sample:
-    """RowFault when the row breaks the form."""
+@contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """Rows are made of very many objects, none of them garbage: looking for some would take half of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise RowFault("not JSON", str(error)) from error
-    if not isinstance(row, dict):
-        raise RowFault("not an object", type(row).__name__)
-    for key, kind in (("messages", list), ("tools", list), ("answer", list)):
-        if not isinstance(row.get(key), kind):
-            raise RowFault(f"'{key}' missing or not a {kind.__name__}", f"id {row.get('id')!r}")
-    if not row.get("id"):
-        raise RowFault("'id' missing", line[:60])
-    tools = tuple(read_tool(tool) for tool in row["tools"])
-    answer = tuple(read_call(call) for call in row["answer"])
-    text = row.get("text") or ""
-    if not row["messages"] or not all(isinstance(message, dict) and "role" in message for message in row["messages"]):
-        raise RowFault("a message without a role", f"id {row['id']!r}")
-    return Sample(
-        id=str(row["id"]),
-        prompt=Prompt(tuple(row["messages"]), tools),
-        answer=answer,
-        text=text,
-        source=str(row.get("source", "")),
-        kind=str(row.get("kind", "")),
-        env_config=row.get("env_config") or {},
-    )
-
-
-def read_tool(tool: Any) -> dict[str, Any]:
-    if isinstance(tool, dict) and isinstance(tool.get("function"), dict):
-        tool = tool["function"]
-    if not isinstance(tool, dict) or not isinstance(tool.get("name"), str) or not tool["name"]:
-        raise RowFault("a tool without a name", json.dumps(tool)[:60])
-    if not isinstance(tool.get("parameters", {}), dict):
-        raise RowFault("a tool whose parameters are no schema", tool["name"])
-    return tool
-
-
-def read_call(call: Any) -> ToolCall:
-    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-        raise RowFault("a call without a name", json.dumps(call)[:60])
-    if not isinstance(call.get("arguments"), dict):
-        raise RowFault("a call whose arguments are no object", call["name"])
-    return ToolCall(call["name"], {key: [accept(value)] for key, value in call["arguments"].items()})
-
-
-def accept(value: Any) -> Any:
-    """A single value in the form of `Sample.answer`: objects hold lists of alternatives one level deep."""
-    if isinstance(value, dict):
-        return {key: [item] for key, item in value.items()}
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return [accept(item) for item in value]
-    return value
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def kind_of(sample: Sample) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from iterft import Recipe, build
-from iterft.data import Loaded, accept, kind_of, load_samples, split_by_tool
+from iterft.data import Loaded, kind_of, load_samples, split_by_tool
+from iterft.readers.parts import accept
 from iterft.types import Prompt, Sample, ToolCall
 
 TOOL = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
@@ -95,7 +96,7 @@ def test_too_many_bad_rows_stop_with_the_first_fault_and_its_line(tmp_path: Path
     bad = [json.dumps(row(id="x", messages=[])), "{"]
     assert len(load(tmp_path, *good, *bad, max_unreadable_share=0.2).samples) == 8
     with pytest.raises(
-        ValueError, match=r"2 of 10 rows.*max_unreadable_share=0.19.*line 9: a message without"
+        ValueError, match=r"2 of 10 rows.*max_unreadable_share=0.19.*row 9: a message without"
     ) as caught:
         load(tmp_path, *good, *bad, max_unreadable_share=0.19)
     assert "data.train" in str(caught.value)

@@ -1,0 +1,101 @@
+"""A conversation as samples: one for every decision of the assistant, everything before it as the prompt.
+
+Readers bring their turns into one form, messages as `chat.plain_messages` reads them. Earlier turns of the assistant,
+their calls and the results of tools are context, which is never trained on. What the assistant says in a row is one
+turn; what it says before the user has said anything is context only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from iterft.readers.parts import Row, RowFault, as_answer, decoded, shown
+from iterft.types import Message, Prompt, Sample, Tool, ToolCall
+
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
+
+
+def decisions(name: str, source: str, messages: Iterable[Message], tools: Sequence[Tool]) -> list[Sample]:
+    """The samples NAME/1, NAME/2, ... RowFault when a turn is empty, answers nothing, or none is the assistant's."""
+    turns = _joined(messages)
+    samples: list[Sample] = []
+    for at, turn in enumerate(turns):
+        calls = [ToolCall(call["name"], call["arguments"]) for call in turn.get("tool_calls", ())]
+        if turn["role"] == "tool" and (not at or not (turns[at - 1]["role"] == "tool" or _calls(turns[at - 1]))):
+            raise RowFault("a tool's result without a call", f"{name}: {shown(turn['content'])}")
+        if turn["role"] != "assistant":
+            continue
+        if not calls and not turn["content"].strip():
+            raise RowFault("an empty assistant turn", f"{name}: turn {at + 1}")
+        if any(before["role"] == "user" for before in turns[:at]):
+            samples.append(
+                Sample(
+                    id=f"{name}/{len(samples) + 1}",
+                    prompt=Prompt(tuple(turns[:at]), tuple(tools)),
+                    answer=tuple(map(as_answer, calls)),
+                    text="" if calls else turn["content"],
+                    source=source,
+                )
+            )
+    if not samples:
+        raise RowFault("no assistant turn after a user's" if turns else "an empty conversation", name)
+    return samples
+
+
+def message(role: str, content: str, calls: Sequence[ToolCall] = ()) -> dict[str, Any]:
+    """One message; calls only from the assistant."""
+    made: dict[str, Any] = {"role": role, "content": content}
+    if calls:
+        made["tool_calls"] = [{"name": call.name, "arguments": call.arguments} for call in calls]
+    return made
+
+
+def spoken(row: Row, roles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """(role, text) of each turn {from, value} of `conversations`; `roles`: what the form calls a role -> the role."""
+    turns = decoded(row.get("conversations"), "'conversations'")
+    if not isinstance(turns, list):
+        raise RowFault("'conversations' missing or not a list", shown(turns))
+    for turn in turns:
+        if not isinstance(turn, dict) or "from" not in turn:
+            raise RowFault("a turn without a speaker", shown(turn))
+        yield role_of(turn["from"], roles), text_of(turn.get("value"))
+
+
+def role_of(name: Any, roles: Mapping[str, str]) -> str:
+    if not isinstance(name, str) or name not in roles:
+        raise RowFault("unknown role", f"{shown(name)}; known are {', '.join(roles)}")
+    return roles[name]
+
+
+def text_of(value: Any) -> str:
+    """Text as it is; anything else, such as a tool's result, as JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def background(instructions: str) -> list[dict[str, Any]]:
+    """What is kept of a system text that shows tools and tells how to call them: lines that name a year, as answers may
+    depend on today's date. The rest is the dialect's to say."""
+    kept = [line.strip() for line in instructions.splitlines() if _YEAR.search(line)]
+    return [message("system", "\n".join(kept))] if kept else []
+
+
+def _joined(messages: Iterable[Message]) -> list[Message]:
+    turns: list[Message] = []
+    for turn in messages:
+        if turns and turn["role"] == turns[-1]["role"] == "assistant":
+            before = turns.pop()
+            both = {**before, "content": "\n".join(filter(None, (before["content"], turn["content"])))}
+            if calls := [*before.get("tool_calls", ()), *turn.get("tool_calls", ())]:
+                both["tool_calls"] = calls
+            turn = both
+        turns.append(turn)
+    return turns
+
+
+def _calls(turn: Message) -> bool:
+    return bool(turn.get("tool_calls"))

@@ -1,0 +1,45 @@
+"""OpenAI's chat messages, the conversation with the assistant's turns in it:
+
+    {"messages": [{"role", "content", "tool_calls"}], "tools": [{"type": "function", "function": {...}}]}
+
+Arguments of calls are JSON strings (or objects); either list may be a JSON string itself, as Arrow wants. Not read: the
+old `function_call` of a message, and content that is no text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iterft.readers.conversation import decisions, message, role_of, text_of
+from iterft.readers.parts import Row, RowFault, decoded, read_call, read_tools, row_id, shown, source_of
+from iterft.types import Sample
+
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+
+
+def read(row: Row, number: str) -> list[Sample]:
+    turns = decoded(row.get("messages"), "'messages'")
+    if not isinstance(turns, list):
+        raise RowFault("'messages' missing or not a list", shown(turns))
+    tools = read_tools(row.get("tools"))
+    return decisions(row_id(row, number), source_of(row, "openai"), map(_message, turns), tools)
+
+
+def _message(turn: Any) -> dict[str, Any]:
+    if not isinstance(turn, dict) or "role" not in turn:
+        raise RowFault("a message without a role", shown(turn))
+    role = role_of(turn["role"], _ROLES)
+    if turn.get("function_call"):
+        raise RowFault("a call in the old 'function_call'", shown(turn["function_call"]))
+    calls = decoded(turn.get("tool_calls") or [], "'tool_calls'")
+    if not isinstance(calls, list) or (calls and role != "assistant"):
+        raise RowFault("'tool_calls' not a list, or not the assistant's", shown(calls))
+    return message(role, _content(turn.get("content"), role), list(map(read_call, calls)))
+
+
+def _content(content: Any, role: str) -> str:
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        return "".join(text_of(part.get("text")) for part in content)
+    if content is not None and not isinstance(content, str) and role != "tool":
+        raise RowFault("a message whose content is no text", shown(content))
+    return text_of(content)

@@ -1,0 +1,67 @@
+"""Our own form, one decision a row:
+
+    {"id", "messages", "tools": [{name, description, parameters}], "answer": [{"name", "arguments"}], "text", "source"}
+
+An empty `answer` means that no call is right, `text` then holds the reply. `messages` is the prompt: roles system,
+user, assistant (perhaps with `tool_calls`) and tool. `kind` and `env_config` may be there too. An empty `tools` is the
+writer's choice and is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iterft.readers.parts import Row, RowFault, as_answer, read_tool, shown
+from iterft.types import Prompt, Sample, ToolCall
+
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+def read(row: Row, number: str) -> list[Sample]:
+    for key in ("messages", "tools", "answer"):
+        if not isinstance(row.get(key), list):
+            raise RowFault(f"'{key}' missing or not a list", f"id {row.get('id')!r}")
+    if not row.get("id"):
+        raise RowFault("'id' missing", f"row {number}")
+    tools = tuple(map(read_tool, row["tools"]))
+    answer = tuple(as_answer(_read_call(call)) for call in row["answer"])
+    text, env_config = row.get("text") or "", row.get("env_config") or {}
+    if not isinstance(text, str) or not isinstance(env_config, dict):
+        raise RowFault("'text' not a string or 'env_config' not an object", f"id {row['id']!r}")
+    if not row["messages"]:
+        raise RowFault("a message without a role", f"id {row['id']!r}")
+    for message in row["messages"]:
+        _check_message(message, row["id"])
+    return [
+        Sample(
+            id=str(row["id"]),
+            prompt=Prompt(tuple(row["messages"]), tools),
+            answer=answer,
+            text=text,
+            source=str(row.get("source", "")),
+            kind=str(row.get("kind", "")),
+            env_config=env_config,
+        )
+    ]
+
+
+def _check_message(message: Any, name: Any) -> None:
+    if not isinstance(message, dict) or "role" not in message:
+        raise RowFault("a message without a role", f"id {name!r}")
+    if message["role"] not in _ROLES:
+        raise RowFault("unknown role", f"id {name!r}: {shown(message['role'])}")
+    if not isinstance(message.get("content") or "", str):
+        raise RowFault("a message whose content is no text", f"id {name!r}")
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise RowFault("'tool_calls' not a list", f"id {name!r}")
+    for call in calls:
+        _read_call(call)
+
+
+def _read_call(call: Any) -> ToolCall:
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+        raise RowFault("a call without a name", shown(call))
+    if not isinstance(call.get("arguments"), dict):
+        raise RowFault("a call whose arguments are no object", call["name"])
+    return ToolCall(call["name"], call["arguments"])

@@ -1,0 +1,53 @@
+"""scripts/inspect_data.py on files of every form, and on what it cannot read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from forms import WRITERS, suitable
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "inspect_data.py"
+
+
+def inspect(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("form", ["toolace", "xlam"])
+def test_it_tells_what_a_file_holds(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    lines = [json.dumps(WRITERS[form](conversation)) for conversation in suitable(form)[:20]]
+    path.write_text("\n".join([*lines, "{"]))
+    done = inspect(path, "--show", 2)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"form {form}, 21 rows, 20 read, 1 dropped\n       1  not JSON\n" in done.stdout
+    assert "0 references fail" in done.stdout
+    assert "estimated as characters / 4; 0 above data.max_prompt_tokens=1500" in done.stdout
+    assert "overlap with BFCL: " in done.stdout
+    assert done.stdout.count("\n[") == 2 and "  -> " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (None, (), "no such file"),
+        ("", (), "the file is empty"),
+        ('{"a": 1}', (), "of 1 rows none could be read"),
+        ('{"a": 1}', ("--recipe", "nope"), "--recipe nope: no such recipe"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, content: str | None, arguments: tuple[str, ...], message: str
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    if content is not None:
+        path.write_text(content)
+    done = inspect(path, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1
