@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from iterft.augment import augment
+from iterft.augment.pool import load_pool
 from iterft.chat import Dialect
 from iterft.config import Recipe
 from iterft.data import Loaded, load_samples, split_by_tool
@@ -54,8 +55,8 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
         dropped = dropped + more
     else:
         train, held_out = split_by_tool(train, recipe.seed)
-    if settings.no_call_share or settings.parallel_share:
-        train = augment(train, settings.no_call_share, settings.parallel_share, recipe.seed)
+    if settings.is_augmented:
+        train = augment(train, settings, load_pool(settings.tool_pool, train, held_out), recipe.seed)
     judged = world(recipe)
     failures: list[str] = []
 

@@ -13,8 +13,8 @@ LAYERS = """
 types
 protocols config chat log tool_list
 tiny
-engine models tokens data augment endpoint
-rollout policies envs rewards dialects
+engine models tokens data endpoint
+rollout policies envs rewards dialects augment
 search deficiency warmup
 pairs stages evals synth
 store build report
