@@ -101,7 +101,8 @@ def test_a_stand_in_for_the_only_tool_shares_no_word_with_it_or_the_request() ->
     far = tool("bake_bread", "Recipe with flour and yeast")
     (made,) = made_of([sample], no_call_share=0.5, pool=ToolPool([near, far]))
     assert names_of(made) == ["bake_bread"]
-    assert made_of([sample], no_call_share=0.5, pool=ToolPool([near])) == []
+    says_nothing = tool("run")
+    assert made_of([sample], no_call_share=0.5, pool=ToolPool([near, says_nothing])) == []
 
 
 def test_joined_samples_hold_both_requests_all_tools_and_all_calls() -> None:
@@ -165,12 +166,14 @@ def test_a_distractor_is_near_when_asked_and_never_alike_to_a_right_tool() -> No
     other = tool("weather", "Forecast of rain and wind")
     twin, near, far = tool("hotel_find"), tool("storm", "Warns of wind and rain"), tool("bake", "Bread from flour")
     pool = ToolPool([twin, near, *(tool(f"bake{'x' * number}", "Bread, flour") for number in range(50)), far])
+    added = Counter[str]()
     for seed in range(20):
         sample = ask("a", "A room, please", [booking, other], ToolCall("book_hotel", {}))
         (after,) = augmented([sample], seed, pool, distractor_share=1, near_share=1, max_distractors=1)
-        assert set(names_of(after)) - {"book_hotel", "weather"} <= {"storm"}
+        added.update({*names_of(after)} - {"book_hotel", "weather"})
         (after,) = augmented([sample], seed, ToolPool([twin]), distractor_share=1, near_share=0)
         assert after == sample
+    assert added["storm"] > 5 and set(added) == {"storm"}
 
 
 def test_requests_that_need_no_call_get_unrelated_tools_only() -> None:
@@ -192,6 +195,18 @@ def test_requests_that_need_no_call_get_unrelated_tools_only() -> None:
             assert added["name"] not in right
             assert asked.isdisjoint(words(f"{added['name']} {added['description']}")), (sample.id, added["name"])
     assert num_seen > 100
+
+
+def test_near_tools_are_not_sought_where_no_call_is_right() -> None:
+    storm = tool("storm", "Warns of wind and rain")
+    pool = ToolPool([storm, *(tool(f"bake{'x' * number}", "Bread from flour") for number in range(50))])
+    call = ask("a", "A room, please", [tool("weather", "Forecast of rain and wind")], ToolCall("weather", {}))
+    num_near = Counter[bool]()
+    for seed in range(20):
+        for sample in (call, replace(call, answer=())):
+            (after,) = augmented([sample], seed, pool, distractor_share=1, near_share=1, max_distractors=1)
+            num_near[bool(sample.answer)] += "storm" in names_of(after)
+    assert num_near[True] == 20 and num_near[False] <= 3
 
 
 def test_shuffling_changes_the_order_only() -> None:

@@ -4,9 +4,9 @@ A group is changed as one. Where a distractor could be right by accident:
 
 - Next to a request that needs a call it must not be alike to a right tool (`is_alike`), or a call of it would be held
   for wrong without being so.
-- A request that needs no call is the harder case, as there any tool that fits makes the reference wrong, and no label
-  tells which tools fit. So such a group gets no near tools, and of the others only those that share no word with what
-  is asked or with a right tool taken away (`unrelated_tools`).
+- A request that needs no call is the harder case: any tool that fits makes the reference wrong, and no label tells
+  which tools fit. So for such a group near tools are not sought, and what is drawn must not share a word with what is
+  asked or with a right tool taken away (`ToolPool.is_unrelated`). Words are no proof: synonyms slip through.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ class ToolPool:
     def near_tools(self, tool: Tool, rng: random.Random) -> list[Tool]:
         """Tools that share the most of this one's rarest words, in random order. Common words are not looked at: they
         are slow to follow and say little."""
-        found = [numbers for word in self.own_words(tool) if len(numbers := self.by_word.get(word, [])) > 1]
+        lists = [self.by_word[word] for word in self.own_words(tool) if word in self.by_word]
+        found = [numbers for numbers in lists if len(numbers) > 1 or self.tools[numbers[0]]["name"] != tool["name"]]
         found.sort(key=lambda numbers: (len(numbers), numbers))
         counts = Counter(chain.from_iterable(numbers[:MAX_POSTINGS] for numbers in found[:MAX_RARE_WORDS]))
         nearest = sorted(counts.items(), key=itemgetter(1), reverse=True)[:MAX_NEAR]
