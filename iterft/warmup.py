@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iterft.config import TierSettings
-from iterft.data import by_tool_list
+from iterft.data import by_tool_list, collector_paused
 from iterft.types import Sample, Tool
 
 TIERS = ("easy", "medium", "hard")
@@ -22,6 +22,7 @@ def tier_of(sample: Sample, tiers: TierSettings) -> str:
     return tiers_of([sample], tiers)[sample.id]
 
 
+@collector_paused()
 def tiers_of(samples: Sequence[Sample], tiers: TierSettings) -> dict[str, str]:
     """Sample id -> tier. Each tool is measured once, however many lists show it."""
     found = {}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from iterft.augment.made import Taken
 from iterft.augment.pool import ToolPool, asked_words
@@ -32,8 +33,8 @@ def distracted(
     group: ToolGroup, pool: ToolPool, taken: Taken, max_distractors: int, near_share: float, rng: random.Random
 ) -> ToolGroup | None:
     """The group with one to `max_distractors` more tools at random places of its list; the others keep their order.
-    `near_share` of them share words with a tool of the list. No name occurs twice, nor one that was called before. None
-    when the list is empty or the pool holds nothing for it."""
+    `near_share` of them share words with a tool of the list, where such can be found. No name occurs twice, nor one
+    that was called before. None when the list is empty or the pool holds nothing for it."""
     if not group.tools:
         return None
     no_call = [sample for sample in group.samples if not sample.answer]
@@ -45,7 +46,8 @@ def distracted(
     longer = list(group.tools)
     for _ in range(rng.randint(1, max_distractors)):
         is_near = rng.random() < near_share and not no_call
-        for tool in pool.near_tools(rng.choice(group.tools), rng) if is_near else pool.random_tools(rng):
+        near = pool.near_tools(rng.choice(group.tools), rng) if is_near else []
+        for tool in chain(near, pool.random_tools(rng)):
             name = pool.bare(tool["name"])
             if name in used or any(pool.is_alike(tool, other) for other in right):
                 continue

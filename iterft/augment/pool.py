@@ -16,7 +16,7 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from iterft.data import RowFault, read_lines, read_tool
+from iterft.data import RowFault, collector_paused, read_lines, read_tool
 from iterft.types import Sample, Tool
 
 STEM_LETTERS = 4
@@ -99,6 +99,7 @@ class ToolPool:
         return known and asked.isdisjoint(self.words(parameters_of(tool)))
 
 
+@collector_paused()
 def load_pool(file: str, samples: Sequence[Sample], held_out: Sequence[Sample]) -> ToolPool:
     """The tools of `file`, or those of `samples` when it is "". Left out are those that have a name of a reference tool
     of `held_out`, however it is spelt, and the later ones of several of one name."""
