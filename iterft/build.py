@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iterft.augment import augment
+from iterft.augment.pool import load_pool
 from iterft.chat import Dialect, plain_messages
 from iterft.config import Recipe
 from iterft.data import Loaded, load_samples, split_by_tool
@@ -56,8 +57,8 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
         dropped = dropped + more
     else:
         train, held_out = split_by_tool(train, recipe.seed)
-    if settings.no_call_share or settings.parallel_share:
-        train = augment(train, settings.no_call_share, settings.parallel_share, recipe.seed)
+    if settings.is_augmented:
+        train = augment(train, settings, load_pool(settings.tool_pool, train, held_out), recipe.seed)
     judged = world(recipe)
     failures: list[str] = []
 

@@ -96,8 +96,14 @@ class DataSettings:
     """`train` / `held_out`: "builtin", a file (.jsonl or .json, .gz too, or .parquet), or a data set on the hub as
     hub:OWNER/NAME, hub:OWNER/NAME#SPLIT or hub:OWNER/NAME#CONFIG/SPLIT. An empty `held_out` splits `train` by tool.
     `form`: what the rows of both look like, see `readers`; auto tells it from their keys.
-    `queries_per_list`: built-in train samples that show the same tools (held-out ones never do).
-    `no_call_share`, `parallel_share`: train samples made from the others, see `augment`."""
+    `queries_per_list`: train samples that show the same tools, as the built-in tasks make them (held-out ones never do)
+    and as augmentation leaves them.
+
+    The five shares of augmentation, 0 is off; train only, see `augment`. Of all samples these many are made from the
+    others: `no_call_share` by taking the right tools away, `parallel_share` by joining two. And of all samples these
+    many show changed tools: `distractor_share` up to `max_distractors` more, `near_share` of which resemble a tool of
+    the list, out of the file `tool_pool` or, when that is empty, the other samples; `shuffled_share` another order;
+    `masked_share` random names."""
 
     train: str = "builtin"
     held_out: str = "builtin"
@@ -107,8 +113,19 @@ class DataSettings:
     num_held_out: int = positive(64)
     no_call_share: float = share(0.0)
     parallel_share: float = share(0.0)
+    distractor_share: float = share(0.0)
+    max_distractors: int = positive(4)
+    near_share: float = share(0.5)
+    tool_pool: str = ""
+    shuffled_share: float = share(0.0)
+    masked_share: float = share(0.0)
     max_unreadable_share: float = share(0.05)
     max_prompt_tokens: int = positive(1500)
+
+    @property
+    def is_augmented(self) -> bool:
+        made = self.no_call_share or self.parallel_share
+        return bool(made or self.distractor_share or self.shuffled_share or self.masked_share)
 
 
 @dataclass(kw_only=True)

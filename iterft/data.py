@@ -6,7 +6,6 @@ A source holds rows of one form, see `readers`. A row that cannot be read is cou
 from __future__ import annotations
 
 import gc
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +34,18 @@ class Loaded:
     form: str
 
 
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No garbage collection: what reads or makes many objects that stay spends half its time in looking for cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def load_samples(source: str | Path, key: str, max_unreadable_share: float, form: str = AUTO) -> Loaded:
     """Reads a file or a data set on the hub. `key` is the recipe key that named it. With the form "auto", the first row
     of a known form decides, and rows of another are faults. ValueError when the source is missing or empty, or more
@@ -42,7 +53,7 @@ def load_samples(source: str | Path, key: str, max_unreadable_share: float, form
     dropped: Counter[str] = Counter()
     samples: dict[str, Sample] = {}
     found, first_fault, num_rows = form, "", 0
-    with collector_at_rest():
+    with collector_paused():
         for number, content in rows(str(source), key):
             num_rows += 1
             try:
@@ -98,18 +109,6 @@ def read_row(row: Row, number: int, form: str) -> list[Sample]:
         raise RowFault("nested too deeply", f"id {row.get('id')!r}") from None
 
 
-@contextmanager
-def collector_at_rest() -> Iterator[None]:
-    """Rows are made of very many objects, none of them garbage: looking for some would take half of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def kind_of(sample: Sample) -> str:
     """The sample's own kind, else what its answer says."""
     if sample.kind:
@@ -121,10 +120,19 @@ def kind_of(sample: Sample) -> str:
 
 def by_tool_list(samples: Sequence[Sample]) -> list[list[Sample]]:
     """The samples grouped by the tools they show, in order of first appearance: such prompts share a long prefix."""
-    groups: dict[str, list[Sample]] = {}
+    groups: list[list[Sample]] = []
+    alike: dict[tuple[tuple[str, str], ...], list[list[Sample]]] = {}
     for sample in samples:
-        groups.setdefault(json.dumps([dict(tool) for tool in sample.prompt.tools], default=str), []).append(sample)
-    return list(groups.values())
+        tools = sample.prompt.tools
+        # Names and descriptions nearly tell lists apart; comparing the few that remain is far quicker than writing out.
+        candidates = alike.setdefault(tuple((tool["name"], str(tool.get("description"))) for tool in tools), [])
+        group = next((group for group in candidates if group[0].prompt.tools == tools), None)
+        if group is None:
+            group = []
+            candidates.append(group)
+            groups.append(group)
+        group.append(sample)
+    return groups
 
 
 def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:

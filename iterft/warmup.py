@@ -12,15 +12,40 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iterft.config import TierSettings
-from iterft.data import by_tool_list
-from iterft.types import Sample
+from iterft.data import by_tool_list, collector_paused
+from iterft.types import Sample, Tool
 
 TIERS = ("easy", "medium", "hard")
 
 
 def tier_of(sample: Sample, tiers: TierSettings) -> str:
-    num_tools, num_calls = len(sample.prompt.tools), len(sample.answer)
-    characters = sum(len(json.dumps(tool, ensure_ascii=False)) for tool in sample.prompt.tools)
+    return tiers_of([sample], tiers)[sample.id]
+
+
+@collector_paused()
+def tiers_of(samples: Sequence[Sample], tiers: TierSettings) -> dict[str, str]:
+    """Sample id -> tier. Each tool is measured once, however many lists show it."""
+    found = {}
+    measured: dict[tuple[str, str], list[tuple[Tool, int]]] = {}
+    for group in by_tool_list(samples):
+        tools = group[0].prompt.tools
+        characters = sum(num_characters(tool, measured) for tool in tools)
+        for sample in group:
+            found[sample.id] = tier_by_size(len(tools), characters, len(sample.answer), tiers)
+    return found
+
+
+def num_characters(tool: Tool, measured: dict[tuple[str, str], list[tuple[Tool, int]]]) -> int:
+    """Length of the tool in JSON. `measured`: what is known already, by name and description; is added to."""
+    alike = measured.setdefault((tool["name"], str(tool.get("description"))), [])
+    for other, characters in alike:
+        if other == tool:
+            return characters
+    alike.append((tool, len(json.dumps(tool, ensure_ascii=False))))
+    return alike[-1][1]
+
+
+def tier_by_size(num_tools: int, characters: int, num_calls: int, tiers: TierSettings) -> str:
     if (
         num_tools >= tiers.hard_num_tools
         or characters >= tiers.hard_tool_characters
@@ -38,8 +63,9 @@ def tier_of(sample: Sample, tiers: TierSettings) -> str:
 def easy_to_hard(samples: Sequence[Sample], tiers: TierSettings, seed: int) -> list[Sample]:
     """All samples, one tier after the other, shuffled within each; those that show the same tools stay together."""
     ordered: list[Sample] = []
+    tier_by_id = tiers_of(samples, tiers)
     for tier in TIERS:
-        members = [sample for sample in samples if tier_of(sample, tiers) == tier]
+        members = [sample for sample in samples if tier_by_id[sample.id] == tier]
         random.Random(f"{seed} {tier}").shuffle(members)
         ordered.extend(sample for group in by_tool_list(members) for sample in group)
     return ordered
@@ -52,6 +78,7 @@ def learnt_part(sample: Sample, turn_ids: Sequence[int], num_prose_tokens: int) 
 
 def tier_table(samples: Sequence[Sample], tiers: TierSettings) -> dict[str, dict[str, int]]:
     """source -> tier -> number of samples."""
-    counts = Counter((sample.source, tier_of(sample, tiers)) for sample in samples)
+    tier_by_id = tiers_of(samples, tiers)
+    counts = Counter((sample.source, tier_by_id[sample.id]) for sample in samples)
     sources = sorted({sample.source for sample in samples})
     return {source: {tier: counts[source, tier] for tier in TIERS} for source in sources}

@@ -121,6 +121,8 @@ def test_a_value_of_the_wrong_kind_names_its_key() -> None:
         ("stage.lr=0", "stage.lr: must be greater than 0, but it is 0.0"),
         ("deficiency.share=1.5", "deficiency.share: must lie in [0, 1], but it is 1.5"),
         ("pairs.min_margin=-2", "pairs.min_margin: must lie in [-1, 1], but it is -2.0"),
+        ("data.masked_share=1.5", "data.masked_share: must lie in [0, 1], but it is 1.5"),
+        ("data.max_distractors=0", "data.max_distractors: must be greater than 0, but it is 0"),
         ("search.step=arguments", "but it is 'arguments'; did you mean 'argument'?"),
         ("stage.loss_types=[sigmoid]", "stage.loss_weights: must have one weight per loss type"),
         ("stage.lr=nan", "stage.lr: must be greater than 0, but it is nan"),

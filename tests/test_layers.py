@@ -15,8 +15,8 @@ protocols config chat log tool_list
 tiny template dialects
 readers
 sources
-engine models tokens data augment endpoint
-rollout policies envs rewards
+engine models tokens data endpoint
+rollout policies envs rewards augment
 search deficiency warmup
 pairs stages evals synth
 store build report trackers

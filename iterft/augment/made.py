@@ -7,13 +7,15 @@ Tool-calling data often holds few of either; a model tuned on it then calls alwa
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from iterft.augment.pool import ToolPool, unrelated_tools
 from iterft.types import Prompt, Sample, Tool
 
 MAX_TOOLS = 8
 """Two samples are joined only while their tools together are no more than this."""
+MAX_STAND_INS = 3
 
 REPLIES = (
     "None of the tools at hand can do this.",
@@ -23,51 +25,32 @@ REPLIES = (
 )
 CONNECTIVES = (" Also, ", " And then: ", " Besides, ", "\nOne more thing: ", " ")
 
-
-def augment(samples: Sequence[Sample], no_call_share: float, parallel_share: float, seed: int) -> list[Sample]:
-    """`samples` with so many made ones among them that each sort makes up its share of the whole, as far as the samples
-    allow (what they hold of that sort already is not counted). ValueError when the shares leave no room for them."""
-    if no_call_share + parallel_share >= 1:
-        raise ValueError(
-            f"data.no_call_share, data.parallel_share: must add up to less than 1, but are {no_call_share} and "
-            f"{parallel_share}"
-        )
-    rng = random.Random(seed)
-    total = len(samples) / (1 - no_call_share - parallel_share)
-    made = [
-        *without_right_tools(samples, round(total * no_call_share), rng),
-        *joined(samples, round(total * parallel_share), rng),
-    ]
-    mixed = [*samples, *made]
-    rng.shuffle(mixed)
-    return mixed
+Taken = Mapping[str, Sequence[Tool]]
+"""Id of a made sample -> the right tools that were taken out of its list."""
 
 
-def without_right_tools(samples: Sequence[Sample], num_samples: int, rng: random.Random) -> list[Sample]:
-    """Samples whose right tools are taken out of the list; tools of other samples stand in where none would be left."""
+def without_right_tools(
+    samples: Sequence[Sample], num_samples: int, pool: ToolPool, rng: random.Random
+) -> tuple[list[Sample], Taken]:
+    """Samples whose right tools are taken out of the list, and which these were. Where no tool would be left, unrelated
+    ones of the pool stand in."""
     candidates = [sample for sample in samples if sample.answer]
     rng.shuffle(candidates)
-    made = []
-    for sample in candidates[:num_samples]:
+    made: list[Sample] = []
+    taken: dict[str, list[Tool]] = {}
+    for sample in candidates:
+        if len(made) == num_samples:
+            break
         used = {call.name for call in sample.answer}
-        left: list[Tool] = [tool for tool in sample.prompt.tools if tool["name"] not in used]
-        for _ in range(8):
-            if left:
-                break
-            others = rng.choice(samples).prompt.tools
-            left = [tool for tool in others if tool["name"] not in used]
+        right = [tool for tool in sample.prompt.tools if tool["name"] in used]
+        left = [tool for tool in sample.prompt.tools if tool["name"] not in used]
+        left = left or unrelated_tools(pool, sample, right, rng.randint(1, MAX_STAND_INS), rng)
         if left:
-            made.append(
-                replace(
-                    sample,
-                    id=f"{sample.id}+taken_away",
-                    prompt=replace(sample.prompt, tools=tuple(left)),
-                    answer=(),
-                    text=rng.choice(REPLIES),
-                    kind="",
-                )
-            )
-    return made
+            name = f"{sample.id}+taken_away"
+            prompt = replace(sample.prompt, tools=tuple(left))
+            made.append(replace(sample, id=name, prompt=prompt, answer=(), text=rng.choice(REPLIES), kind=""))
+            taken[name] = right
+    return made, taken
 
 
 def joined(samples: Sequence[Sample], num_samples: int, rng: random.Random) -> list[Sample]:
