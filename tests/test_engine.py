@@ -15,7 +15,7 @@ import torch
 
 from iterft.config import LoraSettings, ModelSettings
 from iterft.engine.branch_attention import find_branches
-from iterft.engine.generate import PrefixDecoder, Request, choose, pack
+from iterft.engine.generate import PrefixDecoder, Request, choose, num_bytes, pack
 from iterft.engine.head import CHUNK, token_scores
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.prefix_tree import Counters, attach, build_rows, score_sequences
@@ -231,6 +231,35 @@ def test_rows_enter_as_others_end() -> None:
     for first, second in pairs:
         same = next((at for at, ids in enumerate(zip(first.ids, second.ids, strict=False)) if len({*ids}) > 1), None)
         assert first.logprobs[:same] == pytest.approx(second.logprobs[:same], abs=1e-4)
+
+
+def test_prompts_in_flight_fit_the_cache_and_rows_that_have_ended_hold_none() -> None:
+    """Ten prompts of 40 tokens, room for the KV of three: never more are in flight, one larger than all room goes alone,
+    and the outcome is that of plenty of room."""
+    model = model_of()
+    requests = [Request(ids_of(seed, 40), (), 2, seed) for seed in range(10)]
+    requests.append(Request(ids_of(10, 150), (), 2, 10))
+    decoder = decoder_of(model)
+    decoder.cache_bytes = 130 * decoder.token_bytes
+    waves: list[list[Any]] = []
+    own_room = decoder.make_room
+
+    def watched(old: Any, live: Sequence[Any], fresh: Sequence[Any]) -> Any:
+        waves.append([*live, *fresh])
+        return own_room(old, live, fresh)
+
+    decoder.make_room = watched  # type: ignore[method-assign]
+    decoded = decoder.decode(requests, 1.0, 5)
+    sizes = [sum(map(len, {row.prompt for row in wave})) for wave in waves]
+    assert sorted(set(sizes)) == [40, 120, 150]
+    assert all(row.kv == [] for wave in waves for row in wave)
+    assert decoder.kept_bytes <= decoder.cache_bytes
+    kept = decoder_of(model)
+    assert [[row.ids for row in rows] for rows in kept.decode(requests, 1.0, 5)] == [
+        [row.ids for row in rows] for rows in decoded
+    ]
+    prompt = requests[0].prompt
+    assert num_bytes(kept.kept[prompt]) == (len(prompt) - 1) * kept.token_bytes
 
 
 def test_progress_adds_up_to_the_requests() -> None:

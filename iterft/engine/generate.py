@@ -86,7 +86,8 @@ class DecodeCounters:
 
 
 class PrefixDecoder:
-    """Decodes from one model; holds the KV of prompts seen, least recently used out first above `cache_bytes`."""
+    """Decodes from one model; holds the KV of prompts seen, least recently used out first above `cache_bytes`, which
+    also bounds the KV of the prompts that are decoded at a time."""
 
     def __init__(self, model: Any, stop_id: int, cache_bytes: int, max_rows: int) -> None:
         self.model = model.eval()
@@ -97,6 +98,7 @@ class PrefixDecoder:
         self.kept: OrderedDict[Ids, KV] = OrderedDict()
         self.kept_bytes = 0
         self.device = next(model.parameters()).device
+        self.token_bytes = token_bytes(model)
 
     @torch.inference_mode()
     def decode(
@@ -114,13 +116,15 @@ class PrefixDecoder:
         waiting = deque(row for index in together([request.prompt for request in requests]) for row in rows[index])
         going = Counter(row.request for row in waiting)
         live: list[DecodingRow] = []
+        num_opened = 0
         wave: Wave | None = None
         hidden_AD = torch.empty(0)
         while waiting or live:
-            if waiting and len(live) <= REFILL * self.max_rows:
-                fresh = [waiting.popleft() for _ in range(min(len(waiting), max(1, self.max_rows - len(live))))]
+            if waiting and len(live) <= REFILL * num_opened:
+                fresh = self.admit(live, waiting)
                 wave, hidden_fresh = self.open_wave(wave, live, fresh)
                 live = live + fresh
+                num_opened = len(live)
                 hidden_AD = torch.cat([hidden_AD, hidden_fresh]) if len(live) > len(fresh) else hidden_fresh
             assert wave is not None, "rows are live only inside a wave"
             tokens_A = self.sample_next(live, hidden_AD, temperature)
@@ -129,6 +133,9 @@ class PrefixDecoder:
             going.subtract(ended)
             if num_done := sum(going[request] == 0 for request in ended):
                 advance(num_done)
+            for row, goes_on in zip(live, going_on, strict=True):
+                if not goes_on:
+                    row.kv = []
             live = [row for row, goes_on in zip(live, going_on, strict=True) if goes_on]
             if live:
                 stays = np.array(going_on)
@@ -144,6 +151,22 @@ class PrefixDecoder:
             [Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == self.stop_id, row.refuted) for row in group]
             for group in rows
         ]
+
+    def admit(self, live: Sequence[DecodingRow], waiting: deque[DecodingRow]) -> list[DecodingRow]:
+        """Takes those out of `waiting` that enter beside the live rows: at least one, at most up to `max_rows` rows, and
+        prompts whose KV fills as much as may be kept."""
+        capacity = self.cache_bytes // self.token_bytes
+        prompts = {row.prompt for row in live}
+        num_tokens = sum(map(len, prompts))
+        fresh: list[DecodingRow] = []
+        while waiting and (not fresh or len(live) + len(fresh) < self.max_rows):
+            prompt = waiting[0].prompt
+            num_tokens += 0 if prompt in prompts else len(prompt)
+            if fresh and num_tokens > capacity:
+                break
+            prompts.add(prompt)
+            fresh.append(waiting.popleft())
+        return fresh
 
     def is_done(self, row: DecodingRow, max_new_tokens: int, refute: Callable[[int, Ids], bool] | None) -> bool:
         if row.ids[-1] == self.stop_id:
@@ -362,6 +385,14 @@ def pad_stack(parts: list[torch.Tensor], length: int) -> torch.Tensor:
     for row, part in enumerate(parts):
         stacked[row, :, : part.shape[1]] = part
     return stacked
+
+
+def token_bytes(model: Any) -> int:
+    """Bytes of the keys and values of one token."""
+    config = model.config.get_text_config()
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    cells = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size
+    return int(cells * next(model.parameters()).element_size())
 
 
 def num_bytes(layers: list[tuple[torch.Tensor, torch.Tensor]]) -> int:
