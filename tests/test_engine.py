@@ -234,8 +234,8 @@ def test_rows_enter_as_others_end() -> None:
 
 
 def test_prompts_in_flight_fit_the_cache_and_rows_that_have_ended_hold_none() -> None:
-    """Ten prompts of 40 tokens, room for the KV of three: never more are in flight, one larger than all room goes alone,
-    and the outcome is that of plenty of room."""
+    """Ten prompts of 40 tokens, room for the KV of three: never more are in flight, one larger than all room goes
+    alone, and the outcome is that of plenty of room."""
     model = model_of()
     requests = [Request(ids_of(seed, 40), (), 2, seed) for seed in range(10)]
     requests.append(Request(ids_of(10, 150), (), 2, 10))

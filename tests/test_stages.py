@@ -74,6 +74,24 @@ def test_the_loss_is_that_of_trl_with_a_reference_model_of_its_own(
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("tuning", [LORA, FULL, replace(LORA, quantization="nf4")], ids=["lora", "full", "nf4"])
+def test_gradient_checkpointing_changes_no_gradient(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, tuning: ModelSettings
+) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        trainer = our_trainer(base, tokenizer, tmp_path, replace(tuning, gradient_checkpointing=checkpointing))
+        trainer.model.train()
+        assert (
+            any(getattr(module, "gradient_checkpointing", False) for module in trainer.model.modules()) is checkpointing
+        )
+        loss = trainer.compute_loss(trainer.model, trainer.data_collator(pair_rows(pairs)))
+        parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+        gradients.append(torch.autograd.grad(loss, parameters))
+    for kept, computed_again in zip(*gradients, strict=True):
+        torch.testing.assert_close(kept, computed_again)
+
+
 def test_the_first_loss_of_an_update_is_log_2(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
@@ -103,7 +121,7 @@ def test_ids_reach_the_collator_untouched(
     trainer = stage_of(base, tokenizer).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path, 8)
     collate, batches = trainer.data_collator, []
     trainer.data_collator = lambda rows: batches.append(collate(rows)) or batches[-1]
-    run_trainer(trainer, pair_rows(pairs), Reporter(QUIET, "update"))
+    run_trainer(trainer, LORA, pair_rows(pairs), Reporter(QUIET, "update"))
     sides = []
     for batch in batches:
         rows = zip(batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from iterft.config import LoraSettings, ModelSettings, StageSettings
-from iterft.engine.prefix_tree import Counters, attach
 from iterft.log import Log
 from iterft.models import load_base, load_for_training
 from iterft.stages.dpo import DpoStage
+from iterft.stages.launch import equip
 from iterft.types import Checkpoint
 
 LORA = ModelSettings(base="random:llama", dtype="float32", lora=LoraSettings(r=4, alpha=8))
@@ -60,8 +60,7 @@ def our_trainer(base: str, tokenizer: Any, folder: Path, tuning: ModelSettings =
     trainer = stage_of(base, tokenizer, tuning, **changes).build_trainer(
         load_for_training(base, BASE, tuning, 0), folder, 8
     )
-    model = trainer.model
-    attach(model if tuning is FULL else model.get_base_model(), Counters())
+    equip(trainer, tuning)
     return trainer
 
 

@@ -153,8 +153,8 @@ class PrefixDecoder:
         ]
 
     def admit(self, live: Sequence[DecodingRow], waiting: deque[DecodingRow]) -> list[DecodingRow]:
-        """Takes those out of `waiting` that enter beside the live rows: at least one, at most up to `max_rows` rows, and
-        prompts whose KV fills as much as may be kept."""
+        """Takes those out of `waiting` that enter beside the live rows: at least one, at most up to `max_rows` rows and
+        to prompts whose KV fills as much as may be kept."""
         capacity = self.cache_bytes // self.token_bytes
         prompts = {row.prompt for row in live}
         num_tokens = sum(map(len, prompts))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,9 +22,7 @@ def forward_with(
     transformers `cache` is filled with keys and values. The model's own attention is back afterwards."""
     name = f"iterft_{attention.__name__}"
     AttentionInterface.register(name, attention)
-    own = backbone.config._attn_implementation
-    backbone.config._attn_implementation = name
-    try:
+    with attending(backbone.config, name):
         hidden: torch.Tensor = backbone(
             input_ids=input_ids,
             position_ids=position_ids,
@@ -32,6 +31,24 @@ def forward_with(
             use_cache=cache is not None,
             **shared,
         ).last_hidden_state
-    finally:
-        backbone.config._attn_implementation = own
     return hidden
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Gradient checkpointing under which a layer is computed again with the attention it was computed with."""
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), attending(model.config, model.config._attn_implementation)
+
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts})
+
+
+@contextmanager
+def attending(config: Any, name: str) -> Iterator[None]:
+    """The registered attention of that name in every layer."""
+    own = config._attn_implementation
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = own

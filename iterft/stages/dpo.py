@@ -46,7 +46,7 @@ class DpoStage:
         trainer = self.build_trainer(model, out.parent / "trainer", len(experience.pairs))
         reporter = Reporter(self.log, "update")
         rows = pair_rows(tree_order(experience.pairs, self.seed))
-        counters = run_trainer(trainer, rows, reporter)
+        counters = run_trainer(trainer, self.model_settings, rows, reporter)
         start, end = reporter.history[0], reporter.history[-max(1, len(reporter.history) // 5) :]
         drift = fmean(entry["rewards/chosen"] for entry in end) / self.settings.beta
         self.log.say(

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 
 from iterft.config import ModelSettings
 from iterft.engine.low_rank import fuse_adapters
+from iterft.engine.own_attention import checkpoint_activations
 from iterft.engine.prefix_tree import Counters, attach, group_neighbours
 from iterft.log import Log
 from iterft.models import device, dtype_of
@@ -21,14 +22,14 @@ from iterft.types import Checkpoint
 
 def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, Any]:
     """Settings of TRL's configs that hold for every stage: nothing truncated, nothing saved or reported behind our
-    back, rows in the order given, no gradient checkpointing, autocast only where weights are kept in float32."""
+    back, rows in the order given, autocast only where weights are kept in float32."""
     bf16 = settings.tuning == "full" and device().type == "cuda" and dtype_of(settings.dtype) == torch.bfloat16
     return {
         "output_dir": str(out),
         "seed": seed,
         "bf16": bf16,
         "max_length": None,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": False,  # `equip` switches it on where it is wanted
         "train_sampling_strategy": "sequential",
         "dataloader_pin_memory": False,
         "save_strategy": "no",
@@ -65,20 +66,28 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self.bar.__exit__(None, None, None)
 
 
-def run_trainer(trainer: Any, rows: Sequence[dict[str, Any]], reporter: Reporter) -> Counters:
+def run_trainer(trainer: Any, settings: ModelSettings, rows: Sequence[dict[str, Any]], reporter: Reporter) -> Counters:
     """Trains on `rows`, which reach the collator as they are. Returns what the forwards have cost."""
     from transformers.trainer_callback import PrinterCallback
 
-    counters = Counters()
     trainer.train_dataset = list(rows)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
+    counters = equip(trainer, settings)
+    trainer.train()
+    return counters
+
+
+def equip(trainer: Any, settings: ModelSettings) -> Counters:
+    """Puts our forward under a trainer that is ready otherwise. Returns what counts its forwards."""
+    counters = Counters()
     model = trainer.model
     if hasattr(model, "peft_config"):
         fuse_adapters(model)
         model = model.get_base_model()
+    if settings.gradient_checkpointing:
+        checkpoint_activations(model)
     attach(model, counters)
-    trainer.train()
     return counters
 
 

@@ -57,7 +57,7 @@ def train_sft(
     )
     order = by_length([row["input_ids"] for row in examples], settings.batch_size * WINDOW)
     ordered = [examples[index] for index in order]
-    counters = run_trainer(trainer, ordered, reporter)
+    counters = run_trainer(trainer, model_settings, ordered, reporter)
     losses = [entry["loss"] for entry in reporter.history]
     edge = max(1, len(losses) // 10)
     log.say(
