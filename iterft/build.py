@@ -20,8 +20,9 @@ from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
-from iterft.protocols import Policy, Serve, Stage
+from iterft.protocols import Grader, Policy, Serve, Stage
 from iterft.rewards.call_match import CallMatch
+from iterft.rewards.self_judge import SelfJudge
 from iterft.rollout import World, reference_calls, reference_text, roll_out
 from iterft.template import Template
 from iterft.types import Checkpoint, Sample, Turn
@@ -137,6 +138,10 @@ def serve(recipe: Recipe, base: str, template: Template) -> Serve:
         yield HfPolicy(model, template, recipe.policy)
 
     return serving
+
+
+def grader(policy: Policy) -> Grader:
+    return SelfJudge(policy)
 
 
 def stage(recipe: Recipe, base: str, tokenizer: Any, log: Log) -> Stage:

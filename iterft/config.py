@@ -175,7 +175,8 @@ class DeficiencySettings:
 @dataclass(kw_only=True)
 class SearchSettings:
     """PUCT over structural steps. `num_simulations` counts completions below the root beyond those that the
-    deficiency check has sampled already."""
+    deficiency check has sampled already. `self_weight`: how much of a turn's value is what the warm-up's checkpoint
+    thinks of it (`rewards.self_judge`); the verifier has the rest, and the last word on pairs."""
 
     step: str = one_of("argument", "turn", "call", "argument")
     num_simulations: int = at_least(0, 4)
@@ -183,6 +184,7 @@ class SearchSettings:
     c_puct: float = at_least(0, 1.0)
     temperature: float = positive(0.7)
     plant: bool = True
+    self_weight: float = share(0.0)
 
 
 @dataclass(kw_only=True)

@@ -22,6 +22,7 @@ from iterft.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator as Iterable
 
+    from iterft.protocols import Grader
     from iterft.types import Checkpoint, Sample
 
 RUNS = Path("runs")
@@ -95,9 +96,18 @@ class Iterator:
             log.say(f"iteration {iteration}: {len(weak)} deficient samples")
             with self.timed("search"):
                 journal = self.store.journal(iteration)
-                trees = search(
-                    policy, self.world, weak, recipe.search, seed, journal, log, whole_turns=recipe.whole_turns
-                )
+                with self.grader() as grader:
+                    trees = search(
+                        policy,
+                        self.world,
+                        weak,
+                        recipe.search,
+                        seed,
+                        journal,
+                        log,
+                        whole_turns=recipe.whole_turns,
+                        grader=grader,
+                    )
         mined = mine_pairs(trees, recipe.pairs)
         self.store.write_pairs(iteration, mined.pairs)
         reasons = dict(Counter(pair.reason for pair in mined.pairs).most_common())
@@ -173,6 +183,17 @@ class Iterator:
         return train_sft(
             self.base, self.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, self.log
         )
+
+    @contextmanager
+    def grader(self) -> Iterable[Grader | None]:
+        """The warm-up's checkpoint as a grader, if grades count for anything."""
+        from iterft import build
+
+        if self.recipe.search.self_weight == 0:
+            yield None
+        else:
+            with self.serve(self.store.checkpoint(0)) as policy:
+                yield build.grader(policy)
 
     def finish(self, iteration: int, checkpoint: Checkpoint, counts: dict[str, Any]) -> None:
         """Evaluates the checkpoint and commits the iteration."""

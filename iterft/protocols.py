@@ -87,6 +87,14 @@ class Verifier(Protocol):
         ...
 
 
+class Grader(Protocol):
+    """Says how good it thinks turns are, without a reference."""
+
+    def __call__(self, samples: Sequence[Sample], turns: Sequence[str]) -> list[float]:
+        """A grade in [0, 1] for the text of each sample's turn."""
+        ...
+
+
 class Stage(Protocol):
     """One update of the weights: a checkpoint and experience in, a new checkpoint in folder `out`."""
 

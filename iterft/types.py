@@ -179,7 +179,8 @@ class Node:
 
     `prior` is exp(mean log-prob) of the step; `objection` is "" while the turn so far is compatible with an accepted
     answer, else the named reason; `reward` is set on terminal nodes only; `planted` marks reference steps that were
-    not sampled; `exhausted` nodes need no further look; `expansions` counts the continuations sampled right here.
+    not sampled; `exhausted` nodes need no further look; `expansions` counts the continuations sampled right here;
+    `grade` is what a grader says of the turn, on terminal nodes, if there is one.
     """
 
     parent: int
@@ -192,11 +193,12 @@ class Node:
     planted: bool = False
     exhausted: bool = False
     expansions: int = 0
+    grade: float | None = None
     children: list[int] = field(default_factory=list)
 
     @property
     def value(self) -> float:
-        """Mean backed-up reward, 0 before the first visit."""
+        """Mean backed-up reward (with a grader, of reward and grade), 0 before the first visit."""
         return self.value_sum / self.visits if self.visits else 0.0
 
 

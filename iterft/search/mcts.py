@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from iterft.config import SearchSettings
 from iterft.log import Log
-from iterft.protocols import Policy, TreeJournal
-from iterft.rollout import World, reference_calls, reference_text, seed_of
+from iterft.protocols import Grader, Policy, TreeJournal
+from iterft.rollout import World, read_text, reference_calls, reference_text, seed_of
 from iterft.search.tree import has_success, lay, new_tree, unseen_mass
-from iterft.types import Deficient, Sample, Tree
+from iterft.types import Deficient, FinishReason, Sample, Tree
 
 TREES_IN_FLIGHT = 64
 """Trees that grow together; finished groups are journalled, so this is also what a kill can cost."""
@@ -35,19 +36,21 @@ def search(
     log: Log,
     *,
     whole_turns: bool,
+    grader: Grader | None = None,
 ) -> list[Tree]:
     """One tree per weak sample, in order. Trees in the journal are taken from there. `whole_turns`: wrong turns go on
-    after their first error.
+    after their first error. `grader`: has `settings.self_weight` of the value of turns that have ended.
 
     A group of which one tree is missing is grown again as a whole, from a policy that remembers nothing: what shares a
     batch decides the last digits of log-probs, so only thus does a killed search end as an undisturbed one."""
     finished = journal.read()
+    ground = Ground(policy, world, settings, whole_turns, grader)
     with log.progress("search", len(weak)) as advance:
         for start in range(0, len(weak), TREES_IN_FLIGHT):
             group = weak[start : start + TREES_IN_FLIGHT]
             if any(item.sample.id not in finished for item in group):
                 policy.forget()
-                for tree in grow(policy, world, group, settings, seed, whole_turns):
+                for tree in grow(ground, group, seed):
                     if tree.sample_id not in finished:
                         journal.append(tree)
                         finished[tree.sample_id] = tree
@@ -55,78 +58,128 @@ def search(
     return [finished[item.sample.id] for item in weak]
 
 
-def grow(
-    policy: Policy,
-    world: World,
-    group: Sequence[Deficient],
-    settings: SearchSettings,
-    seed: int,
-    whole_turns: bool,
-) -> list[Tree]:
+@dataclass(frozen=True)
+class Ground:
+    """What all trees of a search grow on."""
+
+    policy: Policy
+    world: World
+    settings: SearchSettings
+    whole_turns: bool
+    grader: Grader | None
+
+
+@dataclass(frozen=True)
+class Shoot:
+    """A continuation to be laid into a tree below its node `at`."""
+
+    sample: Sample
+    tree: Tree
+    at: int
+    ids: Sequence[int]
+    logprobs: Sequence[float]
+    finish_reason: FinishReason
+    planted: bool = False
+
+
+def grow(ground: Ground, group: Sequence[Deficient], seed: int) -> list[Tree]:
     """Grows the trees of `group` together until each has its simulations or is exhausted."""
-    trees = [sow(policy, world, item, settings) for item in group]
-    if settings.plant:
-        plant(policy, world, group, trees, settings.step)
+    trees = [new_tree(item.sample, ground.policy.render(item.sample.prompt)) for item in group]
+    sow(ground, group, trees)
+    if ground.settings.plant:
+        plant(ground, group, trees)
     while True:
         ready = [
             (item.sample, tree)
             for item, tree in zip(group, trees, strict=True)
-            if tree.simulations < settings.num_simulations and not tree.nodes[0].exhausted
+            if tree.simulations < ground.settings.num_simulations and not tree.nodes[0].exhausted
         ]
         if not ready:
             return trees
-        expand(policy, world, ready, settings, seed, whole_turns)
+        expand(ground, ready, seed)
 
 
-def expand(
-    policy: Policy,
-    world: World,
-    ready: Sequence[tuple[Sample, Tree]],
-    settings: SearchSettings,
-    seed: int,
-    whole_turns: bool,
-) -> None:
+def expand(ground: Ground, ready: Sequence[tuple[Sample, Tree]], seed: int) -> None:
     """One round: selects a node in every tree and lays what is sampled below it."""
+    policy, settings = ground.policy, ground.settings
     nodes = [select(tree, settings.c_puct) for _, tree in ready]
     written = [tree.path_ids(node) for (_, tree), node in zip(ready, nodes, strict=True)]
 
     def refute(index: int, ids: Sequence[int]) -> bool:
-        return world.refutes(policy, ready[index][0], (*written[index], *ids))
+        return ground.world.refutes(policy, ready[index][0], (*written[index], *ids))
 
     rows = policy.sample(
         [tree.prompt_ids + ids for (_, tree), ids in zip(ready, written, strict=True)],
         [min(settings.num_samples, settings.num_simulations - tree.simulations) for _, tree in ready],
         settings.temperature,
         [seed_of(seed, sample.id, tree.simulations) for sample, tree in ready],
-        refute=None if whole_turns else refute,
+        refute=None if ground.whole_turns else refute,
     )
+    shoots = []
     for (sample, tree), node, completions in zip(ready, nodes, rows, strict=True):
-        for row in completions:
-            lay(tree, sample, node, row.ids, row.logprobs, row.finish_reason, policy, world, settings.step)
-            tree.sampled_tokens += len(row.ids)
+        shoots += [Shoot(sample, tree, node, row.ids, row.logprobs, row.finish_reason) for row in completions]
+        tree.sampled_tokens += sum(len(row.ids) for row in completions)
         tree.simulations += len(completions)
+    lay_all(ground, shoots)
 
 
-def sow(policy: Policy, world: World, item: Deficient, settings: SearchSettings) -> Tree:
-    """A tree that starts from the turns the deficiency check has sampled."""
-    tree = new_tree(item.sample, policy.render(item.sample.prompt))
-    for row in item.completions:
-        lay(tree, item.sample, 0, row.ids, row.logprobs, row.finish_reason, policy, world, settings.step)
-    return tree
+def sow(ground: Ground, group: Sequence[Deficient], trees: Sequence[Tree]) -> None:
+    """Lays the turns that the deficiency check has sampled."""
+    lay_all(
+        ground,
+        [
+            Shoot(item.sample, tree, 0, row.ids, row.logprobs, row.finish_reason)
+            for item, tree in zip(group, trees, strict=True)
+            for row in item.completions
+        ],
+    )
 
 
-def plant(policy: Policy, world: World, group: Sequence[Deficient], trees: Sequence[Tree], step: str) -> None:
+def plant(ground: Ground, group: Sequence[Deficient], trees: Sequence[Tree]) -> None:
     """Lays the reference turn into every tree in which no sampled turn has passed. Of a reference of several calls also
     its beginnings, turns that end too early: sampling seldom gets that far and would only show where to stop."""
+    policy, dialect = ground.policy, ground.world.dialect
     rows: list[tuple[Sample, Tree, tuple[int, ...]]] = []
     for item, tree in zip(group, trees, strict=True):
         calls = reference_calls(item.sample)
-        texts = [] if has_success(tree) else [reference_text(world.dialect, item.sample)]
-        texts += [world.dialect.render(calls[:count]) for count in range(1, len(calls))]
+        texts = [] if has_success(tree) else [reference_text(dialect, item.sample)]
+        texts += [dialect.render(calls[:count]) for count in range(1, len(calls))]
         rows += [(item.sample, tree, policy.encode_turn(text)) for text in texts]
     scores = policy.logprob([tree.prompt_ids for _, tree, _ in rows], [ids for _, _, ids in rows])
-    for (sample, tree, ids), logprobs in zip(rows, scores, strict=True):
-        lay(tree, sample, 0, ids, logprobs, "stop", policy, world, step, planted=True)
+    lay_all(
+        ground,
+        [
+            Shoot(sample, tree, 0, ids, logprobs, "stop", planted=True)
+            for (sample, tree, ids), logprobs in zip(rows, scores, strict=True)
+        ],
+    )
+
+
+def lay_all(ground: Ground, shoots: Sequence[Shoot]) -> None:
+    """Lays continuations into their trees; turns that have ended by themselves are graded, if there is a grader."""
+    grades: dict[int, float] = {}
+    if ground.grader is not None:
+        ended = [place for place, shoot in enumerate(shoots) if shoot.finish_reason == "stop"]
+        texts = [
+            read_text(ground.policy, (*shoots[place].tree.path_ids(shoots[place].at), *shoots[place].ids))
+            for place in ended
+        ]
+        grades = dict(zip(ended, ground.grader([shoots[place].sample for place in ended], texts), strict=True))
+    for place, shoot in enumerate(shoots):
+        lay(
+            shoot.tree,
+            shoot.sample,
+            shoot.at,
+            shoot.ids,
+            shoot.logprobs,
+            shoot.finish_reason,
+            ground.policy,
+            ground.world,
+            ground.settings.step,
+            planted=shoot.planted,
+            grade=grades.get(place),
+            self_weight=ground.settings.self_weight,
+        )
 
 
 def select(tree: Tree, c_puct: float) -> int:

@@ -28,10 +28,12 @@ def lay(
     step: str,
     *,
     planted: bool = False,
+    grade: float | None = None,
+    self_weight: float = 0.0,
 ) -> int:
     """Lays the continuation `ids` below node `at` as a chain of steps, merges with equal steps that are there, verifies
-    the whole turn and backs its reward up (not that of a planted wrong turn, which nobody drew). Returns the terminal
-    node."""
+    the whole turn and backs its reward up (not that of a planted wrong turn, which nobody drew). A `grade` counts for
+    `self_weight` of what is backed up. Returns the terminal node."""
     written = tree.path_ids(at)
     if not planted:
         tree.nodes[at].expansions += 1
@@ -63,8 +65,9 @@ def lay(
     elif leaf.reward is None:
         verdict = world.judge(sample, read_turn(policy, world.dialect, turn_ids, finish_reason))
         leaf.reward, leaf.objection = verdict.value, leaf.objection or verdict.reason
+    leaf.grade = grade
     if not (planted and leaf.objection):
-        back_up(tree, at, leaf.reward)
+        back_up(tree, at, leaf.reward if grade is None else (1 - self_weight) * leaf.reward + self_weight * grade)
     settle(tree, at)
     return at
 
