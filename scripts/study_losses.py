@@ -1,0 +1,110 @@
+"""Which preference loss? One update from the same warm-up on the same pairs with each (docs/losses.md).
+
+RUN is a run folder whose first iteration is done, best one per seed (`scripts/study_loop.py` leaves such): its trees are
+mined again, its warm-up's checkpoint is updated once per loss, and each result is scored on the same held-out items of
+unseen tools. Printed too: by how many nats the chosen and the rejected sides of the pairs have moved. Everything is kept
+in OUT: started again, it goes on.
+
+python scripts/study_losses.py runs/study/seed-0/run runs/study/seed-1/run runs/study/seed-2/run --items 400 --out runs/losses
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from study_loop import score
+
+from iterft import Iterator, Recipe
+from iterft.pairs import mine_pairs
+from iterft.stages.dpo import DpoStage
+from iterft.synth.tasks import generate
+from iterft.types import Checkpoint, Experience, PreferencePair
+
+LOSSES: dict[str, dict[str, Any]] = {
+    "sigmoid+sft": {"loss_types": ["sigmoid", "sft"], "beta": 0.1},
+    "sigmoid": {"loss_types": ["sigmoid"], "beta": 0.1},
+    "ipo+sft": {"loss_types": ["ipo", "sft"], "beta": 0.1},
+    "apo_zero+sft": {"loss_types": ["apo_zero", "sft"], "beta": 0.1},
+    "simpo+sft": {"loss_types": ["simpo", "sft"], "beta": 2.5, "gamma": 0.5},
+    "orpo+sft": {"loss_types": ["orpo", "sft"], "beta": 0.1},
+}
+"""Betas as their papers or iTool's code have them."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--losses", nargs="+", choices=list(LOSSES), default=list(LOSSES), metavar="LOSS")
+    parser.add_argument("--items", type=int, default=400)
+    parser.add_argument("--out", type=Path, default=Path("runs/losses"))
+    options = parser.parse_args()
+    items = generate(options.items, 0, "held_out", queries_per_list=4)
+    rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in options.losses}
+    for number, run in enumerate(options.runs):
+        try:
+            iterator = Iterator(Recipe.load(run / "recipe.yaml"), run, quiet=True)
+            iterator.prepare()
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        pairs = mine_pairs(list(iterator.store.journal(1).read().values()), iterator.recipe.pairs).pairs
+        print(f"{run}: {len(pairs)} pairs, {sum(not pair.rejected_ids for pair in pairs)} of them anchors", flush=True)
+        for name in options.losses:
+            folder = options.out / f"{number}-{name}"
+            checkpoint = update(iterator, pairs, LOSSES[name], folder)
+            passed = score(iterator, checkpoint, folder / f"scores-{len(items)}.json", items)
+            rows[name].append((100 * fmean(passed), *drift(iterator, checkpoint, pairs, folder / "drift.json")))
+    print(f"\n{len(items)} held-out items, one figure per run; nats against before the update")
+    for name, figures in rows.items():
+        accuracies = [accuracy for accuracy, _, _ in figures]
+        spread = f" +- {stdev(accuracies):.1f}" if len(accuracies) > 1 else ""
+        chosen, rejected = (fmean(row[at] for row in figures) for at in (1, 2))
+        print(
+            f"  {name:14s} accuracy {'  '.join(f'{value:5.1f}' for value in accuracies)}   mean {fmean(accuracies):.1f}"
+            f"{spread}   chosen {chosen:+.2f}   rejected {rejected:+.2f}"
+        )
+    return 0
+
+
+def update(iterator: Iterator, pairs: tuple[PreferencePair, ...], changes: dict[str, Any], folder: Path) -> Checkpoint:
+    """The warm-up's checkpoint after one update on the pairs."""
+    out = folder / "checkpoint"
+    if out.exists():
+        return Checkpoint(out)
+    recipe = iterator.recipe
+    settings = replace(recipe.stage, **changes, loss_weights=[1.0] * len(changes["loss_types"]))
+    stage = DpoStage(iterator.base, iterator.tokenizer, recipe.model, settings, recipe.seed, iterator.log)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return stage(iterator.store.checkpoint(0), Experience((), pairs), out)
+
+
+def drift(
+    iterator: Iterator, checkpoint: Checkpoint, pairs: tuple[PreferencePair, ...], file: Path
+) -> tuple[float, float]:
+    """Mean change of the log-prob of the chosen and of the rejected sides, in nats, over pairs that have both."""
+    if not file.exists():
+        both = [pair for pair in pairs if pair.rejected_ids]
+        prompts = [pair.prompt_ids for pair in both]
+        with iterator.serve(checkpoint) as policy:
+            chosen = policy.logprob(prompts, [pair.chosen_ids for pair in both])
+            rejected = policy.logprob(prompts, [pair.rejected_ids for pair in both])
+        moved = [
+            fmean(sum(after) - before for after, before in zip(scores, known, strict=True))
+            for scores, known in (
+                (chosen, [pair.chosen_logprob for pair in both]),
+                (rejected, [pair.rejected_logprob for pair in both]),
+            )
+        ]
+        file.write_text(json.dumps(moved))
+    chosen_drift, rejected_drift = json.loads(file.read_text())
+    return chosen_drift, rejected_drift
+
+
+if __name__ == "__main__":
+    sys.exit(main())
