@@ -1,11 +1,11 @@
 """Which preference loss? One update from the same warm-up on the same pairs with each (docs/losses.md).
 
-RUN is a run folder whose first iteration is done, best one per seed (`scripts/study_loop.py` leaves such): its trees are
-mined again, its warm-up's checkpoint is updated once per loss, and each result is scored on the same held-out items of
-unseen tools. Printed too: by how many nats the chosen and the rejected sides of the pairs have moved. Everything is kept
-in OUT: started again, it goes on.
+RUN is a run folder whose first iteration is done, best one per seed (`scripts/study_loop.py` leaves such): its trees
+are mined again, its warm-up's checkpoint is updated once per loss, and each result is scored on the same held-out items
+of unseen tools. Printed too: by how many nats the chosen and the rejected sides of the pairs have moved. Everything is
+kept in OUT: started again, it goes on.
 
-python scripts/study_losses.py runs/study/seed-0/run runs/study/seed-1/run runs/study/seed-2/run --items 400 --out runs/losses
+python scripts/study_losses.py runs/study/seed-{0,1,2}/run --items 400 --out runs/losses
 """
 
 from __future__ import annotations
