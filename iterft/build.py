@@ -30,6 +30,9 @@ from iterft.types import Checkpoint, Sample, Turn
 DIALECTS = {dialect.name: dialect for dialect in (HERMES, LLAMA3, MISTRAL, PYTHONIC)}
 
 
+FAILS = "reference fails its own verifier"
+
+
 @dataclass(frozen=True)
 class Data:
     """Verified samples, the rows dropped by reason, and what is wrong with the first reference that failed."""
@@ -64,20 +67,14 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     failures: list[str] = []
 
     def usable(sample: Sample, part: str) -> bool:
-        turn = Turn("" if sample.answer else sample.text, reference_calls(sample))
-        verdict = judged.judge(sample, turn)
-        if verdict.value < 1.0:
-            dropped[f"{part}: reference fails its own verifier ({verdict.reason})"] += 1
-            failures.append(f"sample {sample.id}: {judged.explain(sample, turn)}")
-        elif not is_writable(judged.dialect, sample, with_reference=part == "train"):
-            dropped[f"{part}: the {judged.dialect.name} dialect cannot write a name in it"] += 1
-        elif part == "train" and not sample.answer and not sample.text:
-            dropped["train: no call is right and there is no text to learn instead"] += 1
-        elif num_tokens is not None and (fault := prompt_fault(sample, num_tokens, settings.max_prompt_tokens)):
+        fault = reference_fault(judged, sample, is_learnt=part == "train")
+        if fault.startswith(FAILS):
+            failures.append(f"sample {sample.id}: {judged.explain(sample, reference_turn(sample))}")
+        if not fault and num_tokens is not None:
+            fault = prompt_fault(sample, num_tokens, settings.max_prompt_tokens)
+        if fault:
             dropped[f"{part}: {fault}"] += 1
-        else:
-            return True
-        return False
+        return not fault
 
     kept = [sample for sample in train if usable(sample, "train")][: settings.num_train]
     held = [sample for sample in held_out if usable(sample, "held_out")][: settings.num_held_out]
@@ -87,6 +84,22 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
             reasons += f"; first: {failures[0]}" if failures else ""
             raise ValueError(f"data.{part}: of {len(before)} samples none can be used ({reasons}); give other data")
     return Data(kept, held, dict(dropped), failures[0] if failures else "")
+
+
+def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
+    """Why a sample's reference cannot be used, to be learnt or just to judge by; "" when it can."""
+    verdict = world.judge(sample, reference_turn(sample))
+    if verdict.value < 1.0:
+        return f"{FAILS} ({verdict.reason})"
+    if not is_writable(world.dialect, sample, with_reference=is_learnt):
+        return f"the {world.dialect.name} dialect cannot write a name in it"
+    if is_learnt and not sample.answer and not sample.text:
+        return "no call is right and there is no text to learn instead"
+    return ""
+
+
+def reference_turn(sample: Sample) -> Turn:
+    return Turn("" if sample.answer else sample.text, reference_calls(sample))
 
 
 def is_writable(dialect: Dialect, sample: Sample, with_reference: bool) -> bool:

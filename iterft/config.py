@@ -207,8 +207,8 @@ class PairSettings:
 
 @dataclass(kw_only=True)
 class StageSettings:
-    """The update. `loss_types`: TRL's, or simpo, orpo, conservative (`stages.losses`), added up by `loss_weights`;
-    docs/losses.md says when to use which. `gamma`: SimPO's margin. `weighting` margin: a pair counts by the difference
+    """The update. `loss_types`: TRL's, or simpo, orpo, conservative (`stages.losses`), added up by `loss_weights`.
+    `gamma`: SimPO's margin. `weighting` margin: a pair counts by the difference
     of values between its sides. `extra` goes to TRL's config unchanged."""
 
     kind: str = one_of("dpo", "dpo")
@@ -265,9 +265,9 @@ class Recipe:
 
     @property
     def whole_turns(self) -> bool:
-        """Whether wrong turns are sampled to their end; else each ends with its first error, which is all that pairs of
-        argument steps need."""
-        return self.search.step != "argument" or self.pairs.extent == "turn"
+        """Whether wrong turns are sampled to their end, as grades need it; else each ends with its first error, which
+        is all that pairs of argument steps need."""
+        return self.search.step != "argument" or self.pairs.extent == "turn" or self.search.self_weight > 0
 
     @staticmethod
     def load(name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[str] = ()) -> Recipe:
@@ -287,7 +287,8 @@ class Recipe:
             if "=" not in override:
                 raise ValueError(f"--set {override}: expected key=value, for example --set stage.lr=1e-4")
             try:
-                layers.append((f"--set {override}", OmegaConf.from_dotlist([override])))
+                written = f"{override}''" if override.endswith("=") else override  # else it would be null
+                layers.append((f"--set {override}", OmegaConf.from_dotlist([written])))
             except (OmegaConfBaseException, YAMLError, ValueError) as error:
                 raise ValueError(
                     f"--set {override}: its value is not readable as YAML ({first_line(error)})"

@@ -135,9 +135,14 @@ def by_tool_list(samples: Sequence[Sample]) -> list[list[Sample]]:
     return groups
 
 
+def called(sample: Sample) -> set[str]:
+    """Names of the tools that were called in the messages."""
+    return {call["name"] for message in sample.prompt.messages for call in message.get("tool_calls") or ()}
+
+
 def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
-    """(train, held out): no reference tool of one occurs as a reference of the other. Samples that need no call are
-    split at random; those whose calls mix both sides are left out."""
+    """(train, held out): no reference tool of one occurs as a reference of the other, and none of held out is called in
+    a message of train. Samples that need no call are split at random; those that mix both sides are left out."""
     names = sorted({call.name for sample in samples for call in sample.answer})
     chooser = random.Random(seed)
     chooser.shuffle(names)
@@ -147,6 +152,6 @@ def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], l
         used = {call.name for call in sample.answer}
         if (not used and chooser.random() < HELD_OUT_TOOL_SHARE) or (used and used <= held_names):
             held_out.append(sample)
-        elif not used & held_names:
+        elif not (used | called(sample)) & held_names:
             train.append(sample)
     return train, held_out

@@ -194,10 +194,8 @@ def load_or_explain(factory: Any, path: str, **options: Any) -> Any:
 def load_for_training(path: str, checkpoint: Checkpoint, settings: ModelSettings, seed: int) -> Any:
     """The checkpoint as a trainable model: a PEFT model on the base, or all weights when tuning is full. `seed` is what
     a new adapter is drawn from."""
-    if settings.tuning == "full":
-        return load_base(
-            str(checkpoint.path or path), torch.float32 if device().type == "cpu" else dtype_of(settings.dtype)
-        )
+    if settings.tuning == "full":  # in bfloat16 most steps of a small learning rate would be rounded away
+        return load_base(str(checkpoint.path or path), torch.float32)
     from peft import LoraConfig, PeftModel, get_peft_model
 
     base = load_base(path, dtype_of(settings.dtype), settings.quantization)

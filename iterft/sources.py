@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from iterft.config import first_line
 from iterft.readers.parts import parse_json
 
 HUB = "hub:"
@@ -65,7 +66,7 @@ def parquet_rows(path: Path, key: str) -> Iterator[tuple[int, Any]]:
             batches = file.iter_batches()
             yield from enumerate(map(without_nulls, (row for batch in batches for row in batch.to_pylist())), start=1)
     except (OSError, ArrowException) as error:
-        raise ValueError(f"{key} {path}: is no readable Parquet ({_first_line(error)}); give another file") from error
+        raise ValueError(f"{key} {path}: is no readable Parquet ({first_line(error)}); give another file") from error
 
 
 def hub_rows(source: str, key: str) -> Iterator[tuple[int, Any]]:
@@ -85,7 +86,7 @@ def hub_rows(source: str, key: str) -> Iterator[tuple[int, Any]]:
         )
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise ValueError(
-            f"{key} {source}: cannot be loaded from the hub ({_first_line(error)}); check the name, the split and the "
+            f"{key} {source}: cannot be loaded from the hub ({first_line(error)}); check the name, the split and the "
             "network (and `hf auth login` for a gated set), or download the file and give its path"
         ) from error
     return enumerate(map(without_nulls, found), start=1)
@@ -99,7 +100,3 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_nulls(inner) for inner in value]
     return value if value is None or isinstance(value, str | int | float) else str(value)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

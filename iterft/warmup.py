@@ -18,10 +18,6 @@ from iterft.types import Sample, Tool
 TIERS = ("easy", "medium", "hard")
 
 
-def tier_of(sample: Sample, tiers: TierSettings) -> str:
-    return tiers_of([sample], tiers)[sample.id]
-
-
 @collector_paused()
 def tiers_of(samples: Sequence[Sample], tiers: TierSettings) -> dict[str, str]:
     """Sample id -> tier. Each tool is measured once, however many lists show it."""

@@ -57,7 +57,8 @@ def main() -> int:
 def measure(file: Path, pool: str) -> tuple[tuple[int, int, int], list[float], float]:
     """(rows, samples, tools in the pool), seconds of each step, seconds of processor time."""
     marks, processor = [time.perf_counter()], time.process_time()
-    samples = load_samples(file, "FILE", 0.05).samples
+    loaded = load_samples(file, "FILE", 0.05)
+    samples = loaded.samples
     marks.append(time.perf_counter())
     tiers_of(samples, TierSettings())
     marks.append(time.perf_counter())
@@ -66,7 +67,7 @@ def measure(file: Path, pool: str) -> tuple[tuple[int, int, int], list[float], f
     marks.append(time.perf_counter())
     processor = time.process_time() - processor
     seconds = [after - before for before, after in pairwise(marks)]
-    return (len(samples), len(augmented), len(tools.tools)), seconds, processor
+    return (loaded.num_rows, len(augmented), len(tools.tools)), seconds, processor
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from iterft.config import Recipe
@@ -45,7 +46,9 @@ def export(run: Path, out: Path, iteration: int | None) -> None:
     if chosen not in done:
         raise ValueError(f"--iteration {chosen}: not finished; finished are {', '.join(map(str, done))}")
     base = resolve(recipe.model, Log())
-    load_for_sampling(base, store.checkpoint(chosen), recipe.model).save_pretrained(out)
+    # An adapter that was learnt beside 4-bit weights is merged into the full ones.
+    plain = replace(recipe.model, quantization="none")
+    load_for_sampling(base, store.checkpoint(chosen), plain).save_pretrained(out)
     load_tokenizer(base).save_pretrained(out)
     print(f"{out}: iteration {chosen} of {run}, merged")
 

@@ -25,8 +25,7 @@ from iterft.evals import bfcl
 from iterft.log import Log
 from iterft.readers.forms import FORMS
 from iterft.readers.parts import NO_TOOLS
-from iterft.rollout import reference_calls
-from iterft.types import Message, Sample, Turn
+from iterft.types import Message, Sample
 from iterft.warmup import tier_table
 
 NUM_WORDS = 8
@@ -91,13 +90,8 @@ def print_references(recipe: Recipe, samples: Sequence[Sample]) -> None:
     world = build.world(recipe)
     failed: Counter[str] = Counter()
     for sample in samples:
-        verdict = world.judge(sample, Turn("" if sample.answer else sample.text, reference_calls(sample)))
-        if verdict.value < 1.0:
-            failed[f"{verdict.reason} ({sample.source})"] += 1
-        elif not build.is_writable(world.dialect, sample, with_reference=True):
-            failed[f"the {world.dialect.name} dialect cannot write a name in it"] += 1
-        elif not sample.answer and not sample.text:
-            failed["no call is right and there is no text to learn instead"] += 1
+        if fault := build.reference_fault(world, sample, is_learnt=True):
+            failed[f"{fault} ({sample.source})"] += 1
     print(f"\n{failed.total()} references fail their own verification or cannot be learnt")
     for reason, count in failed.most_common():
         print(f"  {count:6}  {reason}")
@@ -121,10 +115,12 @@ def print_lengths(recipe: Recipe, samples: Sequence[Sample], counted: bool) -> N
 
 def token_counter(recipe: Recipe) -> Callable[[Sample], int]:
     from iterft.models import load_tokenizer, resolve
+    from iterft.template import choose_template
     from iterft.tokens import render_prompt
 
-    tokenizer, dialect = load_tokenizer(resolve(recipe.model, Log())), build.dialect(recipe)
-    return lambda sample: len(render_prompt(tokenizer, dialect, sample.prompt))
+    tokenizer = load_tokenizer(resolve(recipe.model, Log()))
+    template = choose_template(tokenizer, build.dialect(recipe), recipe.model, Log(quiet=True))
+    return lambda sample: len(render_prompt(template, sample.prompt))
 
 
 def characters(recipe: Recipe) -> Callable[[Sample], int]:

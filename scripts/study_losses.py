@@ -1,4 +1,4 @@
-"""Which preference loss? One update from the same warm-up on the same pairs with each (docs/losses.md).
+"""Which preference loss? One update from the same warm-up on the same pairs with each (docs/results.md).
 
 RUN is a run folder whose first iteration is done, best one per seed (`scripts/study_loop.py` leaves such): its trees
 are mined again, its warm-up's checkpoint is updated once per loss, and each result is scored on the same held-out items

@@ -180,3 +180,9 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_an_override_may_be_the_empty_string() -> None:
+    assert Recipe.load("debug", ["data.held_out="]).data.held_out == ""
+    with pytest.raises(ValueError, match=r"--set stage\.lr=: key 'stage\.lr'"):
+        Recipe.load("debug", ["stage.lr="])

@@ -171,3 +171,21 @@ def test_the_split_by_tool_shares_no_reference_tool(seed: int) -> None:
     no_call = [sum(not sample.answer for sample in part) for part in (train, held_out)]
     assert sum(no_call) == 200 and 10 < no_call[1] < 60
     assert split_by_tool(samples, seed) == (train, held_out)
+
+
+def test_no_train_sample_shows_a_call_of_a_held_out_tool() -> None:
+    """A conversation becomes several samples: the later ones show the calls of the earlier ones."""
+    samples = []
+    for number in range(12):
+        name, other = f"tool_{number}", f"tool_{(number + 1) % 12}"
+        messages = ({"role": "user", "content": "Go."},)
+        later = (*messages, {"role": "assistant", "content": "", "tool_calls": [{"name": name, "arguments": {}}]})
+        samples.append(Sample(f"{number}/1", Prompt(messages, ()), (ToolCall(name, {}),)))
+        samples.append(Sample(f"{number}/2", Prompt(later, ()), (ToolCall(other, {}),)))
+        samples.append(Sample(f"{number}/3", Prompt(later, ()), (), "Done."))
+    train, held_out = split_by_tool(samples, 0)
+    held_names = {call.name for sample in held_out for call in sample.answer}
+    shown = {
+        call["name"] for sample in train for message in sample.prompt.messages for call in message.get("tool_calls", ())
+    }
+    assert held_names and shown and not held_names & shown

@@ -233,6 +233,14 @@ def test_rows_enter_as_others_end() -> None:
         assert first.logprobs[:same] == pytest.approx(second.logprobs[:same], abs=1e-4)
 
 
+def test_the_kv_of_a_model_without_grouped_heads_is_counted_too() -> None:
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    model = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=2000, **sizes))
+    assert decoder_of(model).token_bytes == 2 * 3 * 32 * 4
+
+
 def test_prompts_in_flight_fit_the_cache_and_rows_that_have_ended_hold_none() -> None:
     """Ten prompts of 40 tokens, room for the KV of three: never more are in flight, one larger than all room goes
     alone, and the outcome is that of plenty of room."""

@@ -33,6 +33,14 @@ def test_it_tells_what_a_file_holds(tmp_path: Path, form: str) -> None:
     assert done.stdout.count("\n[") == 2 and "  -> " in done.stdout
 
 
+def test_with_a_recipe_prompts_are_counted_in_its_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(WRITERS["xlam"](conversation)) for conversation in suitable("xlam")[:5]))
+    done = inspect(path, "--recipe", "debug")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "prompt lengths in tokens of debug's model; 0 above" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [

@@ -155,6 +155,27 @@ def test_a_pair_counts_by_its_margin(
     assert together == pytest.approx((1.6 * alone[0] + 0.4 * alone[1] + alone[2]) / 3, abs=LOSS_TOLERANCE)
 
 
+def test_the_sft_term_counts_by_margin_too_token_by_token(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    rows = pair_rows([replace(pairs[1], margin=1.0), replace(pairs[2], margin=0.25)])
+    options: dict[str, Any] = {"loss_types": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5]}
+    plain = our_trainer(base, tokenizer, tmp_path, **options)
+    weighted = our_trainer(base, tokenizer, tmp_path, weighting="margin", **options)
+    alike = weighted.data_collator([{**row, "weight": 1.0} for row in rows])
+    assert loss_of(weighted, alike).item() == pytest.approx(
+        loss_of(plain, plain.data_collator(rows)).item(), abs=LOSS_TOLERANCE
+    )
+    only = our_trainer(base, tokenizer, tmp_path, loss_types=["sft"], loss_weights=[1.0])
+    alone = [loss_of(only, only.data_collator([row])).item() for row in rows]
+    lengths = [len(row["chosen_ids"]) for row in rows]
+    expected = sum(row["weight"] * loss * length for row, loss, length in zip(rows, alone, lengths, strict=True)) / sum(
+        lengths
+    )
+    sft = our_trainer(base, tokenizer, tmp_path, loss_types=["sft"], loss_weights=[1.0], weighting="margin")
+    assert loss_of(sft, sft.data_collator(rows)).item() == pytest.approx(expected, abs=LOSS_TOLERANCE)
+
+
 def test_margins_become_weights_of_mean_1() -> None:
     assert margin_weights([0.5, 1.0, -0.2]) == pytest.approx([1.0, 2.0, 0.0])
     assert margin_weights([0.0, 0.0]) == [1.0, 1.0]
@@ -193,3 +214,5 @@ def test_a_loss_that_does_not_exist_is_named(override: str, message: str) -> Non
 def test_an_option_that_trl_does_not_know_is_found_before_the_search(base: str, tokenizer: Any) -> None:
     with pytest.raises(ValueError, match=r"stage\.extra.*label_smooth\b"):
         stage_of(base, tokenizer, extra={"label_smooth": 0.1})
+    with pytest.raises(ValueError, match=r"stage\.extra\.use_weighting: is not passed on; set stage\.weighting"):
+        stage_of(base, tokenizer, extra={"use_weighting": True})

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from updates import BASE, FULL, LORA, QUIET, nudge, our_trainer, stage_of, stock_trainer, without_reference
 
 from iterft.config import TRL_LOSSES, ModelSettings, WarmupSettings
@@ -210,6 +211,9 @@ def test_qlora_learns_on_a_quantised_base_and_its_adapter_loads_on_the_plain_one
     losses = losses_in(tmp_path / "metrics.jsonl")
     assert losses[0] == pytest.approx(math.log(2), abs=1e-3), "the reference is the quantised policy"
     assert losses[-1] < losses[0] - 0.01
+    assert tuned.path is not None
+    saved = load_file(tuned.path / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
     on_plain = logits_of(load_for_sampling(base, tuned, LORA))
     assert (on_plain - logits_of(load_base(base, torch.float32))).abs().max() > 1e-2
     on_packed = logits_of(load_for_sampling(base, tuned, packed))

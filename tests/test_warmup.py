@@ -9,7 +9,7 @@ from toys import call, tool
 
 from iterft.config import TierSettings
 from iterft.types import Prompt, Sample
-from iterft.warmup import TIERS, easy_to_hard, learnt_part, tier_of, tier_table
+from iterft.warmup import TIERS, easy_to_hard, learnt_part, tier_table, tiers_of
 
 TIER = TierSettings(
     hard_num_tools=4,
@@ -43,13 +43,14 @@ def sample_of(name: str, num_tools: int = 1, num_calls: int = 1, description: in
     ids=lambda value: value.id if isinstance(value, Sample) else value,
 )
 def test_one_hard_mark_makes_hard_and_all_easy_marks_make_easy(sample: Sample, tier: str) -> None:
-    assert tier_of(sample, TIER) == tier
+    assert tiers_of([sample], TIER) == {sample.id: tier}
 
 
 def test_tiers_follow_each_other_and_nothing_is_lost() -> None:
     samples = [sample_of(f"s{number}", num_tools=1 + number % 5) for number in range(40)]
     ordered = easy_to_hard(samples, TIER, 0)
-    ranks = [TIERS.index(tier_of(sample, TIER)) for sample in ordered]
+    found = tiers_of(ordered, TIER)
+    ranks = [TIERS.index(found[sample.id]) for sample in ordered]
     assert ranks == sorted(ranks) and set(ranks) == {0, 1, 2}
     assert sorted(sample.id for sample in ordered) == sorted(sample.id for sample in samples)
 
@@ -78,4 +79,4 @@ def test_calls_are_learnt_whole_and_of_plain_words_the_beginning() -> None:
 
 
 def test_thresholds_are_settings() -> None:
-    assert tier_of(sample_of("x", num_tools=2), replace(TIER, easy_num_tools=2)) == "easy"
+    assert tiers_of([sample_of("x", num_tools=2)], replace(TIER, easy_num_tools=2)) == {"x": "easy"}

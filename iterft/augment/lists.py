@@ -17,6 +17,7 @@ from itertools import chain
 
 from iterft.augment.made import Taken
 from iterft.augment.pool import ToolPool, asked_words
+from iterft.data import called
 from iterft.types import Sample, Tool
 
 
@@ -58,11 +59,6 @@ def distracted(
     if len(longer) == len(group.tools):
         return None
     return replace(group, tools=tuple(longer), changes=f"{group.changes}+distracted")
-
-
-def called(sample: Sample) -> list[str]:
-    """Names of the tools that were called in the messages."""
-    return [call["name"] for message in sample.prompt.messages for call in message.get("tool_calls") or ()]
 
 
 def shuffled(group: ToolGroup, rng: random.Random) -> ToolGroup | None:

@@ -391,7 +391,8 @@ def token_bytes(model: Any) -> int:
     """Bytes of the keys and values of one token."""
     config = model.config.get_text_config()
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    cells = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size
+    num_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    cells = 2 * config.num_hidden_layers * num_heads * head_size
     return int(cells * next(model.parameters()).element_size())
 
 

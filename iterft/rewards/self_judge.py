@@ -34,6 +34,7 @@ class SelfJudge:
         scores = self.policy.logprob(
             [prompt for prompt in prompts for _ in self.options], [option for _ in prompts for option in self.options]
         )
+        self.policy.forget()  # nothing grows from these prompts
         sums = [sum(score) for score in scores]
         return [grade(sums[at : at + len(GRADES)]) for at in range(0, len(sums), len(GRADES))]
 

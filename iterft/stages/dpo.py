@@ -20,6 +20,14 @@ from iterft.stages.launch import Reporter, num_warmup_steps, run_trainer, save_c
 from iterft.stages.losses import extend, margin_weights
 from iterft.types import Checkpoint, Experience, PreferencePair
 
+OWN_SETTINGS = {
+    "loss_type": "stage.loss_types",
+    "loss_weights": "stage.loss_weights",
+    "use_weighting": "stage.weighting",
+    "gradient_checkpointing": "model.gradient_checkpointing",
+}
+"""Options of TRL that would go past our forward or our losses, and what to set instead."""
+
 
 class DpoStage:
     """`protocols.Stage`."""
@@ -70,10 +78,13 @@ class DpoStage:
         return trainer
 
     def build_config(self, folder: Path, num_rows: int, *, is_adapter: bool) -> Any:
-        """ValueError for anything in `stage.extra` that TRL does not take."""
+        """ValueError for anything in `stage.extra` that TRL does not take, or that is a setting of ours."""
         from trl import DPOConfig
 
         settings = self.settings
+        for key, own in OWN_SETTINGS.items():
+            if key in settings.extra:
+                raise ValueError(f"stage.extra.{key}: is not passed on; set {own} instead")
         options = {
             **trainer_options(self.model_settings, folder, self.seed),
             "loss_type": [name for name in settings.loss_types if name not in OWN_LOSSES] or ["sigmoid"],

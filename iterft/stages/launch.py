@@ -83,6 +83,9 @@ def equip(trainer: Any, settings: ModelSettings) -> Counters:
     counters = Counters()
     model = trainer.model
     if hasattr(model, "peft_config"):
+        for parameter in model.parameters():
+            if parameter.requires_grad:  # TRL halves adapters beside a 4-bit base, and small steps would be lost
+                parameter.data = parameter.data.float()
         fuse_adapters(model)
         model = model.get_base_model()
     if settings.gradient_checkpointing:

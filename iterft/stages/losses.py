@@ -61,6 +61,12 @@ def conservative(scores: PairScores, settings: StageSettings) -> torch.Tensor:
     return -(1 - scores.smoothing) * logsigmoid(delta) - scores.smoothing * logsigmoid(-delta)
 
 
+def sft(scores: PairScores, settings: StageSettings) -> torch.Tensor:
+    """TRL's: the mean over the chosen tokens of the batch, as B parts whose mean it is. Ours only where pairs have
+    weights, which TRL's cannot take."""
+    return -scores.chosen * len(scores.chosen) / scores.num_chosen.sum()
+
+
 LOSSES: Mapping[str, Callable[[PairScores, StageSettings], torch.Tensor]] = {
     "simpo": simpo,
     "orpo": orpo,
@@ -72,12 +78,13 @@ assert tuple(LOSSES) == OWN_LOSSES, "a recipe may name exactly these"
 def extend(trainer: Any, settings: StageSettings) -> None:
     """Makes a `DPOTrainer` compute the losses of `settings`, ours among them, on rows that carry `smoothing` and
     `weight` beside TRL's own keys."""
-    pairs = list(zip(settings.loss_types, settings.loss_weights, strict=True))
-    own = [(LOSSES[name], weight) for name, weight in pairs if name in LOSSES]
-    theirs = [(name, weight) for name, weight in pairs if name not in LOSSES]
-    trainer.loss_types, trainer.loss_weights = [name for name, _ in theirs], [weight for _, weight in theirs]
     weighted = settings.weighting == "margin"
-    trainer.use_weighting = trainer.use_weighting or weighted
+    ours = {**LOSSES, "sft": sft} if weighted else LOSSES
+    shares = list(zip(settings.loss_types, settings.loss_weights, strict=True))
+    own = [(ours[name], share) for name, share in shares if name in ours]
+    trainer.loss_types = [name for name, _ in shares if name not in ours]
+    trainer.loss_weights = [share for name, share in shares if name not in ours]
+    trainer.use_weighting = weighted
     collate = trainer.data_collator
 
     def collate_all(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
