@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,13 @@ def lines(path: Path, key: str) -> Iterator[tuple[int, str]]:
 
 def json_rows(path: Path, key: str) -> Iterator[tuple[int, Any]]:
     """The elements of one JSON array; a .json file that does not begin with "[" is read as JSON lines."""
-    first = next((line.lstrip() for _, line in lines(path, key)), "")
-    if not first.startswith("["):
-        yield from lines(path, key)
+    read = lines(path, key)
+    first = list(islice(read, 1))
+    if not first or not first[0][1].lstrip().startswith("["):
+        yield from chain(first, read)
         return
     try:
-        array = parse_json("".join(line for _, line in lines(path, key)))
+        array = parse_json("".join(line for _, line in chain(first, read)))
     except ValueError as error:
         raise ValueError(f"{key} {path}: is no JSON array ({error}); mend it or give JSON lines") from error
     yield from enumerate(array, start=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from iterft.dialects.reader import Reader
 from iterft.dialects.values import Literals, read_key, read_string, read_value
@@ -38,7 +39,8 @@ def read_call_object(reader: Reader, arguments_key: str) -> None:
         if key == _NAME:
             _read_name(reader)
         else:
-            _read_arguments(reader)
+            reader.take("{")
+            reader.list_of_arguments(_read_argument, "}")
         reader.space()
         following = ",}" if missing == {arguments} else "," if missing else "}"
         closed = reader.take(following) == "}"
@@ -53,20 +55,9 @@ def _read_name(reader: Reader) -> None:
     reader.name(name)
 
 
-def _read_arguments(reader: Reader) -> None:
-    reader.take("{")
-    reader.space()
-    if reader.peek() == "}":
-        reader.take("}")
-        return
-    while True:
-        key = read_key(reader, _JSON, reader.open_arguments)
-        reader.argument(key, read_value(reader, _JSON))
-        reader.space()
-        if reader.take(",}") == "}":
-            return
-        reader.expects = "argument"
-        reader.space()
+def _read_argument(reader: Reader) -> tuple[str, Any]:
+    key = read_key(reader, _JSON, reader.open_arguments)
+    return key, read_value(reader, _JSON)
 
 
 def _read_escape(reader: Reader) -> str:

@@ -82,31 +82,21 @@ def _read_call(reader: Reader) -> None:
     reader.take("(")
     reader.open_call()
     reader.name(name)
-    _read_arguments(reader)
+    reader.list_of_arguments(_read_argument, ")")
     reader.close_call()
 
 
-def _read_arguments(reader: Reader) -> None:
-    """Passes `key=value, ...)`."""
+def _read_argument(reader: Reader) -> tuple[str, Any]:
+    """Passes `key=value`."""
+    key = reader.run(_NAME, "the name of an argument")
+    if key in reader.open_arguments:
+        raise reader.fault("repeated argument")
     reader.space()
-    if reader.peek() == ")":
-        reader.take(")")
-        return
-    while True:
-        key = reader.run(_NAME, "the name of an argument")
-        if key in reader.open_arguments:
-            raise reader.fault("repeated argument")
-        reader.space()
-        if reader.peek() != "=":
-            raise reader.fault("positional argument: expected =")
-        reader.take("=")
-        reader.space()
-        reader.argument(key, read_value(reader, _PYTHON))
-        reader.space()
-        if reader.take(",)") == ")":
-            return
-        reader.expects = "argument"
-        reader.space()
+    if reader.peek() != "=":
+        raise reader.fault("positional argument: expected =")
+    reader.take("=")
+    reader.space()
+    return key, read_value(reader, _PYTHON)
 
 
 def _read_escape(reader: Reader) -> str:

@@ -104,6 +104,20 @@ class Reader:
         self.position = decided + 1
         self.no_more("prose")
 
+    def list_of_arguments(self, read_argument: Callable[[Reader], tuple[str, Any]], close: str) -> None:
+        """Passes the arguments of the open call, commas between, and the character that closes them."""
+        self.space()
+        if self.peek() == close:
+            self.take(close)
+            return
+        while True:
+            self.argument(*read_argument(self))
+            self.space()
+            if self.take(f",{close}") == close:
+                return
+            self.expects = "argument"
+            self.space()
+
     def list_of_calls(self, read_call: Callable[[Reader], None]) -> None:
         """Passes `[call, ...]`, which ends the turn; `read_call` passes one call."""
         self.take("[")

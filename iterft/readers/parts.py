@@ -92,8 +92,7 @@ def read_tools(value: Any) -> tuple[Tool, ...]:
 
 def read_tool(tool: Any) -> dict[str, Any]:
     """A tool as it is, without the "function" wrapping of OpenAI; its parameters must be a schema."""
-    if isinstance(tool, dict) and isinstance(tool.get("function"), dict):
-        tool = tool["function"]
+    tool = _unwrapped(tool)
     if not isinstance(tool, dict) or not isinstance(tool.get("name"), str) or not tool["name"]:
         raise RowFault("a tool without a name", shown(tool))
     if not _is_schema(tool.get("parameters", {})):
@@ -103,8 +102,7 @@ def read_tool(tool: Any) -> dict[str, Any]:
 
 def read_call(call: Any) -> ToolCall:
     """A call as OpenAI wraps it or plain, its arguments an object, a JSON string of one, or missing."""
-    if isinstance(call, dict) and isinstance(call.get("function"), dict):
-        call = call["function"]
+    call = _unwrapped(call)
     if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not call["name"]:
         raise RowFault("a call without a name", shown(call))
     arguments = call.get("arguments")
@@ -134,9 +132,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
+def _unwrapped(value: Any) -> Any:
+    """What OpenAI wraps in {"type": "function", "function": ...}; anything else as it is."""
+    if isinstance(value, dict) and isinstance(value.get("function"), dict):
+        return value["function"]
+    return value
+
+
 def _published_tool(tool: Any) -> Tool:
-    if isinstance(tool, dict) and isinstance(tool.get("function"), dict):
-        tool = tool["function"]
+    tool = _unwrapped(tool)
     if isinstance(tool, dict) and isinstance(tool.get("parameters") or {}, dict):
         schema = parameters_schema(tool.get("parameters") or {})
         tool = {"name": tool.get("name"), "description": tool.get("description") or "", "parameters": schema}
