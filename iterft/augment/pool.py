@@ -29,7 +29,7 @@ MAX_DRAWS = 32
 ALIKE_SHARE = 0.5
 MIN_WORDS = 3
 
-WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+")
+WORD = re.compile(r"[A-Z]*[^\W\d_A-Z]+|[A-Z]+")
 NOT_IN_NAMES = re.compile(r"[\W_]+")
 EMPTY_WORDS = frozenset(
     WORD.findall(

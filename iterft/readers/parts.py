@@ -156,7 +156,7 @@ def _is_schema(value: Any) -> bool:
 
 def _refuse_lone_surrogates(value: Any, text: str) -> None:
     """They cannot be written as UTF-8, hence the UnicodeEncodeError, which is a ValueError."""
-    if "\\ud" in text or "\\uD" in text:
+    if "\\u" in text and ("\\ud" in text or "\\uD" in text):
         json.dumps(value, ensure_ascii=False).encode()
 
 
