@@ -139,16 +139,18 @@ def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
     return samples, Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
 
 
-def serve(recipe: Recipe, base: str, template: Template) -> Serve:
+def serve(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
     """Brings checkpoints up as policies of the recipe's kind."""
 
     @contextmanager
     def serving(checkpoint: Checkpoint) -> Iterator[Any]:
+        from iterft.engine.fitness import shares_prefixes
         from iterft.models import load_for_sampling
         from iterft.policies.hf import HfPolicy
 
         model = load_for_sampling(base, checkpoint, recipe.model)
-        yield HfPolicy(model, template, recipe.policy)
+        is_shared = recipe.model.share_prefixes and shares_prefixes(model, log.say_once)
+        yield HfPolicy(model, template, recipe.policy, share_prefixes=is_shared)
 
     return serving
 

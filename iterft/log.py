@@ -30,12 +30,19 @@ class Log:
         self.num_metrics = num_lines(metrics_path) if metrics_path else 0
         self.track: Callable[[str, Mapping[str, Any], int], None] | None = None
         self.started = time.perf_counter()
+        self.said: set[str] = set()
 
     def say(self, line: str) -> None:
         """One line for the person watching."""
         if not self.quiet:
             elapsed = int(time.perf_counter() - self.started)
             print(f"[{elapsed // 60:3d}:{elapsed % 60:02d}] {line}", flush=True)
+
+    def say_once(self, line: str) -> None:
+        """A line that holds for the whole run."""
+        if line not in self.said:
+            self.said.add(line)
+            self.say(line)
 
     def metric(self, event: str, **values: Any) -> None:
         """One line of `metrics.jsonl`; the same, with the line's number, to whoever tracks the run."""

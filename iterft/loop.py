@@ -151,7 +151,7 @@ class Iterator:
             log.say(f"  {source or 'no source'}: " + ", ".join(f"{tier} {count}" for tier, count in tiers.items()))
         self.samples = self.train[recipe.warmup.num_samples :] or self.train
         self.world = build.world(recipe)
-        self.serve = build.serve(recipe, self.base, self.template)
+        self.serve = build.serve(recipe, self.base, self.template, log)
         self.optimize = build.stage(recipe, self.base, self.tokenizer, log)
 
     def warm_up(self) -> Checkpoint:

@@ -14,11 +14,15 @@ import pytest
 import torch
 
 from iterft.config import LoraSettings, ModelSettings
-from iterft.engine.branch_attention import find_branches
-from iterft.engine.generate import PrefixDecoder, Request, choose, num_bytes, pack
+from iterft.engine import branch_attention, prefix_tree
+from iterft.engine.attach import Budget, attach
+from iterft.engine.branch_attention import find_branches, sees
+from iterft.engine.decoding import Request, choose, pack
+from iterft.engine.generate import PrefixDecoder, num_bytes
 from iterft.engine.head import CHUNK, token_scores
 from iterft.engine.low_rank import fuse_adapters
-from iterft.engine.prefix_tree import Counters, attach, build_rows, score_sequences
+from iterft.engine.prefix_tree import UNLIMITED, Counters, score_sequences
+from iterft.engine.trie import build_rows
 from iterft.log import Log
 from iterft.models import load_base, load_for_training, resolve
 from iterft.types import Checkpoint
@@ -385,7 +389,7 @@ def test_every_sequence_is_a_path_of_its_row() -> None:
             assert row.ids[path].tolist() == sequences[member]
             assert row.depths[path].tolist() == list(range(len(path)))
             for node in path:
-                assert set(np.flatnonzero(row.mask[node])) == {other for other in path if other <= node}
+                assert set(np.flatnonzero(sees(row.stops)[node])) == {other for other in path if other <= node}
 
 
 def test_entropy_mean_and_rank_are_those_of_the_logits() -> None:
@@ -469,7 +473,7 @@ def test_the_attached_forward_gives_what_trl_would_compute(padding: int) -> None
     batch = {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "fused_lm_head": True}
     with torch.no_grad():
         stock = model(**batch, use_cache=False)
-        attach(model, Counters())
+        attach(model, Counters(), Budget(UNLIMITED))
         ours = model(**batch, use_cache=False)
     for name in ("loss", "log_probs", "entropy", "mean_logits"):
         theirs = getattr(stock, name)
@@ -497,7 +501,7 @@ def test_branches_of_a_trie_hold_every_token_behind_the_trunk_once() -> None:
     trunk = list(range(100, 140))
     sequences = [[*trunk, 1, 2, 3], [*trunk, 1, 2, 4], [*trunk, 5], [*trunk, 6, 7]]
     (row,) = build_rows(sequences)
-    branches = find_branches(row.mask, torch.device("cpu"))
+    branches = find_branches(row.stops, torch.device("cpu"))
     assert branches is not None
     assert branches.sizes == [len(trunk), 4, 1, 2]  # 1 2 {3, 4} | 5 | 6 7
     assert sum(branches.sizes) == len(row.ids)
@@ -507,4 +511,41 @@ def test_branches_of_a_trie_hold_every_token_behind_the_trunk_once() -> None:
 
 def test_a_chain_has_no_branches() -> None:
     (row,) = build_rows([[1, 2, 3, 4], [1, 2, 3]])
-    assert find_branches(row.mask, torch.device("cpu")) is None
+    assert find_branches(row.stops, torch.device("cpu")) is None
+
+
+def test_several_tries_end_to_end_see_nothing_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA, where one row under FlexAttention holds them all; its CPU form has no backward pass."""
+    from torch.nn.attention.flex_attention import flex_attention as uncompiled
+
+    model = model_of("qwen3")
+    sequences, wanted = sequences_of()
+    monkeypatch.setattr(prefix_tree, "uses_flex", lambda backbone: True)
+    monkeypatch.setattr(branch_attention, "compiled_flex_attention", lambda: uncompiled)
+    counters = Counters()
+    with torch.no_grad():
+        scores = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, counters)
+        for score, row, positions in zip(scores, sequences, wanted, strict=True):
+            expected = plain_logprobs(model, row)[torch.tensor(positions) - 1]
+            torch.testing.assert_close(score.log_probs, expected, atol=1e-4, rtol=1e-5)
+    assert counters.unique_tokens == 105
+
+
+def test_what_does_not_fit_the_budget_is_computed_again_with_the_same_gradients() -> None:
+    model = model_of()
+    sequences, wanted = sequences_of()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    results = []
+    for max_tokens in (UNLIMITED, 40, 1):
+        counters = Counters()
+        scores = score_sequences(
+            model.base_model, model.get_output_embeddings(), sequences, wanted, counters, max_tokens
+        )
+        total = torch.cat([score.log_probs for score in scores]).sum()
+        results.append((counters.computed_again, counters.unique_tokens, total, torch.autograd.grad(total, parameters)))
+    assert [again for again, *_ in results] == [0, 59 + 37, 59 + 37]
+    assert {unique for _, unique, *_ in results} == {105}
+    for _, _, total, gradients in results[1:]:
+        torch.testing.assert_close(total, results[0][2])
+        for mine, theirs in zip(gradients, results[0][3], strict=True):
+            torch.testing.assert_close(mine, theirs)

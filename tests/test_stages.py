@@ -18,8 +18,8 @@ from iterft.config import TRL_LOSSES, ModelSettings, WarmupSettings
 from iterft.engine.generate import PrefixDecoder
 from iterft.log import Log
 from iterft.models import load_base, load_for_sampling, load_for_training
-from iterft.stages.dpo import pair_rows, tree_order
-from iterft.stages.launch import Reporter, by_length, run_trainer
+from iterft.stages.dpo import heaviest_first, pair_rows, tree_order
+from iterft.stages.launch import Reporter, by_length, equip, run_trainer
 from iterft.stages.sft import train_sft
 from iterft.types import Checkpoint, Experience, PreferencePair
 
@@ -122,7 +122,7 @@ def test_ids_reach_the_collator_untouched(
     trainer = stage_of(base, tokenizer).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path, 8)
     collate, batches = trainer.data_collator, []
     trainer.data_collator = lambda rows: batches.append(collate(rows)) or batches[-1]
-    run_trainer(trainer, LORA, pair_rows(pairs), Reporter(QUIET, "update"))
+    run_trainer(trainer, pair_rows(pairs), Reporter(QUIET, "update"))
     sides = []
     for batch in batches:
         rows = zip(batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True)
@@ -135,6 +135,101 @@ def test_ids_reach_the_collator_untouched(
     ]
     references = torch.cat([batch["ref_chosen_logps"] for batch in batches]).tolist()
     assert references == pytest.approx([pair.chosen_logprob for pair in pairs], abs=1e-5)
+
+
+def counted(metrics: Path, stage: str) -> dict[str, int]:
+    rows = map(json.loads, metrics.read_text().splitlines())
+    return next(row for row in rows if row["event"] == "forwarded" and row["stage"] == stage)
+
+
+def test_sharing_forwards_less_and_trains_the_same(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    losses, costs, prompts = [], [], {pair.prompt_ids for pair in pairs}
+    for shared in (True, False):
+        log = Log(tmp_path / f"{shared}.jsonl", quiet=True)
+        stage = stage_of(base, tokenizer, replace(LORA, share_prefixes=shared), log, epochs=3)
+        stage(BASE, Experience((), tuple(pairs)), tmp_path / f"{shared}" / "checkpoint")
+        losses.append(losses_in(tmp_path / f"{shared}.jsonl"))
+        costs.append(counted(tmp_path / f"{shared}.jsonl", "update"))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    ours, stock = costs
+    sides = [side for pair in pairs for side in (pair.chosen_ids, pair.rejected_ids)]
+    # Three epochs; the audit has scored some turns besides.
+    assert 3 * sum(map(len, sides)) < ours["head_positions"] <= 4 * sum(map(len, sides))
+    assert stock["head_positions"] == stock["unique_tokens"] > ours["sequence_tokens"]
+    assert ours["unique_tokens"] < 0.45 * stock["unique_tokens"]
+    assert len(prompts) > 1
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_step_without_memory_is_done_again_once_with_half_of_it(
+    base: str,
+    tokenizer: Any,
+    pairs: list[PreferencePair],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+) -> None:
+    results = []
+    for left in (0, failures):
+        trainer = stage_of(base, tokenizer, epochs=2).build_trainer(
+            load_for_training(base, BASE, LORA, 0), tmp_path, len(pairs)
+        )
+        counters = equip(trainer, LORA, Log())
+        backward = trainer.accelerator.backward
+
+        def fail(loss: torch.Tensor, backward: Any = backward, **options: Any) -> None:
+            nonlocal left
+            backward(loss, **options)  # the gradients are there already
+            if left:
+                left -= 1
+                raise torch.OutOfMemoryError("none left")
+
+        monkeypatch.setattr(trainer.accelerator, "backward", fail)
+        if left == 2:
+            with pytest.raises(torch.OutOfMemoryError):
+                run_trainer(trainer, pair_rows(pairs), Reporter(QUIET, "update"))
+            return
+        run_trainer(trainer, pair_rows(pairs), Reporter(QUIET, "update"))
+        results.append((counters.computed_again, trainer.model.state_dict()))
+    assert capsys.readouterr().out.count("out of memory") == 1
+    (none, undisturbed), (some, done_again) = results
+    assert none == 0 < some
+    for name, weight in undisturbed.items():
+        torch.testing.assert_close(done_again[name], weight, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shift", [0.0, 2.0])
+def test_reference_log_probs_are_audited(
+    base: str,
+    tokenizer: Any,
+    pairs: list[PreferencePair],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shift: float,
+) -> None:
+    shifted = [replace(pair, chosen_logprob=pair.chosen_logprob - shift) for pair in pairs]
+    log = Log(tmp_path / "metrics.jsonl")
+    stage_of(base, tokenizer, log=log)(BASE, Experience((), tuple(shifted)), tmp_path / "checkpoint")
+    audit = next(row for row in map(json.loads, (tmp_path / "metrics.jsonl").open()) if row["event"] == "audit")
+    assert audit["pairs"] == 2
+    assert audit["largest_gap"] == pytest.approx(shift, abs=1e-3)
+    assert ("were not sampled from the checkpoint" in capsys.readouterr().out) is (shift > 0)
+
+
+def test_the_heaviest_batch_comes_first_and_an_incomplete_one_last(pairs: list[PreferencePair]) -> None:
+    short = [replace(pairs[0], prompt_ids=(at, 1, 2)) for at in range(6)]
+    heavy = [replace(pairs[0], prompt_ids=tuple(range(at, at + 200))) for at in (300, 900, 900)]
+    assert heaviest_first([*short[:2], *heavy[1:], heavy[0], *short[2:]], 2) == [
+        *(heavy[0], short[2]),
+        *short[:2],
+        *heavy[1:],
+        *short[3:5],
+        short[5],
+    ]
+    assert heaviest_first(short[:1], 2) == short[:1]
 
 
 def test_without_pairs_there_is_nothing_to_train_on(base: str, tokenizer: Any, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def our_trainer(base: str, tokenizer: Any, folder: Path, tuning: ModelSettings =
     trainer = stage_of(base, tokenizer, tuning, **changes).build_trainer(
         load_for_training(base, BASE, tuning, 0), folder, 8
     )
-    equip(trainer, tuning)
+    equip(trainer, tuning, QUIET)
     return trainer
 
 

@@ -1,7 +1,8 @@
-"""Attention for a trunk with branches: what a token trie needs, without the square of the whole row.
+"""Attention over a token trie: each token sees its ancestors, without the square of the whole row.
 
-The trunk (the common prefix) attends causally to itself; each branch attends to the trunk and, under its own mask, to
-itself. Cost: T^2 / 2 + sum over branches of S (T + S), nothing padded, instead of (T + sum S)^2.
+Two ways. On CUDA, FlexAttention under a block mask, whatever the shape of the row. Elsewhere by branches: the trunk
+(the common prefix) attends causally to itself; each branch attends to the trunk and, under its own mask, to itself.
+Cost: T^2 / 2 + sum over branches of S (T + S), nothing padded, instead of (T + sum S)^2.
 
 Shapes: U tokens of the row, T of them trunk, S of one branch, H query heads, K key/value heads, G = H / K, E head size.
 """
@@ -9,11 +10,14 @@ Shapes: U tokens of the row, T of them trunk, S of one branch, H query heads, K 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+
+from iterft.engine.trie import Row
 
 
 @dataclass(frozen=True)
@@ -25,19 +29,26 @@ class Branches:
     hidden: tuple[torch.Tensor, ...]
 
 
-def find_branches(mask_UU: np.ndarray, device: torch.device) -> Branches | None:
-    """The branches of a flattened trie, from its ancestor mask; None when there are none. Depth-first order makes the
-    trunk the first tokens and each branch a run of tokens."""
-    size = len(mask_UU)
-    seen_by = mask_UU.sum(axis=0)
-    leaves_the_trunk = seen_by != np.arange(size, 0, -1)  # of a trunk token all later tokens are descendants
+def find_branches(stops_U: np.ndarray, device: torch.device) -> Branches | None:
+    """The branches of a flattened trie, from where its subtrees end; None when there are none."""
+    size = len(stops_U)
+    leaves_the_trunk = stops_U != size  # of a trunk token all later tokens are descendants
     if not leaves_the_trunk.any():
         return None
     trunk = int(leaves_the_trunk.argmax())
-    starts = [at for at in range(trunk, size) if not mask_UU[at, trunk:at].any()]
-    spans = list(zip(starts, [*starts[1:], size], strict=True))
-    hidden = (torch.from_numpy(~mask_UU[start:stop, start:stop]).to(device) for start, stop in spans)
+    spans = []
+    start = trunk
+    while start < size:
+        spans.append((start, int(stops_U[start])))
+        start = spans[-1][1]
+    hidden = (torch.from_numpy(~sees(stops_U[start:stop] - start)).to(device) for start, stop in spans)
     return Branches([trunk, *(stop - start for start, stop in spans)], tuple(hidden))
+
+
+def sees(stops_U: np.ndarray) -> np.ndarray:
+    """[U, U], True where the second token is an ancestor of the first or the token itself."""
+    own = np.arange(len(stops_U))
+    return (own[None, :] <= own[:, None]) & (own[:, None] < stops_U[None, :])
 
 
 def branch_attention(
@@ -75,3 +86,53 @@ def branch_attention(
         weights = scores.float().softmax(dim=-1).to(value.dtype).view(kv_heads, -1, trunk + length)
         mixed.append((weights @ seen_value).view(1, heads, length, size))
     return torch.cat(mixed, dim=2).transpose(1, 2).contiguous(), None
+
+
+FLEX_BLOCK = 128
+"""Tokens of a row are padded to a multiple of this, FlexAttention's block."""
+
+
+@cache
+def compiled_flex_attention() -> Any:
+    from torch.nn.attention.flex_attention import flex_attention as uncompiled
+
+    return torch.compile(uncompiled, dynamic=True)
+
+
+def tree_mask(row: Row, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, Any]:
+    """Ids and depths [1, U] of a row, padded, and FlexAttention's block mask: ancestors only, blocks without any are
+    skipped."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    size = len(row.ids)
+    width = -(-size // FLEX_BLOCK) * FLEX_BLOCK
+    ids, depths, stops = np.zeros((3, width), dtype=np.int64)
+    ids[:size], depths[:size], stops[:size] = row.ids, row.depths, row.stops
+    stops[size:] = np.arange(size, width) + 1  # padding sees itself only
+    stops_U = torch.from_numpy(stops).to(device)
+
+    def is_seen(batch: Any, head: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        return (key <= query) & (query < stops_U[key])
+
+    mask = create_block_mask(is_seen, None, None, width, width, device=device.type)
+    return torch.from_numpy(ids)[None].to(device), torch.from_numpy(depths)[None].to(device), mask
+
+
+def flex_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    scaling: float,
+    dropout: float = 0.0,
+    mask: Any = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """An attention function in transformers' form, for one row under `tree_mask`: query [1,H,U,E] -> [1,U,H,E]. Memory
+    grows with U, not with its square."""
+    assert mask is not None and len(query) == 1, "flex attention runs on one row under its mask"
+    assert dropout == 0, "flex attention has no dropout"
+    is_grouped = query.shape[1] > key.shape[1]
+    mixed = compiled_flex_attention()(query, key, value, block_mask=mask, scale=scaling, enable_gqa=is_grouped)
+    return mixed.transpose(1, 2).contiguous(), None

@@ -12,22 +12,32 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import DynamicCache
 
+from iterft.engine.decoding import (
+    KV,
+    DecodeCounters,
+    Decoded,
+    DecodingRow,
+    Ids,
+    Item,
+    Refute,
+    Request,
+    decoded,
+    is_done,
+    open_rows,
+    pack,
+    take_next,
+)
 from iterft.engine.forked_attention import Wave, forked_attention, look
 from iterft.engine.head import token_scores
 from iterft.engine.own_attention import forward_with
-from iterft.engine.prefix_tree import batch_rows, build_rows, forward_rows, group_neighbours
-
-Ids = tuple[int, ...]
-Item = TypeVar("Item")
-KV = list[tuple[torch.Tensor, torch.Tensor]]
-"""Per layer the keys and values [K, L, E] of a prompt."""
+from iterft.engine.prefix_tree import batch_rows, forward_rows, uses_flex
+from iterft.engine.trie import build_rows, group_neighbours
 
 PREFILL_TOKENS = 4096
 """Prompt tokens prefilled at once, shared ones counted every time."""
@@ -37,52 +47,6 @@ REFILL = 0.5
 
 ROOM = 32
 """Suffix cells for new tokens; when they are filled, as many are added."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """`num_samples` continuations of `prompt + extra`; only `prompt` (never empty) is kept as KV."""
-
-    prompt: Ids
-    extra: Ids
-    num_samples: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Sampled ids, their log-probs at temperature 1, and whether the stop token or the caller ended them."""
-
-    ids: Ids
-    logprobs: tuple[float, ...]
-    stopped: bool
-    refuted: bool
-
-
-@dataclass(eq=False)
-class DecodingRow:
-    """A continuation in the making: of request `request`, fed with `forced` first, next token at position `depth`.
-    `kv` of its prompt is there once it is live."""
-
-    request: int
-    prompt: Ids
-    forced: Ids
-    depth: int
-    draws: np.ndarray
-    kv: KV = field(default_factory=list)
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    refuted: bool = False
-
-
-@dataclass
-class DecodeCounters:
-    """Tokens computed for prefixes, prefixes found in the cache, tokens sampled."""
-
-    prefilled: int = 0
-    hits: int = 0
-    misses: int = 0
-    sampled: int = 0
 
 
 class PrefixDecoder:
@@ -107,7 +71,7 @@ class PrefixDecoder:
         temperature: float,
         max_new_tokens: int,
         advance: Callable[[int], None] = lambda requests: None,
-        refute: Callable[[int, Ids], bool] | None = None,
+        refute: Refute | None = None,
     ) -> list[list[Decoded]]:
         """[P][N] continuations. Row n of a request draws from Philox(seed, n) alone. Temperature 0 is greedy.
         `advance(k)` is told of every k requests that are done; `refute(p, ids)` may end a row of request p after any
@@ -127,8 +91,9 @@ class PrefixDecoder:
                 num_opened = len(live)
                 hidden_AD = torch.cat([hidden_AD, hidden_fresh]) if len(live) > len(fresh) else hidden_fresh
             assert wave is not None, "rows are live only inside a wave"
-            tokens_A = self.sample_next(live, hidden_AD, temperature)
-            going_on = [not self.is_done(row, max_new_tokens, refute) for row in live]
+            logits_AV = self.model.get_output_embeddings()(hidden_AD)
+            tokens_A = take_next(live, logits_AV, temperature, self.counters)
+            going_on = [not is_done(row, self.stop_id, max_new_tokens, refute) for row in live]
             ended = Counter(row.request for row, goes_on in zip(live, going_on, strict=True) if not goes_on)
             going.subtract(ended)
             if num_done := sum(going[request] == 0 for request in ended):
@@ -147,10 +112,7 @@ class PrefixDecoder:
                 hidden_AD = self.feed(wave, tokens_A[torch.from_numpy(stays)][:, None], positions[:, None])[:, -1]
                 for row in live:
                     row.depth += 1
-        return [
-            [Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == self.stop_id, row.refuted) for row in group]
-            for group in rows
-        ]
+        return [[decoded(row, self.stop_id) for row in group] for group in rows]
 
     def admit(self, live: Sequence[DecodingRow], waiting: deque[DecodingRow]) -> list[DecodingRow]:
         """Takes those out of `waiting` that enter beside the live rows: at least one, at most up to `max_rows` rows and
@@ -167,24 +129,6 @@ class PrefixDecoder:
             prompts.add(prompt)
             fresh.append(waiting.popleft())
         return fresh
-
-    def is_done(self, row: DecodingRow, max_new_tokens: int, refute: Callable[[int, Ids], bool] | None) -> bool:
-        if row.ids[-1] == self.stop_id:
-            return True
-        row.refuted = refute is not None and refute(row.request, tuple(row.ids))
-        return row.refuted or len(row.ids) == max_new_tokens
-
-    def sample_next(self, live: Sequence[DecodingRow], hidden_AD: torch.Tensor, temperature: float) -> torch.Tensor:
-        """The next token of every live row [A], noted in the row with its log-prob at temperature 1."""
-        logits_AV = self.model.get_output_embeddings()(hidden_AD).float()
-        draws = torch.tensor([row.draws[len(row.ids)] for row in live], device=self.device)
-        tokens_A = choose(logits_AV, temperature, draws)
-        chosen_A = logits_AV.gather(-1, tokens_A[:, None]).squeeze(-1) - logits_AV.logsumexp(dim=-1)
-        self.counters.sampled += len(live)
-        for row, token, logprob in zip(live, tokens_A.tolist(), chosen_A.tolist(), strict=True):
-            row.ids.append(token)
-            row.logprobs.append(logprob)
-        return tokens_A
 
     @torch.inference_mode()
     def logprob(self, prompts: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:
@@ -303,7 +247,7 @@ class PrefixDecoder:
         """Per sequence the KV of its first `lengths[i]` tokens and the hidden states [T, D] of the others; what they
         share is computed once."""
         results: dict[int, tuple[KV, torch.Tensor]] = {}
-        for rows in batch_rows(build_rows(sequences)):
+        for rows in batch_rows(build_rows(sequences), is_packed=uses_flex(self.model.base_model)):
             self.counters.prefilled += sum(len(row.ids) for row in rows)
             cache = DynamicCache()
             hidden_RUD = forward_rows(self.model.base_model, rows, cache)
@@ -325,13 +269,6 @@ def together(prompts: Sequence[Ids]) -> list[int]:
     return [index for group in groups for index in group]
 
 
-def open_rows(index: int, request: Request, max_new_tokens: int) -> list[DecodingRow]:
-    """The rows of a request: its prompt's last token and what follows the prompt is still to be fed."""
-    forced, depth = (request.prompt[-1], *request.extra), len(request.prompt) + len(request.extra)
-    generators = (np.random.Generator(np.random.Philox(key=[request.seed, n])) for n in range(request.num_samples))
-    return [DecodingRow(index, request.prompt, forced, depth, draws.random(max_new_tokens)) for draws in generators]
-
-
 def lay_out(old: Wave | None, fresh: Sequence[DecodingRow], device: torch.device) -> tuple[int, int, torch.Tensor]:
     """Of a wave of the rows of `old` and then the fresh ones: suffix columns that the former use, the column at which
     what a row has ends, the same for all, and which cells are real. Room for some new tokens follows."""
@@ -345,28 +282,6 @@ def lay_out(old: Wave | None, fresh: Sequence[DecodingRow], device: torch.device
     for at, row in enumerate(fresh, len(real)):
         cells[at, : start - len(row.forced)] = False
     return used, start, cells
-
-
-def pack(items: Sequence[Item], size: Callable[[Item], int], capacity: int) -> list[list[Item]]:
-    """Consecutive items in batches of at most `capacity` (a larger single item makes a batch of its own)."""
-    batches: list[list[Item]] = []
-    filled = capacity
-    for item in items:
-        if filled + size(item) > capacity:
-            batches.append([])
-            filled = 0
-        batches[-1].append(item)
-        filled += size(item)
-    return batches
-
-
-def choose(logits_AV: torch.Tensor, temperature: float, draws_A: torch.Tensor) -> torch.Tensor:
-    """Token ids [A] by inverse transform of one uniform draw a row; the most likely ones at temperature 0."""
-    if temperature == 0:
-        return logits_AV.argmax(dim=-1)
-    cumulative = (logits_AV / temperature).softmax(dim=-1).cumsum(dim=-1)
-    picked = torch.searchsorted(cumulative, (draws_A.to(cumulative.dtype)[:, None] * cumulative[:, -1:]))
-    return picked.squeeze(-1).clamp(max=logits_AV.shape[-1] - 1)
 
 
 def of_like_length(items: Sequence[Item], length: Callable[[Item], int]) -> list[list[Item]]:

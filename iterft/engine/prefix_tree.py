@@ -1,103 +1,42 @@
 """One forward over many sequences that share prefixes: each shared token is computed once.
 
-Sequences with a long common prefix become one row: a token trie, flattened depth first, position ids by depth, and
-attention that shows each token its ancestors only (`branch_attention`). The LM head runs on wanted positions only.
-`attach` puts this under TRL's trainers, whose log-probs all come from one call of the model.
+Sequences with a long common prefix become one row (`trie`): position ids by depth, and attention that shows each token
+its ancestors only (`branch_attention`). The LM head runs on wanted positions only (`head`).
 
 Shapes: R rows, U unique tokens of a row (padded), D hidden size.
 """
 
 from __future__ import annotations
 
-import types
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 
-from iterft.engine.branch_attention import branch_attention, find_branches
+from iterft.engine.branch_attention import branch_attention, find_branches, flex_attention, tree_mask
 from iterft.engine.head import TokenScores, token_scores
 from iterft.engine.own_attention import forward_with
-
-MINIMUM_SHARE = 0.5
-"""Sequences share a row when their common prefix is at least this part of the longer one: below that, the masked
-attention over both costs more than the tokens that are saved."""
+from iterft.engine.trie import Row, build_rows, merge
 
 MAXIMUM_PADDING = 0.1
 """Share of a batch of rows that may be padding."""
 
+UNLIMITED = 2**62
+
 
 @dataclass
 class Counters:
-    """What forwards have cost so far, for reports and for tests that count instead of timing."""
+    """What forwards have cost so far, for reports and for tests that count instead of timing. `computed_again`: tokens
+    of a first forward whose activations did not fit the budget."""
 
     sequence_tokens: int = 0
     unique_tokens: int = 0
     head_positions: int = 0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One flattened trie: ids, depths and mask of its U nodes, and for each member sequence its path of nodes."""
-
-    ids: np.ndarray
-    depths: np.ndarray
-    mask: np.ndarray
-    members: tuple[int, ...]
-    paths: tuple[np.ndarray, ...]
-
-
-def build_rows(sequences: Sequence[Sequence[int]]) -> list[Row]:
-    """Groups sequences by common prefix (neighbours in sorted order share the longest) and flattens each group."""
-    order = sorted(range(len(sequences)), key=lambda index: tuple(sequences[index]))
-    groups = group_neighbours([sequences[index] for index in order])
-    return [flatten(sequences, [order[at] for at in group]) for group in groups]
-
-
-def group_neighbours(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Indices of consecutive sequences, a group as long as each shares a row with the one before it."""
-    groups: list[list[int]] = []
-    for index, sequence in enumerate(sequences):
-        if index and shares_row(sequences[index - 1], sequence):
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
-
-
-def shares_row(first: Sequence[int], second: Sequence[int]) -> bool:
-    shorter = min(len(first), len(second))
-    common = next((at for at in range(shorter) if first[at] != second[at]), shorter)
-    return common >= MINIMUM_SHARE * max(len(first), len(second))
-
-
-def flatten(sequences: Sequence[Sequence[int]], group: list[int]) -> Row:
-    """The trie of the group's sequences. Children follow their parent, so a mask row is its parent's plus itself."""
-    ids: list[int] = []
-    depths: list[int] = []
-    parents: list[int] = []
-    children: dict[tuple[int, int], int] = {}
-    paths = []
-    for index in group:
-        node, path = -1, []
-        for depth, token in enumerate(sequences[index]):
-            child = children.get((node, token))
-            if child is None:
-                child = children[node, token] = len(ids)
-                ids.append(token)
-                depths.append(depth)
-                parents.append(node)
-            path.append(child)
-            node = child
-        paths.append(np.asarray(path))
-    mask = np.zeros((len(ids), len(ids)), dtype=bool)
-    for node, parent in enumerate(parents):
-        if parent >= 0:
-            mask[node, : parent + 1] = mask[parent, : parent + 1]
-        mask[node, node] = True
-    return Row(np.asarray(ids), np.asarray(depths), mask, tuple(group), tuple(paths))
+    computed_again: int = 0
 
 
 def score_sequences(
@@ -106,54 +45,79 @@ def score_sequences(
     sequences: Sequence[Sequence[int]],
     wanted: Sequence[Sequence[int]],
     counters: Counters,
+    max_tokens: int = UNLIMITED,
 ) -> list[TokenScores]:
     """Scores of the tokens `sequences[i][t]` for each position t (>= 1) in `wanted[i]`, one `TokenScores` a sequence.
 
-    `backbone` is the transformers model below the LM head `head`."""
-    rows = build_rows(sequences)
+    `backbone` is the transformers model below the LM head `head`. Activations of about `max_tokens` unique tokens are
+    kept for a backward pass: what does not fit is computed again there, in parts of that size, with the same result."""
+    batches = batch_rows(build_rows(sequences), max_tokens, is_packed=uses_flex(backbone))
+    sizes = [sum(len(row.ids) for row in batch) for batch in batches]
     counters.sequence_tokens += sum(len(sequence) for sequence in sequences)
-    counters.unique_tokens += sum(len(row.ids) for row in rows)
+    counters.unique_tokens += sum(sizes)
     counters.head_positions += sum(len(positions) for positions in wanted)
     picked = []
     order: list[int] = []
-    for batch in batch_rows(rows):
-        hidden_RUD = forward_rows(backbone, batch)
-        for at, row in enumerate(batch):
-            for member, path in zip(row.members, row.paths, strict=True):
-                before = torch.from_numpy(path[[position - 1 for position in wanted[member]]]).to(hidden_RUD.device)
-                picked.append(hidden_RUD[at, before])
-                order.append(member)
+    for number, batch in enumerate(batches):
+        pick = partial(hidden_before, backbone, batch, wanted)
+        if torch.is_grad_enabled() and sum(sizes[number:]) > max_tokens and number < len(batches) - 1:
+            counters.computed_again += sizes[number]
+            picked.append(checkpoint(pick, use_reentrant=False))
+        else:
+            picked.append(pick())
+        order.extend(member for row in batch for member in row.members)
     targets = torch.tensor([sequences[member][position] for member in order for position in wanted[member]])
     scores = token_scores(torch.cat(picked), head, targets.to(picked[0].device))
-    sizes = [len(wanted[member]) for member in order]
+    lengths = [len(wanted[member]) for member in order]
     columns = [
-        torch.split(column, sizes) for column in (scores.log_probs, scores.entropy, scores.mean_logits, scores.is_top1)
+        torch.split(column, lengths)
+        for column in (scores.log_probs, scores.entropy, scores.mean_logits, scores.is_top1)
     ]
     by_member = dict(zip(order, (TokenScores(*parts) for parts in zip(*columns, strict=True)), strict=True))
     return [by_member[member] for member in range(len(sequences))]
 
 
-def batch_rows(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows without branches together while padding stays below `MAXIMUM_PADDING` of what is computed; each row with
-    branches alone."""
+def hidden_before(backbone: Any, batch: Sequence[Row], wanted: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Hidden states [wanted positions of the batch, D], each of the token before the wanted one."""
+    hidden_RUD = forward_rows(backbone, batch)
+    picked = []
+    for at, row in enumerate(batch):
+        for member, path in zip(row.members, row.paths, strict=True):
+            before = torch.from_numpy(path[[position - 1 for position in wanted[member]]]).to(hidden_RUD.device)
+            picked.append(hidden_RUD[at, before])
+    return torch.cat(picked)
+
+
+def batch_rows(rows: Sequence[Row], max_tokens: int = UNLIMITED, *, is_packed: bool = False) -> list[list[Row]]:
+    """What is computed at a time, of at most `max_tokens` where more than one row is. Packed: rows end to end as one.
+    Else rows without branches together while padding stays below `MAXIMUM_PADDING` of what is computed, and each row
+    with branches alone."""
     batches: list[list[Row]] = []
     filled = 0
     for row in sorted(rows, key=lambda row: (len(row.members) == 1, -len(row.ids))):
-        if batches and len(batches[-1][0].members) == len(row.members) == 1:
-            computed = (len(batches[-1]) + 1) * len(batches[-1][0].ids)
-            if filled + len(row.ids) >= (1 - MAXIMUM_PADDING) * computed:
+        if batches and (is_packed or len(batches[-1][0].members) == len(row.members) == 1):
+            computed = filled + len(row.ids) if is_packed else (len(batches[-1]) + 1) * len(batches[-1][0].ids)
+            if filled + len(row.ids) >= (1 - MAXIMUM_PADDING) * computed and computed <= max_tokens:
                 batches[-1].append(row)
                 filled += len(row.ids)
                 continue
         batches.append([row])
         filled = len(row.ids)
-    return batches
+    return [[merge(batch)] for batch in batches] if is_packed else batches
+
+
+def uses_flex(backbone: Any) -> bool:
+    """On CUDA all rows of a forward are one, under FlexAttention; a CPU gains nothing from long rows."""
+    return bool(next(backbone.parameters()).device.type == "cuda")
 
 
 def forward_rows(backbone: Any, rows: Sequence[Row], cache: Any = None) -> torch.Tensor:
     """Hidden states [R, U, D]: of one row with branches, or of rows without, padded to the longest. An empty
     transformers `cache` is filled with keys and values."""
     device = next(backbone.parameters()).device
+    if uses_flex(backbone) and len(rows) == 1:
+        ids, depths, mask = tree_mask(rows[0], device)
+        return forward_with(flex_attention, backbone, ids, depths, cache, mask=mask)
     width = max(len(row.ids) for row in rows)
     ids_RU = np.zeros((len(rows), width), dtype=np.int64)
     # Depths run on over the padding: transformers takes a position that falls back for the start of a packed sequence.
@@ -161,7 +125,7 @@ def forward_rows(backbone: Any, rows: Sequence[Row], cache: Any = None) -> torch
     for at, row in enumerate(rows):
         ids_RU[at, : len(row.ids)], depths_RU[at, : len(row.ids)] = row.ids, row.depths
     ids, depths = (torch.from_numpy(part).to(device) for part in (ids_RU, depths_RU))
-    branches = find_branches(rows[0].mask, device)
+    branches = find_branches(rows[0].stops, device)
     if branches is not None:
         assert len(rows) == 1, "a row with branches is computed alone"
         return forward_with(branch_attention, backbone, ids, depths, cache, branches=branches)
@@ -171,51 +135,3 @@ def forward_rows(backbone: Any, rows: Sequence[Row], cache: Any = None) -> torch
     )
     hidden: torch.Tensor = output.last_hidden_state
     return hidden
-
-
-def attach(model: Any, counters: Counters) -> None:
-    """Makes `model(..., labels=..., fused_lm_head=True)`, from which TRL 1.16 takes every log-prob, run through
-    `score_sequences`. To be called on the plain causal LM (inside any PEFT wrapper) after the trainer is built."""
-    from trl.trainer.utils import FusedCausalLMOutput
-
-    original = model.forward
-
-    def forward(
-        self: Any,
-        *args: Any,
-        input_ids: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        fused_lm_head: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        if not fused_lm_head or input_ids is None or attention_mask is None or labels is None:
-            return original(
-                *args,
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                labels=labels,
-                fused_lm_head=fused_lm_head,
-                **kwargs,
-            )
-        lengths = attention_mask.sum(dim=1).tolist()
-        sequences = [row[:length] for row, length in zip(input_ids.tolist(), lengths, strict=True)]
-        label_mask = labels[:, 1:] != -100
-        wanted = [(row.nonzero().flatten() + 1).tolist() for row in label_mask]
-        scores = score_sequences(self.base_model, self.get_output_embeddings(), sequences, wanted, counters)
-
-        def scatter(name: str) -> torch.Tensor:
-            flat = torch.cat([getattr(score, name) for score in scores])
-            return flat.new_zeros(label_mask.shape).masked_scatter(label_mask, flat)
-
-        log_probs = scatter("log_probs")
-        return FusedCausalLMOutput(
-            loss=-log_probs.sum() / label_mask.sum().clamp(min=1),
-            log_probs=log_probs,
-            entropy=scatter("entropy"),
-            mean_logits=scatter("mean_logits"),
-            is_top1=scatter("is_top1"),
-            label_mask=label_mask,
-        )
-
-    model.forward = types.MethodType(forward, model)

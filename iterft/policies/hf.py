@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from iterft.config import PolicySettings
-from iterft.engine.generate import PrefixDecoder, Request
+from iterft.engine.decoding import Request
+from iterft.engine.generate import PrefixDecoder
+from iterft.engine.plain import PlainDecoder
 from iterft.template import Template
 from iterft.tokens import encode_turn, render_prompt, token_texts
 from iterft.types import Completion, Prompt
@@ -15,13 +17,19 @@ from iterft.types import Completion, Prompt
 class HfPolicy:
     """Holds the model in memory until it is dropped. See `protocols.Policy` for the contract."""
 
-    def __init__(self, model: Any, template: Template, settings: PolicySettings) -> None:
+    def __init__(
+        self, model: Any, template: Template, settings: PolicySettings, *, share_prefixes: bool = True
+    ) -> None:
         self.template = template
         self.tokenizer = template.tokenizer
         self.settings = settings
         self.stop_id: int = template.tokenizer.eos_token_id
         cache_bytes = int(settings.kv_cache_gib * 1024**3)
-        self.decoder = PrefixDecoder(model, self.stop_id, cache_bytes, settings.max_rows)
+        self.decoder: PrefixDecoder | PlainDecoder = (
+            PrefixDecoder(model, self.stop_id, cache_bytes, settings.max_rows)
+            if share_prefixes
+            else PlainDecoder(model, self.stop_id, settings.max_rows)
+        )
         self.prompts: dict[tuple[int, ...], None] = {}
 
     def render(self, prompt: Prompt) -> tuple[int, ...]:

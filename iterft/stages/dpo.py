@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
+
 from iterft.config import OWN_LOSSES, ModelSettings, StageSettings
-from iterft.engine.prefix_tree import group_neighbours
+from iterft.engine.trie import build_rows, group_neighbours
 from iterft.log import Log
 from iterft.models import load_for_training
-from iterft.stages.launch import Reporter, num_warmup_steps, run_trainer, save_checkpoint, trainer_options
+from iterft.stages.launch import Reporter, equip, num_warmup_steps, run_trainer, save_checkpoint, trainer_options
 from iterft.stages.losses import extend, margin_weights
 from iterft.types import Checkpoint, Experience, PreferencePair
+
+SIDES = ("chosen", "rejected")
+AUDITED, MIN_AUDITED = 0.02, 2
+"""Share and least number of pairs whose reference log-probs are computed again before an update."""
+SUSPICIOUS_GAP = 1.0
+"""In nats, over a side. Rounding in bfloat16 or another sampling engine stays below."""
 
 OWN_SETTINGS = {
     "loss_type": "stage.loss_types",
@@ -53,8 +62,12 @@ class DpoStage:
         model = load_for_training(self.base, checkpoint, self.model_settings, self.seed)
         trainer = self.build_trainer(model, out.parent / "trainer", len(experience.pairs))
         reporter = Reporter(self.log, "update")
-        rows = pair_rows(tree_order(experience.pairs, self.seed))
-        counters = run_trainer(trainer, self.model_settings, rows, reporter)
+        pairs = heaviest_first(tree_order(experience.pairs, self.seed), self.settings.batch_size)
+        rows = pair_rows(pairs)
+        counters = equip(trainer, self.model_settings, self.log)
+        self.audit(trainer.model, rows)
+        run_trainer(trainer, rows, reporter)
+        self.log.metric("forwarded", stage="update", **asdict(counters))
         start, end = reporter.history[0], reporter.history[-max(1, len(reporter.history) // 5) :]
         drift = fmean(entry["rewards/chosen"] for entry in end) / self.settings.beta
         self.log.say(
@@ -64,6 +77,18 @@ class DpoStage:
             f"for {counters.sequence_tokens:,}"
         )
         return save_checkpoint(trainer, out)
+
+    def audit(self, model: Any, rows: Sequence[dict[str, Any]]) -> None:
+        """Computes the reference log-probs of some rows anew and says by how much they differ from those at hand."""
+        checked = random.Random(self.seed).sample(rows, min(len(rows), max(MIN_AUDITED, round(AUDITED * len(rows)))))
+        prompts = [row["prompt_ids"] for row in checked for _ in SIDES]
+        turns = [row[f"{side}_ids"] for row in checked for side in SIDES]
+        known = torch.tensor([row[f"ref_{side}_logps"] for row in checked for side in SIDES])
+        gap = (turn_log_probs(model, prompts, turns) - known).abs().max().item()
+        self.log.metric("audit", pairs=len(checked), largest_gap=gap)
+        self.log.say(f"update: reference log-probs of {len(checked)} pairs computed again, largest gap {gap:.2g}")
+        if gap > SUSPICIOUS_GAP:
+            self.log.say("  the pairs were not sampled from the checkpoint that is trained, or far less exactly")
 
     def build_trainer(self, model: Any, folder: Path, num_rows: int) -> Any:
         """A `DPOTrainer` that takes ids and reference log-probs from its rows, of which there will be `num_rows`."""
@@ -105,6 +130,22 @@ class DpoStage:
             raise ValueError(f"stage.extra {settings.extra}: TRL's DPOConfig does not take it ({error})") from error
 
 
+@torch.no_grad()
+def turn_log_probs(model: Any, prompts: Sequence[list[int]], turns: Sequence[list[int]]) -> torch.Tensor:
+    """[rows]: summed log-prob of each turn after its prompt, by the call from which TRL takes its own."""
+    width = max(len(prompt) + len(turn) for prompt, turn in zip(prompts, turns, strict=True))
+    ids, mask, labels = (torch.full((len(turns), width), filler) for filler in (0, 0, -100))
+    for row, (prompt, turn) in enumerate(zip(prompts, turns, strict=True)):
+        size = len(prompt) + len(turn)
+        ids[row, :size], mask[row, :size] = torch.tensor([*prompt, *turn]), 1
+        labels[row, len(prompt) : size] = torch.tensor(turn, dtype=torch.long)
+    inputs = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    device = next(model.parameters()).device
+    output = model(**{key: value.to(device) for key, value in inputs.items()}, fused_lm_head=True, use_cache=False)
+    summed: torch.Tensor = (output.log_probs.float() * output.label_mask).sum(dim=1)
+    return summed.cpu()
+
+
 def pair_rows(pairs: Sequence[PreferencePair]) -> list[dict[str, Any]]:
     """The rows that TRL's collator wants, ids untouched, with what our losses need. Weights: 1 for anchors, 1 on
     average for the others."""
@@ -130,3 +171,17 @@ def tree_order(pairs: Sequence[PreferencePair], seed: int) -> list[PreferencePai
     groups = group_neighbours([pair.prompt_ids for pair in ordered])
     random.Random(seed).shuffle(groups)
     return [ordered[index] for group in groups for index in group]
+
+
+def heaviest_first(pairs: Sequence[PreferencePair], batch_size: int) -> list[PreferencePair]:
+    """The same batches, the one with the most tokens to compute in front, so that too little memory shows at once. An
+    incomplete batch stays the last."""
+    starts = range(0, len(pairs) - batch_size + 1, batch_size)
+    heaviest = max(starts, key=lambda start: num_unique_tokens(pairs[start : start + batch_size]), default=0)
+    stop = heaviest + batch_size
+    return [*pairs[heaviest:stop], *pairs[:heaviest], *pairs[stop:]]
+
+
+def num_unique_tokens(pairs: Sequence[PreferencePair]) -> int:
+    sequences = [pair.prompt_ids + side for pair in pairs for side in (pair.chosen_ids, pair.rejected_ids)]
+    return sum(len(row.ids) for row in build_rows(sequences))

@@ -12,9 +12,12 @@ import torch
 from transformers import TrainerCallback
 
 from iterft.config import ModelSettings
+from iterft.engine.attach import Budget, attach, count, halve_when_memory_runs_out
+from iterft.engine.fitness import shares_prefixes
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.own_attention import checkpoint_activations
-from iterft.engine.prefix_tree import Counters, attach, group_neighbours
+from iterft.engine.prefix_tree import Counters
+from iterft.engine.trie import group_neighbours
 from iterft.log import Log
 from iterft.models import device, dtype_of
 from iterft.types import Checkpoint
@@ -66,20 +69,19 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self.bar.__exit__(None, None, None)
 
 
-def run_trainer(trainer: Any, settings: ModelSettings, rows: Sequence[dict[str, Any]], reporter: Reporter) -> Counters:
-    """Trains on `rows`, which reach the collator as they are. Returns what the forwards have cost."""
+def run_trainer(trainer: Any, rows: Sequence[dict[str, Any]], reporter: Reporter) -> None:
+    """Trains on `rows`, which reach the collator as they are."""
     from transformers.trainer_callback import PrinterCallback
 
     trainer.train_dataset = list(rows)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
-    counters = equip(trainer, settings)
     trainer.train()
-    return counters
 
 
-def equip(trainer: Any, settings: ModelSettings) -> Counters:
-    """Puts our forward under a trainer that is ready otherwise. Returns what counts its forwards."""
+def equip(trainer: Any, settings: ModelSettings, log: Log) -> Counters:
+    """Puts our forward under a trainer that is ready otherwise, if its model can share prefixes and may. Returns what
+    counts its forwards."""
     counters = Counters()
     model = trainer.model
     if hasattr(model, "peft_config"):
@@ -90,7 +92,12 @@ def equip(trainer: Any, settings: ModelSettings) -> Counters:
         model = model.get_base_model()
     if settings.gradient_checkpointing:
         checkpoint_activations(model)
-    attach(model, counters)
+    if settings.share_prefixes and shares_prefixes(model, log.say_once):
+        budget = Budget(settings.max_activation_tokens)
+        attach(model, counters, budget)
+        halve_when_memory_runs_out(trainer, counters, budget, log.say)
+    else:
+        count(model, counters)
     return counters
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,7 +11,15 @@ from typing import Any
 from iterft.config import ModelSettings, WarmupSettings
 from iterft.log import Log
 from iterft.models import load_for_training
-from iterft.stages.launch import Reporter, by_length, num_warmup_steps, run_trainer, save_checkpoint, trainer_options
+from iterft.stages.launch import (
+    Reporter,
+    by_length,
+    equip,
+    num_warmup_steps,
+    run_trainer,
+    save_checkpoint,
+    trainer_options,
+)
 from iterft.types import Checkpoint
 
 WINDOW = 4
@@ -57,7 +66,9 @@ def train_sft(
     )
     order = by_length([row["input_ids"] for row in examples], settings.batch_size * WINDOW)
     ordered = [examples[index] for index in order]
-    counters = run_trainer(trainer, model_settings, ordered, reporter)
+    counters = equip(trainer, model_settings, log)
+    run_trainer(trainer, ordered, reporter)
+    log.metric("forwarded", stage="warm-up", **asdict(counters))
     losses = [entry["loss"] for entry in reporter.history]
     edge = max(1, len(losses) // 10)
     log.say(

@@ -1,0 +1,123 @@
+"""What every way of decoding shares: requests, rows in the making, the draw of a token, and when a row ends.
+
+Shapes: A active rows, V vocabulary, K key/value heads, L prompt length, E head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+Ids = tuple[int, ...]
+Item = TypeVar("Item")
+Refute = Callable[[int, Ids], bool]
+"""(request, ids so far): whether to end this row, asked after every token but the stop token."""
+
+KV = list[tuple[torch.Tensor, torch.Tensor]]
+"""Per layer the keys and values [K, L, E] of a prompt."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """`num_samples` continuations of `prompt + extra`; only `prompt` (never empty) is kept as KV."""
+
+    prompt: Ids
+    extra: Ids
+    num_samples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Sampled ids, their log-probs at temperature 1, and whether the stop token or the caller ended them."""
+
+    ids: Ids
+    logprobs: tuple[float, ...]
+    stopped: bool
+    refuted: bool
+
+
+@dataclass(eq=False)
+class DecodingRow:
+    """A continuation in the making: of request `request`, fed with `forced` first, next token at position `depth`.
+    `kv` of its prompt is there once it is live."""
+
+    request: int
+    prompt: Ids
+    forced: Ids
+    depth: int
+    draws: np.ndarray
+    kv: KV = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    refuted: bool = False
+
+
+@dataclass
+class DecodeCounters:
+    """Tokens computed for prefixes, prefixes found in the cache, tokens sampled."""
+
+    prefilled: int = 0
+    hits: int = 0
+    misses: int = 0
+    sampled: int = 0
+
+
+def open_rows(index: int, request: Request, max_new_tokens: int) -> list[DecodingRow]:
+    """The rows of a request: its prompt's last token and what follows the prompt is still to be fed."""
+    forced, depth = (request.prompt[-1], *request.extra), len(request.prompt) + len(request.extra)
+    generators = (np.random.Generator(np.random.Philox(key=[request.seed, n])) for n in range(request.num_samples))
+    return [DecodingRow(index, request.prompt, forced, depth, draws.random(max_new_tokens)) for draws in generators]
+
+
+def take_next(
+    live: Sequence[DecodingRow], logits_AV: torch.Tensor, temperature: float, counters: DecodeCounters
+) -> torch.Tensor:
+    """The next token of every live row [A], noted in the row with its log-prob at temperature 1."""
+    logits_AV = logits_AV.float()
+    draws = torch.tensor([row.draws[len(row.ids)] for row in live], device=logits_AV.device)
+    tokens_A = choose(logits_AV, temperature, draws)
+    chosen_A = logits_AV.gather(-1, tokens_A[:, None]).squeeze(-1) - logits_AV.logsumexp(dim=-1)
+    counters.sampled += len(live)
+    for row, token, logprob in zip(live, tokens_A.tolist(), chosen_A.tolist(), strict=True):
+        row.ids.append(token)
+        row.logprobs.append(logprob)
+    return tokens_A
+
+
+def choose(logits_AV: torch.Tensor, temperature: float, draws_A: torch.Tensor) -> torch.Tensor:
+    """Token ids [A] by inverse transform of one uniform draw a row; the most likely ones at temperature 0."""
+    if temperature == 0:
+        return logits_AV.argmax(dim=-1)
+    cumulative = (logits_AV / temperature).softmax(dim=-1).cumsum(dim=-1)
+    picked = torch.searchsorted(cumulative, (draws_A.to(cumulative.dtype)[:, None] * cumulative[:, -1:]))
+    return picked.squeeze(-1).clamp(max=logits_AV.shape[-1] - 1)
+
+
+def is_done(row: DecodingRow, stop_id: int, max_new_tokens: int, refute: Refute | None) -> bool:
+    """Whether the row ends with its last token; notes in the row if that is because it is refuted."""
+    if row.ids[-1] == stop_id:
+        return True
+    row.refuted = refute is not None and refute(row.request, tuple(row.ids))
+    return row.refuted or len(row.ids) == max_new_tokens
+
+
+def decoded(row: DecodingRow, stop_id: int) -> Decoded:
+    return Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == stop_id, row.refuted)
+
+
+def pack(items: Sequence[Item], size: Callable[[Item], int], capacity: int) -> list[list[Item]]:
+    """Consecutive items in batches of at most `capacity` (a larger single item makes a batch of its own)."""
+    batches: list[list[Item]] = []
+    filled = capacity
+    for item in items:
+        if filled + size(item) > capacity:
+            batches.append([])
+            filled = 0
+        batches[-1].append(item)
+        filled += size(item)
+    return batches

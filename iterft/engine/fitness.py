@@ -1,0 +1,93 @@
+"""Whether a model can share prefixes: what its config says, and one small comparison with its own forward.
+
+Sharing asks two things of a model: a token's position is its depth in the trie, and each layer attends to all tokens
+before it through the attention function it is given. Windows, recurrences, sinks, capped scores or logits, positions
+that depend on the length, biases by distance: all of these break one or the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from iterft.engine.decoding import Request
+from iterft.engine.generate import PrefixDecoder
+from iterft.engine.plain import plain_log_probs
+from iterft.engine.prefix_tree import Counters, score_sequences
+
+TOLERANCE = {torch.float32: 1e-3}
+"""Largest difference of two log-probs of a token that counts as equal, by the dtype of the model."""
+OTHER_TOLERANCE = 0.2
+
+LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
+
+TRUNK = 24
+BRANCH = 6
+
+
+def shares_prefixes(model: Any, say: Callable[[str], None]) -> bool:
+    """Whether prefixes of this causal LM (not a PEFT wrapper of one) can be shared. If not, says why."""
+    if fault := why_not_shared(model):
+        say(f"prefixes are not shared, each row is computed whole: {fault}")
+    return not fault
+
+
+@torch.no_grad()
+def why_not_shared(model: Any) -> str:
+    """Why the prefixes of this causal LM cannot be shared; "" when they can."""
+    if fault := config_fault(model.config.get_text_config()):
+        return fault
+    was_training = model.training
+    model.eval()
+    try:
+        gap = largest_gap(model)
+    except Exception as error:  # whatever an unknown architecture raises means the same: its own forward is used
+        return f"its layers do not run under another attention ({type(error).__name__}: {str(error).splitlines()[0]})"
+    finally:
+        model.train(was_training)
+    if gap > (limit := TOLERANCE.get(next(model.parameters()).dtype, OTHER_TOLERANCE)):
+        return f"log-probs differ by {gap:.2g} from those of its own forward, more than {limit}"
+    return ""
+
+
+def config_fault(config: Any) -> str:
+    """What the config itself says against sharing. A comparison would miss a window longer than its rows."""
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "attention"}
+    if kinds:
+        return f"it has layers of {', '.join(sorted(kinds))}"
+    window = getattr(config, "sliding_window", None)
+    if window and not getattr(config, "layer_types", None) and getattr(config, "use_sliding_window", True):
+        return f"its layers see {window} tokens back, not all"
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kind = rope.get("rope_type", rope.get("type"))
+    if kind in LENGTH_DEPENDENT_ROPE:
+        return f"its positions depend on the length of the row ({kind} RoPE)"
+    return ""
+
+
+@torch.no_grad()
+def largest_gap(model: Any) -> float:
+    """Between log-probs under shared prefixes and under the model's own forward, of given and of sampled tokens."""
+    generator = torch.Generator().manual_seed(0)
+    size = model.get_input_embeddings().num_embeddings
+    trunk, *branches = (
+        torch.randint(size, (length,), generator=generator).tolist() for length in (TRUNK, BRANCH, BRANCH + 3, 1)
+    )
+    sequences = [[*trunk, *branch] for branch in branches]
+    wanted = [list(range(1, len(sequence))) for sequence in sequences]
+    shared = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
+    gaps = [
+        (score.log_probs - own).abs().max()
+        for score, own in zip(shared, plain_log_probs(model, sequences), strict=True)
+    ]
+    decoder = PrefixDecoder(model, stop_id=-1, cache_bytes=0, max_rows=4)
+    requests = [Request(tuple(trunk), (), 2, 0), Request(tuple(trunk), tuple(branches[0]), 2, 1)]
+    for request, rows in zip(requests, decoder.decode(requests, 1.0, 3), strict=True):
+        start = len(request.prompt) + len(request.extra) - 1
+        for row, own in zip(
+            rows, plain_log_probs(model, [(*request.prompt, *request.extra, *row.ids) for row in rows]), strict=True
+        ):
+            gaps.append((torch.tensor(row.logprobs, device=own.device) - own[start:]).abs().max())
+    return max(map(float, gaps))

@@ -1,0 +1,131 @@
+"""Decoding and scoring by the model's own forward, rows side by side: for models that cannot share prefixes.
+
+The same answers as `generate.PrefixDecoder` gives where both work, at several times the cost.
+
+Shapes: R rows, T tokens of a row (padded), V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from iterft.engine.decoding import (
+    DecodeCounters,
+    Decoded,
+    DecodingRow,
+    Ids,
+    Refute,
+    Request,
+    decoded,
+    is_done,
+    open_rows,
+    pack,
+    take_next,
+)
+
+SCORED_TOKENS = 4096
+"""Tokens scored at once, padding included."""
+
+
+class PlainDecoder:
+    """Decodes from one model, at most `max_rows` rows at a time; keeps nothing between calls."""
+
+    def __init__(self, model: Any, stop_id: int, max_rows: int) -> None:
+        self.model = model.eval()
+        self.stop_id = stop_id
+        self.max_rows = max_rows
+        self.counters = DecodeCounters()
+        self.device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        requests: Sequence[Request],
+        temperature: float,
+        max_new_tokens: int,
+        advance: Callable[[int], None] = lambda requests: None,
+        refute: Refute | None = None,
+    ) -> list[list[Decoded]]:
+        """See `PrefixDecoder.decode`."""
+        groups = [open_rows(index, request, max_new_tokens) for index, request in enumerate(requests)]
+        rows = sorted((row for group in groups for row in group), key=lambda row: row.depth)
+        going = Counter(row.request for row in rows)
+        for start in range(0, len(rows), self.max_rows):
+            batch = rows[start : start + self.max_rows]
+            self.decode_rows(batch, temperature, max_new_tokens, refute)
+            ended = Counter(row.request for row in batch)
+            going.subtract(ended)
+            advance(sum(going[request] == 0 for request in ended))
+        return [[decoded(row, self.stop_id) for row in group] for group in groups]
+
+    def decode_rows(
+        self, rows: Sequence[DecodingRow], temperature: float, max_new_tokens: int, refute: Refute | None
+    ) -> None:
+        """Continues the rows until all have ended; those that have are fed on, and what they say is not looked at."""
+        ids_RT, mask_RT = left_padded([(*row.prompt, *row.forced[1:]) for row in rows], self.stop_id, self.device)
+        self.counters.prefilled += int(mask_RT.sum())
+        self.counters.misses += len(rows)
+        cache = None
+        live = list(range(len(rows)))
+        while live:
+            positions = (mask_RT.cumsum(dim=-1) - 1).clamp(min=0)[:, -ids_RT.shape[1] :]
+            output = self.model(
+                input_ids=ids_RT,
+                attention_mask=mask_RT,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache = output.past_key_values
+            tokens = take_next([rows[at] for at in live], output.logits[live, -1], temperature, self.counters)
+            ids_RT = torch.full((len(rows), 1), self.stop_id, device=self.device)
+            ids_RT[live, 0] = tokens
+            mask_RT = torch.cat([mask_RT, mask_RT.new_ones(len(rows), 1)], dim=1)
+            live = [at for at in live if not is_done(rows[at], self.stop_id, max_new_tokens, refute)]
+
+    @torch.inference_mode()
+    def logprob(self, prompts: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:
+        """See `PrefixDecoder.logprob`."""
+        results: list[list[float]] = [[] for _ in prompts]
+        sequences = [(*prompt, *turn) for prompt, turn in zip(prompts, continuations, strict=True)]
+        order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
+        longest = max(map(len, sequences), default=1)
+        for chosen in pack(order, lambda index: longest, SCORED_TOKENS):
+            scores = plain_log_probs(self.model, [sequences[index] for index in chosen])
+            self.counters.prefilled += sum(len(sequences[index]) for index in chosen)
+            for index, score_T in zip(chosen, scores, strict=True):
+                results[index] = score_T[len(prompts[index]) - 1 :].tolist()
+        return results
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+
+def plain_log_probs(model: Any, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """Per sequence the log-probs [T - 1] of its tokens but the first, each given those before it."""
+    device = next(model.parameters()).device
+    width = max(map(len, sequences))
+    ids_RT, mask_RT = (torch.zeros(len(sequences), width, dtype=torch.long, device=device) for _ in range(2))
+    for at, sequence in enumerate(sequences):
+        ids_RT[at, : len(sequence)], mask_RT[at, : len(sequence)] = torch.tensor(sequence), 1
+    logits_RTV = model(input_ids=ids_RT, attention_mask=mask_RT, use_cache=False).logits
+    results = []
+    for ids_T, logits_TV, sequence in zip(ids_RT, logits_RTV, sequences, strict=True):
+        log_probs_TV = logits_TV[: len(sequence) - 1].float().log_softmax(dim=-1)
+        results.append(log_probs_TV.gather(-1, ids_T[1 : len(sequence), None]).squeeze(-1))
+    return results
+
+
+def left_padded(
+    sequences: Sequence[Sequence[int]], filler: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask [R, T]; the sequences end together."""
+    width = max(map(len, sequences))
+    ids = [[filler] * (width - len(sequence)) + list(sequence) for sequence in sequences]
+    mask = [[0] * (width - len(sequence)) + [1] * len(sequence) for sequence in sequences]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)

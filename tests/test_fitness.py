@@ -1,0 +1,155 @@
+"""Models that cannot share prefixes: found out at load time, and served by their own forward with the same answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from iterft import Iterator, Recipe
+from iterft.engine.decoding import Request
+from iterft.engine.fitness import TOLERANCE, largest_gap, shares_prefixes, why_not_shared
+from iterft.engine.generate import PrefixDecoder
+from iterft.engine.plain import PlainDecoder, plain_log_probs
+from iterft.models import load_base
+from iterft.tiny import train_tokenizer
+
+SHAPE = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+WINDOW = 8
+
+
+def model_of(architecture: str, **changes: Any) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **{**SHAPE, **changes})).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(4)
+    return model
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gpt2", "phi3", "olmo2"])
+def test_full_causal_attention_is_fit(architecture: str) -> None:
+    model = model_of(architecture).train()
+    assert why_not_shared(model) == ""
+    assert model.training, "it is left as it was"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "words"),
+    [
+        ("mistral", {"sliding_window": 4096}, "4096 tokens back"),
+        ("gemma2", {}, "layers of sliding_attention"),
+        ("mamba", {}, "layers of linear_attention"),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}, "dynamic RoPE"),
+        ("granite", {"logits_scaling": 8.0}, "log-probs differ by"),
+        ("bloom", {}, "do not run under another attention"),
+    ],
+)
+def test_what_breaks_sharing_is_named(architecture: str, changes: dict[str, Any], words: str) -> None:
+    said: list[str] = []
+    assert not shares_prefixes(model_of(architecture, **changes), said.append)
+    (line,) = said
+    assert line.startswith("prefixes are not shared") and words in line
+
+
+def test_the_comparison_sees_a_window_that_the_config_hides() -> None:
+    model = model_of("mistral", sliding_window=WINDOW)
+    assert largest_gap(model) > 10 * TOLERANCE[torch.float32]
+    assert largest_gap(model_of("mistral", sliding_window=None)) < TOLERANCE[torch.float32]
+
+
+def requests() -> list[Request]:
+    first, second = tuple(range(20, 50)), tuple(range(60, 71))
+    return [Request(first, (), 2, 0), Request(second, (5, 6), 3, 1), Request(first, (7,), 1, 2)]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.2])
+def test_both_ways_of_decoding_give_the_same(temperature: float) -> None:
+    model = model_of("llama")
+
+    def refute(request: int, ids: tuple[int, ...]) -> bool:
+        return request == 1 and len(ids) == 3
+
+    told: list[int] = []
+    plain = PlainDecoder(model, 2, max_rows=4).decode(requests(), temperature, 9, told.append, refute)
+    shared = PrefixDecoder(model, 2, 1 << 30, 4).decode(requests(), temperature, 9, refute=refute)
+    assert sum(told) == 3
+    assert [[row.refuted for row in group] for group in plain] == [[False] * 2, [True] * 3, [False]]
+    for mine, theirs in zip(plain, shared, strict=True):
+        assert [(row.ids, row.stopped, row.refuted) for row in mine] == [
+            (row.ids, row.stopped, row.refuted) for row in theirs
+        ]
+        for row, other in zip(mine, theirs, strict=True):
+            assert row.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_a_row_decoded_plainly_ends_with_its_stop_token_and_the_others_go_on() -> None:
+    model = model_of("llama")
+    (free,) = PlainDecoder(model, -1, 8).decode([Request(tuple(range(20, 50)), (), 2, 0)], 1.0, 9)
+    stop = free[0].ids[4]
+    (rows,) = PlainDecoder(model, stop, 8).decode([Request(tuple(range(20, 50)), (), 2, 0)], 1.0, 9)
+    for row, before in zip(rows, free, strict=True):
+        end = before.ids.index(stop) + 1 if stop in before.ids else 9
+        assert (row.ids, row.stopped) == (before.ids[:end], stop in before.ids)
+
+
+def test_plain_scores_are_those_of_the_models_own_forward_beyond_its_window() -> None:
+    model = model_of("mistral", sliding_window=WINDOW)
+    decoder = PlainDecoder(model, 2, max_rows=2)
+    prompts, turns = [tuple(range(20, 50)), tuple(range(60, 65))], [(5, 6, 7), (8,)]
+    with torch.no_grad():
+        for prompt, turn, scores in zip(prompts, turns, decoder.logprob(prompts, turns), strict=True):
+            (alone,) = plain_log_probs(model, [prompt + turn])
+            assert scores == pytest.approx(alone[len(prompt) - 1 :].tolist(), abs=1e-5)
+        for request, rows in zip(requests(), decoder.decode(requests(), 1.0, 6), strict=True):
+            for row in rows:
+                (alone,) = plain_log_probs(model, [(*request.prompt, *request.extra, *row.ids)])
+                assert row.logprobs == pytest.approx(alone[-len(row.ids) :].tolist(), abs=1e-4)
+
+
+def test_the_loop_runs_on_a_model_with_a_window_and_its_pairs_hold_the_models_own_log_probs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = train_tokenizer()
+    model = model_of("mistral", sliding_window=WINDOW, vocab_size=len(tokenizer), max_position_embeddings=4096)
+    model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    sets = [
+        f"model.base={tmp_path / 'model'}",
+        "iters=1",
+        "data.num_held_out=4",
+        "warmup.num_samples=8",
+        "policy.max_new_tokens=12",
+    ]
+    sets += ["deficiency.num_candidates=3", "search.num_simulations=2"]
+    run = Iterator(Recipe.load("debug", sets), tmp_path / "run").run()
+    assert capsys.readouterr().out.count("prefixes are not shared") == 1
+    assert run.checkpoint.path is not None
+    from peft import PeftModel
+
+    searched = PeftModel.from_pretrained(
+        load_base(str(tmp_path / "model"), torch.float32), str(tmp_path / "run/iter_000/checkpoint")
+    ).eval()
+    lines = (tmp_path / "run/iter_001/pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    for pair in map(json.loads, lines[:4]):
+        with torch.no_grad():
+            (alone,) = plain_log_probs(searched, [pair["prompt_ids"] + pair["chosen_ids"]])
+        assert pair["chosen_logprob"] == pytest.approx(alone[-len(pair["chosen_ids"]) :].sum().item(), abs=1e-3)
