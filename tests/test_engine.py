@@ -473,8 +473,10 @@ def test_the_attached_forward_gives_what_trl_would_compute(padding: int) -> None
     batch = {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "fused_lm_head": True}
     with torch.no_grad():
         stock = model(**batch, use_cache=False)
+        stock_share = model(**batch, use_cache=False, num_items_in_batch=100).loss
         attach(model, Counters(), Budget(UNLIMITED))
         ours = model(**batch, use_cache=False)
+        torch.testing.assert_close(model(**batch, use_cache=False, num_items_in_batch=100).loss, stock_share)
     for name in ("loss", "log_probs", "entropy", "mean_logits"):
         theirs = getattr(stock, name)
         if theirs.dim() == 2:

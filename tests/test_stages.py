@@ -162,6 +162,23 @@ def test_sharing_forwards_less_and_trains_the_same(
     assert len(prompts) > 1
 
 
+def test_one_batch_of_four_is_four_of_one(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    weights = []
+    for size, steps in ((4, 1), (1, 4)):
+        extra = {"gradient_accumulation_steps": steps}
+        changes = {"batch_size": size, "loss_types": ["sigmoid"], "loss_weights": [1.0], "extra": extra}
+        out = stage_of(base, tokenizer, **changes)(BASE, Experience((), tuple(pairs[:4])), tmp_path / f"{size}" / "out")
+        assert out.path is not None
+        weights.append(load_file(out.path / "adapter_model.safetensors"))
+    moved = 0.0
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, atol=1e-5, rtol=1e-3)
+        moved += weight.abs().sum().item() if "lora_B" in name else 0.0
+    assert moved > 0
+
+
 @pytest.mark.parametrize("failures", [1, 2])
 def test_a_step_without_memory_is_done_again_once_with_half_of_it(
     base: str,

@@ -36,6 +36,7 @@ def attach(model: Any, counters: Counters, budget: Budget) -> None:
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         fused_lm_head: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs: Any,
     ) -> Any:
         if not fused_lm_head or input_ids is None or attention_mask is None or labels is None:
@@ -45,6 +46,7 @@ def attach(model: Any, counters: Counters, budget: Budget) -> None:
                 attention_mask=attention_mask,
                 labels=labels,
                 fused_lm_head=fused_lm_head,
+                num_items_in_batch=num_items_in_batch,
                 **kwargs,
             )
         lengths = attention_mask.sum(dim=1).tolist()
@@ -61,7 +63,8 @@ def attach(model: Any, counters: Counters, budget: Budget) -> None:
 
         log_probs = scatter("log_probs")
         return FusedCausalLMOutput(
-            loss=-log_probs.sum() / label_mask.sum().clamp(min=1),
+            loss=-log_probs.sum()
+            / (label_mask.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch),
             log_probs=log_probs,
             entropy=scatter("entropy"),
             mean_logits=scatter("mean_logits"),

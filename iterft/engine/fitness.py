@@ -60,6 +60,8 @@ def config_fault(config: Any) -> str:
     window = getattr(config, "sliding_window", None)
     if window and not getattr(config, "layer_types", None) and getattr(config, "use_sliding_window", True):
         return f"its layers see {window} tokens back, not all"
+    if getattr(config, "output_router_logits", False):
+        return "its experts are trained with a loss of their own (output_router_logits)"
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     kind = rope.get("rope_type", rope.get("type"))
     if kind in LENGTH_DEPENDENT_ROPE:

@@ -110,6 +110,7 @@ class DpoStage:
         for key, own in OWN_SETTINGS.items():
             if key in settings.extra:
                 raise ValueError(f"stage.extra.{key}: is not passed on; set {own} instead")
+        batch_size = settings.batch_size * settings.extra.get("gradient_accumulation_steps", 1)
         options = {
             **trainer_options(self.model_settings, folder, self.seed),
             "loss_type": [name for name in settings.loss_types if name not in OWN_LOSSES] or ["sigmoid"],
@@ -117,7 +118,7 @@ class DpoStage:
             "learning_rate": settings.lr,
             "num_train_epochs": settings.epochs,
             "per_device_train_batch_size": settings.batch_size,
-            "warmup_steps": num_warmup_steps(settings.warmup_share, num_rows, settings.batch_size, settings.epochs),
+            "warmup_steps": num_warmup_steps(settings.warmup_share, num_rows, batch_size, settings.epochs),
             "max_grad_norm": settings.max_grad_norm,
             "remove_unused_columns": False,  # our losses read columns of their own
             # Without an adapter TRL would load a second model as the reference unless it may precompute.
