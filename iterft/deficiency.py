@@ -18,7 +18,7 @@ from iterft.config import DeficiencySettings
 from iterft.data import by_tool_list
 from iterft.log import Log
 from iterft.protocols import Policy
-from iterft.rollout import World, reference_text, roll_out, seed_of
+from iterft.rollout import World, reference_turns, roll_out, seed_of
 from iterft.types import Deficient, Sample, Standing
 
 History = dict[str, Standing]
@@ -41,9 +41,7 @@ def find_deficient(
     `plant` says whether the search may plant references: without it, a sample of pass rate 0 teaches nothing.
     `whole_turns`: wrong turns go on after their first error."""
     candidates = pick_candidates(samples, history, settings, seed)
-    prompts = [policy.render(sample.prompt) for sample in candidates]
-    turns = [policy.encode_turn(reference_text(world.dialect, sample)) for sample in candidates]
-    scores = policy.logprob(prompts, turns)
+    references = reference_turns(policy, world, candidates)
     rows = roll_out(
         policy,
         world,
@@ -57,15 +55,16 @@ def find_deficient(
     )
     history = dict(history)
     checked = []
-    for sample, rollouts, logprobs in zip(candidates, rows, scores, strict=True):
+    for sample, rollouts, turns in zip(candidates, rows, references, strict=True):
         passed = sum(rollout.reward.value == 1.0 for rollout in rollouts)
         checked.append(
             Deficient(
                 sample=sample,
-                perplexity=math.exp(-sum(logprobs) / len(logprobs)),
+                perplexity=math.exp(-sum(turns[0].logprobs) / len(turns[0].logprobs)),
                 pass_rate=passed / len(rollouts),
                 reasons=Counter(rollout.reward.reason for rollout in rollouts if rollout.reward.value < 1.0),
                 completions=tuple(rollout.completion for rollout in rollouts),
+                references=turns,
             )
         )
         before = history.get(sample.id, Standing())

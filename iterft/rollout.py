@@ -136,3 +136,18 @@ def settle(value: object) -> object:
 def reference_text(dialect: Dialect, sample: Sample) -> str:
     """The reference turn as the dialect writes it; the sample's own words where no call is right."""
     return dialect.render(reference_calls(sample)) if sample.answer else sample.text
+
+
+def reference_turns(policy: Policy, world: World, samples: Sequence[Sample]) -> list[tuple[Completion, ...]]:
+    """Per sample the reference turn with its log-probs under the policy; behind it, where it holds several calls, its
+    beginnings, turns that end too early."""
+    texts = []
+    for sample in samples:
+        calls = reference_calls(sample)
+        beginnings = (world.dialect.render(calls[:count]) for count in range(1, len(calls)))
+        texts.append([reference_text(world.dialect, sample), *beginnings])
+    prompts = [policy.render(sample.prompt) for sample, own in zip(samples, texts, strict=True) for _ in own]
+    turns = [policy.encode_turn(text) for own in texts for text in own]
+    scores = policy.logprob(prompts, turns)
+    scored = iter([Completion(ids, tuple(row), "stop") for ids, row in zip(turns, scores, strict=True)])
+    return [tuple(next(scored) for _ in own) for own in texts]

@@ -113,7 +113,9 @@ class Store:
         lines = []
         for item in weak:
             row = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
-            row |= {"sample": item.sample.id, "completions": [dataclasses.asdict(row) for row in item.completions]}
+            for key in ("completions", "references"):
+                row[key] = [dataclasses.asdict(turn) for turn in row[key]]
+            row["sample"] = item.sample.id
             lines.append(json.dumps(row) + "\n")
         self.write_text(folder / "samples.jsonl", "".join(lines))
 
@@ -125,11 +127,13 @@ class Store:
         by_id = {sample.id: sample for sample in samples}
         weak = []
         for row in read_json_lines(path):
-            completions = tuple(
-                Completion(tuple(item["ids"]), tuple(item["logprobs"]), item["finish_reason"])
-                for item in row["completions"]
-            )
-            weak.append(Deficient(**{**row, "sample": by_id[row["sample"]], "completions": completions}))
+            turns = {
+                key: tuple(
+                    Completion(tuple(turn["ids"]), tuple(turn["logprobs"]), turn["finish_reason"]) for turn in row[key]
+                )
+                for key in ("completions", "references")
+            }
+            weak.append(Deficient(**{**row, "sample": by_id[row["sample"]], **turns}))
         return weak, self.read_history(iteration)
 
     def read_history(self, iteration: int) -> History:

@@ -154,13 +154,15 @@ class Reward:
 @dataclass(frozen=True)
 class Deficient:
     """A sample the policy is weak on: perplexity of its reference turn, share of the sampled turns that passed, named
-    reasons of the failures, and the turns themselves (the search starts from them)."""
+    reasons of the failures, and the turns themselves (the search starts from them). `references`: the reference turn
+    and, of one of several calls, its beginnings, as the policy would have said them."""
 
     sample: Sample
     perplexity: float
     pass_rate: float
     reasons: Mapping[str, int]
     completions: tuple[Completion, ...]
+    references: tuple[Completion, ...]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def grow(
     **changes: object,
 ) -> list[Tree]:
     policy, world = policy_of(dialect), world_of(dialect)
-    weak = [weak_of(sample, policy, num_samples) for sample in samples]
+    weak = [weak_of(sample, policy, num_samples, dialect) for sample in samples]
     settings = replace(SETTINGS, **changes)
     return search(policy, world, weak, settings, seed, MemoryJournal(), QUIET, whole_turns=whole_turns)
 

@@ -78,8 +78,10 @@ def test_deficient_samples_and_history_come_back_as_they_were(tmp_path: Path) ->
     store = open_store(tmp_path)
     samples = [sample_of("a"), sample_of("b")]
     weak = [
-        Deficient(samples[1], 3.25, 0.5, {"no_call": 1}, (Completion((1, 2), (-0.1, -1 / 3), "stop"),)),
-        Deficient(samples[0], 1.5, 0.0, {}, (Completion((7,), (-2.0,), "length"),)),
+        Deficient(samples[1], 3.25, 0.5, {"no_call": 1}, (Completion((1, 2), (-0.1, -1 / 3), "stop"),), ()),
+        Deficient(
+            samples[0], 1.5, 0.0, {}, (Completion((7,), (-2.0,), "length"),), (Completion((5,), (-1.5,), "stop"),)
+        ),
     ]
     history = {"a": Standing(2, 1, 0.0), "b": Standing(1, 0, 0.5)}
     assert store.read_weak(1, samples) is None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from iterft.config import SearchSettings
 from iterft.log import Log
 from iterft.protocols import Grader, Policy, TreeJournal
-from iterft.rollout import World, read_text, reference_calls, reference_text, seed_of
+from iterft.rollout import World, read_text, seed_of
 from iterft.search.tree import has_success, lay, new_tree, unseen_mass
 from iterft.types import Deficient, FinishReason, Sample, Tree
 
@@ -137,20 +137,13 @@ def sow(ground: Ground, group: Sequence[Deficient], trees: Sequence[Tree]) -> No
 
 def plant(ground: Ground, group: Sequence[Deficient], trees: Sequence[Tree]) -> None:
     """Lays the reference turn into every tree in which no sampled turn has passed. Of a reference of several calls also
-    its beginnings, turns that end too early: sampling seldom gets that far and would only show where to stop."""
-    policy, dialect = ground.policy, ground.world.dialect
-    rows: list[tuple[Sample, Tree, tuple[int, ...]]] = []
-    for item, tree in zip(group, trees, strict=True):
-        calls = reference_calls(item.sample)
-        texts = [] if has_success(tree) else [reference_text(dialect, item.sample)]
-        texts += [dialect.render(calls[:count]) for count in range(1, len(calls))]
-        rows += [(item.sample, tree, policy.encode_turn(text)) for text in texts]
-    scores = policy.logprob([tree.prompt_ids for _, tree, _ in rows], [ids for _, _, ids in rows])
+    its beginnings: sampling seldom gets that far and would only show where to stop."""
     lay_all(
         ground,
         [
-            Shoot(sample, tree, 0, ids, logprobs, "stop", planted=True)
-            for (sample, tree, ids), logprobs in zip(rows, scores, strict=True)
+            Shoot(item.sample, tree, 0, row.ids, row.logprobs, row.finish_reason, planted=True)
+            for item, tree in zip(group, trees, strict=True)
+            for row in item.references[1 if has_success(tree) else 0 :]
         ],
     )
 
