@@ -424,8 +424,8 @@ def adapted_linear(dropout: float = 0.0) -> Any:
     return get_peft_model(torch.nn.Sequential(torch.nn.Linear(8, 6)), lora)
 
 
-def outputs_and_gradients(model: Any) -> list[torch.Tensor]:
-    inputs = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
+def outputs_and_gradients(model: Any, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    inputs = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
     torch.manual_seed(2)
     outputs = model(inputs)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -440,6 +440,18 @@ def test_a_fused_adapter_computes_what_pefts_layer_does() -> None:
     assert len(plain) == len(mine) == 4
     for theirs, ours in zip(plain, mine, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_a_fused_adapter_beside_a_bfloat16_base_keeps_its_own_gradients_in_float32() -> None:
+    exact = outputs_and_gradients(adapted_linear())
+    fused = adapted_linear()
+    fused.base_model.model[0].base_layer.to(torch.bfloat16)
+    fuse_adapters(fused)
+    mine = outputs_and_gradients(fused, torch.bfloat16)
+    assert "LowRankProduct" in str(mine[0].grad_fn.next_functions[0][0])
+    assert [part.dtype for part in mine] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
+    for theirs, ours in zip(exact, mine, strict=True):
+        assert (ours.float() - theirs).norm() < 0.02 * theirs.norm()
 
 
 @pytest.mark.parametrize("state", ["dropout", "merged", "disabled"])

@@ -18,8 +18,9 @@ from iterft.engine.plain import plain_log_probs
 from iterft.engine.prefix_tree import Counters, score_sequences
 
 TOLERANCE = {torch.float32: 1e-3}
-"""Largest difference of two log-probs of a token that counts as equal, by the dtype of the model."""
-OTHER_TOLERANCE = 0.2
+"""Difference of the log-probs of tokens (root mean square) that counts as none, by the dtype of the model."""
+OTHER_TOLERANCE = 0.25
+"""In bfloat16, batches of other sizes alone make 0.1 for SmolLM2-135M: a logit of 20 is rounded to 0.125."""
 
 LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
 
@@ -42,13 +43,13 @@ def why_not_shared(model: Any) -> str:
     was_training = model.training
     model.eval()
     try:
-        gap = largest_gap(model)
+        gap = typical_gap(model)
     except Exception as error:  # whatever an unknown architecture raises means the same: its own forward is used
         return f"its layers do not run under another attention ({type(error).__name__}: {str(error).splitlines()[0]})"
     finally:
         model.train(was_training)
     if gap > (limit := TOLERANCE.get(next(model.parameters()).dtype, OTHER_TOLERANCE)):
-        return f"log-probs differ by {gap:.2g} from those of its own forward, more than {limit}"
+        return f"log-probs differ by {gap:.2g} nats from those of its own forward, more than {limit}"
     return ""
 
 
@@ -70,8 +71,9 @@ def config_fault(config: Any) -> str:
 
 
 @torch.no_grad()
-def largest_gap(model: Any) -> float:
-    """Between log-probs under shared prefixes and under the model's own forward, of given and of sampled tokens."""
+def typical_gap(model: Any) -> float:
+    """Root mean square of the differences between log-probs under shared prefixes and under the model's own forward, of
+    given and of sampled tokens."""
     generator = torch.Generator().manual_seed(0)
     size = model.get_input_embeddings().num_embeddings
     trunk, *branches = (
@@ -81,7 +83,7 @@ def largest_gap(model: Any) -> float:
     wanted = [list(range(1, len(sequence))) for sequence in sequences]
     shared = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
     gaps = [
-        (score.log_probs - own).abs().max()
+        score.log_probs - own
         for score, own in zip(shared, plain_log_probs(model, sequences), strict=True)
     ]
     decoder = PrefixDecoder(model, stop_id=-1, cache_bytes=0, max_rows=4)
@@ -91,5 +93,5 @@ def largest_gap(model: Any) -> float:
         for row, own in zip(
             rows, plain_log_probs(model, [(*request.prompt, *request.extra, *row.ids) for row in rows]), strict=True
         ):
-            gaps.append((torch.tensor(row.logprobs, device=own.device) - own[start:]).abs().max())
-    return max(map(float, gaps))
+            gaps.append(torch.tensor(row.logprobs, device=own.device) - own[start:])
+    return float(torch.cat(gaps).square().mean().sqrt())

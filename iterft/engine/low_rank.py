@@ -61,7 +61,8 @@ def fused_forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torc
     if args or kwargs or not is_plain(self, names) or x.dtype != base.weight.dtype or torch.is_autocast_enabled():
         result: torch.Tensor = type(self).forward(self, x, *args, **kwargs)
         return result
-    down, up = self.lora_A[names[0]].weight, self.lora_B[names[0]].weight
+    dtype = base.weight.dtype
+    down, up = self.lora_A[names[0]].weight.to(dtype), self.lora_B[names[0]].weight.to(dtype)
     flat = x.reshape(-1, x.shape[-1])
     product: Any = LowRankProduct.apply(flat, base.weight, base.bias, down, up, self.scaling[names[0]])  # type: ignore[no-untyped-call]
     shaped: torch.Tensor = product.view(*x.shape[:-1], -1)
@@ -69,7 +70,8 @@ def fused_forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torc
 
 
 def is_plain(layer: Any, names: list[str]) -> bool:
-    """Whether the layer computes W x + s B A x and nothing else, all in one dtype, W frozen."""
+    """Whether the layer computes W x + s B A x and nothing else, W frozen. A and B may be kept in another dtype than W:
+    the products are in that of W, as under autocast, and the steps of an optimizer still reach A and B unrounded."""
     if layer.merged or layer.disable_adapters or len(names) != 1 or names[0] not in layer.lora_A:
         return False
     name, base = names[0], layer.get_base_layer()
@@ -80,5 +82,5 @@ def is_plain(layer: Any, names: list[str]) -> bool:
         and (isinstance(dropout, torch.nn.Identity) or dropout.p == 0 or not layer.training)
         and name not in layer.lora_variant
         and layer.lora_B[name].bias is None
-        and layer.lora_A[name].weight.dtype == base.weight.dtype == layer.lora_B[name].weight.dtype
+        and base.weight.is_floating_point()
     )
