@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from iterft.augment import augment
@@ -150,7 +150,9 @@ def serve(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
 
         model = load_for_sampling(base, checkpoint, recipe.model)
         is_shared = recipe.model.share_prefixes and shares_prefixes(model, log.say_once)
-        yield HfPolicy(model, template, recipe.policy, share_prefixes=is_shared)
+        policy = HfPolicy(model, template, recipe.policy, share_prefixes=is_shared)
+        yield policy
+        log.metric("decoded", **asdict(policy.decoder.counters))
 
     return serving
 

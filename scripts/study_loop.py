@@ -1,7 +1,8 @@
 """Does the loop beat its own warm-up, and the same wall time of more warm-up SFT? (docs/results.md, "Against more SFT")
 
 For each seed: the recipe's run; then, from its warm-up checkpoint, SFT on further training samples for as long as the
-iterations took (deficiency, search, update; evaluation is left out of both). All three checkpoints are scored on the
+iterations took (deficiency, search, update; evaluation is left out of both). These are the samples that the iterations
+choose from: fresh ones where `data.num_train` exceeds `warmup.num_samples`, else those of the warm-up. All three checkpoints are scored on the
 same held-out items of unseen tools, QUERIES of which show the same tools (prompts that share their beginning cost
 less); intervals are over such groups, not over single items. Everything is kept in OUT: started again, it goes on.
 
@@ -14,6 +15,7 @@ import argparse
 import json
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +64,8 @@ def study_seed(recipe: Recipe, folder: Path, items: list[Sample]) -> dict[str, l
 
 
 def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
-    """The warm-up checkpoint tuned on as many further samples as fit the time that the iterations took."""
+    """The warm-up checkpoint tuned on as many further samples as fit the time that the iterations took: of those that
+    the iterations choose theirs from, again from the first when they run out."""
     if out.exists():
         return Checkpoint(out)
     recipe = iterator.recipe
@@ -71,12 +74,10 @@ def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
     )
     per_sample = records[0]["seconds"]["warm-up"] / (recipe.warmup.num_samples * recipe.warmup.epochs)
     count = round(budget / per_sample)
-    fresh = iterator.train[recipe.warmup.num_samples :]
-    if count > len(fresh):
-        raise ValueError(f"data.num_train: the SFT arm needs {count} further samples, there are {len(fresh)}; raise it")
+    samples = [sample for sample, _ in zip(cycle(iterator.samples), range(count), strict=False)]
     out.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    checkpoint = iterator.tune(iterator.store.checkpoint(0), fresh[:count], out)
+    checkpoint = iterator.tune(iterator.store.checkpoint(0), samples, out)
     taken = time.perf_counter() - started
     print(f"more SFT: {count} samples, {taken:.0f} s against {budget:.0f} s of the iterations", flush=True)
     return checkpoint

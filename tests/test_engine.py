@@ -416,6 +416,19 @@ def test_a_frozen_head_gives_the_gradient_of_a_plain_one() -> None:
     torch.testing.assert_close(*gradients)
 
 
+def test_a_frozen_head_in_bfloat16_keeps_the_gradient_of_a_confident_token() -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(64, 500, bias=False).requires_grad_(False)
+    targets = torch.arange(20)
+    exact = (head.weight[targets] * 60).requires_grad_()  # points at its target
+    rounded = exact.detach().bfloat16().requires_grad_()
+    scores = token_scores(exact, head, targets).log_probs
+    assert (scores.exp() > 0.9).all() and (scores.exp() < 0.9999).any()
+    (true,) = torch.autograd.grad(scores.sum(), exact)
+    (ours,) = torch.autograd.grad(token_scores(rounded, head.bfloat16(), targets).log_probs.sum(), rounded)
+    assert ((ours.float() - true).norm(dim=1) < 0.2 * true.norm(dim=1)).float().mean() > 0.9
+
+
 def adapted_linear(dropout: float = 0.0) -> Any:
     from peft import LoraConfig, get_peft_model
 
@@ -452,6 +465,17 @@ def test_a_fused_adapter_beside_a_bfloat16_base_keeps_its_own_gradients_in_float
     assert [part.dtype for part in mine] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
     for theirs, ours in zip(exact, mine, strict=True):
         assert (ours.float() - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_under_autocast_adapters_are_left_to_peft() -> None:
+    results = []
+    for fuse in (False, True):
+        model = adapted_linear()
+        if fuse:
+            fuse_adapters(model)
+        with torch.autocast("cpu", torch.bfloat16):
+            results.append(model(torch.ones(3, 8)))
+    torch.testing.assert_close(*results)
 
 
 @pytest.mark.parametrize("state", ["dropout", "merged", "disabled"])

@@ -87,7 +87,7 @@ def test_the_debug_recipe_runs_from_the_command_line(
         assert names >= expected | ({"samples.jsonl", "trees.jsonl", "pairs.jsonl"} if iteration else set())
     assert not list(run.rglob("*.tmp"))
     events = {row["event"] for row in lines_of(run / "metrics.jsonl")}
-    assert events == {"update", "forwarded", "audit", "iteration"}
+    assert events == {"update", "forwarded", "decoded", "audit", "iteration"}
     assert Recipe.load(run / "recipe.yaml") == Recipe.load("debug")
 
 

@@ -82,10 +82,7 @@ def typical_gap(model: Any) -> float:
     sequences = [[*trunk, *branch] for branch in branches]
     wanted = [list(range(1, len(sequence))) for sequence in sequences]
     shared = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
-    gaps = [
-        score.log_probs - own
-        for score, own in zip(shared, plain_log_probs(model, sequences), strict=True)
-    ]
+    gaps = [score.log_probs - own for score, own in zip(shared, plain_log_probs(model, sequences), strict=True)]
     decoder = PrefixDecoder(model, stop_id=-1, cache_bytes=0, max_rows=4)
     requests = [Request(tuple(trunk), (), 2, 0), Request(tuple(trunk), tuple(branches[0]), 2, 1)]
     for request, rows in zip(requests, decoder.decode(requests, 1.0, 3), strict=True):

@@ -45,15 +45,17 @@ def token_scores(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torc
 
 class FrozenHead(torch.autograd.Function):
     """Scores of a chunk under a head that is not trained. The gradient of a target's log-prob with respect to its
-    hidden state is w_target - sum_v p_v w_v: taken at once, while the probabilities are there, [N, D] is kept for the
-    backward pass instead of [N, V] or a second projection."""
+    hidden state is sum_v ([v = target] - p_v) w_v: taken at once, while the probabilities are there, [N, D] is kept for
+    the backward pass instead of [N, V] or a second projection. The bracket is formed in float32: of a confident token
+    nothing of 1 - p would be left in bfloat16."""
 
     @staticmethod
     def forward(
         ctx: Any, hidden_ND: torch.Tensor, weight_VD: torch.Tensor, targets_N: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         log_probs, entropy, mean, is_top1, probs_NV = score_logits(linear(hidden_ND, weight_VD), targets_N)
-        ctx.save_for_backward(weight_VD[targets_N] - probs_NV.to(weight_VD.dtype) @ weight_VD)
+        bracket_NV = probs_NV.neg_().scatter_add_(1, targets_N[:, None], torch.ones_like(log_probs)[:, None])
+        ctx.save_for_backward(bracket_NV.to(weight_VD.dtype) @ weight_VD)
         ctx.mark_non_differentiable(entropy, mean, is_top1)
         return log_probs, entropy, mean, is_top1
 
@@ -72,7 +74,7 @@ def score_logits(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> tuple[torc
     log_probs_NV = logits_NV.float().log_softmax(dim=-1)
     with torch.no_grad():
         probs_NV = log_probs_NV.exp()
-        entropy_N = -(probs_NV[:, None] @ log_probs_NV[:, :, None]).flatten()
+        entropy_N = -torch.linalg.vecdot(probs_NV, log_probs_NV)
         mean_N = logits_NV.float().mean(dim=-1)
         is_top1_N = logits_NV.argmax(dim=-1) == targets_N
     return log_probs_NV.gather(-1, targets_N[:, None]).squeeze(-1), entropy_N, mean_N, is_top1_N, probs_NV
