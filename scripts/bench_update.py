@@ -37,8 +37,8 @@ from iterft.engine.attach import Budget, attach
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.plain import plain_log_probs
-from iterft.engine.prefix_tree import UNLIMITED, Counters
-from iterft.engine.trie import build_rows
+from iterft.engine.prefix_tree import Counters
+from iterft.engine.trie import UNLIMITED, build_rows
 from iterft.log import Log
 from iterft.stages.dpo import DpoStage, pair_rows
 from iterft.tiny import train_tokenizer

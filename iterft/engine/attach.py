@@ -49,6 +49,7 @@ def attach(model: Any, counters: Counters, budget: Budget) -> None:
                 num_items_in_batch=num_items_in_batch,
                 **kwargs,
             )
+        assert (attention_mask[:, :-1] >= attention_mask[:, 1:]).all(), "TRL pads on the right"
         lengths = attention_mask.sum(dim=1).tolist()
         sequences = [row[:length] for row, length in zip(input_ids.tolist(), lengths, strict=True)]
         label_mask = labels[:, 1:] != -100
@@ -97,15 +98,15 @@ def halve_when_memory_runs_out(trainer: Any, counters: Counters, budget: Budget,
 
     def training_step(*args: Any, **kwargs: Any) -> Any:
         nonlocal has_halved
+        if has_halved:
+            return step(*args, **kwargs)
         before = counters.unique_tokens
         parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
         gradients = [None if parameter.grad is None else parameter.grad.clone() for parameter in parameters]
         try:
             return step(*args, **kwargs)
         except torch.OutOfMemoryError:
-            if has_halved:
-                raise
-        has_halved = True
+            has_halved = True
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         if torch.cuda.is_available():

@@ -24,6 +24,11 @@ OTHER_TOLERANCE = 0.25
 
 LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
 
+SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
+CAPS = ("final_logit_softcapping", "attn_logit_softcapping")
+DROPOUTS = ("attention_dropout", "attn_pdrop")
+UNFIT = (AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
 TRUNK = 24
 BRANCH = 6
 
@@ -44,8 +49,11 @@ def why_not_shared(model: Any) -> str:
     model.eval()
     try:
         gap = typical_gap(model)
-    except Exception as error:  # whatever an unknown architecture raises means the same: its own forward is used
-        return f"its layers do not run under another attention ({type(error).__name__}: {str(error).splitlines()[0]})"
+    except torch.OutOfMemoryError:
+        raise
+    except UNFIT as error:  # whatever an unknown architecture raises means the same: its own forward is used
+        first = (str(error).splitlines() or [""])[0]
+        return f"its layers do not run under another attention ({type(error).__name__}: {first})"
     finally:
         model.train(was_training)
     if gap > (limit := TOLERANCE.get(next(model.parameters()).dtype, OTHER_TOLERANCE)):
@@ -61,8 +69,17 @@ def config_fault(config: Any) -> str:
     window = getattr(config, "sliding_window", None)
     if window and not getattr(config, "layer_types", None) and getattr(config, "use_sliding_window", True):
         return f"its layers see {window} tokens back, not all"
-    if getattr(config, "output_router_logits", False):
-        return "its experts are trained with a loss of their own (output_router_logits)"
+    if getattr(config, "router_aux_loss_coef", 0) and hasattr(config, "output_router_logits"):
+        return "its experts are trained with a loss of their own (router_aux_loss_coef)"
+    for key in SCALES:
+        if getattr(config, key, None) not in (None, 1):
+            return f"its logits are scaled ({key})"
+    for key in CAPS:
+        if getattr(config, key, None):
+            return f"its logits or scores are capped ({key})"
+    for key in DROPOUTS:
+        if getattr(config, key, None):
+            return f"its attention has dropout ({key}; 0 in its config switches it off)"
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     kind = rope.get("rope_type", rope.get("type"))
     if kind in LENGTH_DEPENDENT_ROPE:

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
+NOT_DONE = ("softcap", "s_aux", "sliding_window")
+"""Keywords with which layers ask for capped scores, sinks and windows."""
+
 
 def forward_with(
     attention: Callable[..., tuple[torch.Tensor, None]],
@@ -19,9 +22,20 @@ def forward_with(
     **shared: Any,
 ) -> torch.Tensor:
     """Last hidden states [rows, tokens, D] with `attention` in every layer; `shared` reaches it unchanged. An empty
-    transformers `cache` is filled with keys and values. The model's own attention is back afterwards."""
+    transformers `cache` is filled with keys and values. The model's own attention is back afterwards.
+    NotImplementedError for layers that want more of an attention than ours does, or do not ask for it."""
+    num_calls = 0
+
+    def asked(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
+        nonlocal num_calls
+        num_calls += 1
+        for key in NOT_DONE:
+            if kwargs.get(key) is not None:
+                raise NotImplementedError(f"its attention wants {key}")
+        return attention(*args, **kwargs)
+
     name = f"iterft_{attention.__name__}"
-    AttentionInterface.register(name, attention)
+    AttentionInterface.register(name, asked)
     with attending(backbone.config, name):
         hidden: torch.Tensor = backbone(
             input_ids=input_ids,
@@ -31,6 +45,8 @@ def forward_with(
             use_cache=cache is not None,
             **shared,
         ).last_hidden_state
+    if num_calls < (num_layers := backbone.config.get_text_config().num_hidden_layers):
+        raise NotImplementedError(f"{num_layers - num_calls} of its {num_layers} layers attend in a way of their own")
     return hidden
 
 

@@ -20,12 +20,10 @@ from torch.utils.checkpoint import checkpoint
 from iterft.engine.branch_attention import branch_attention, find_branches, flex_attention, tree_mask
 from iterft.engine.head import TokenScores, token_scores
 from iterft.engine.own_attention import forward_with
-from iterft.engine.trie import Row, build_rows, merge
+from iterft.engine.trie import UNLIMITED, Row, build_rows, merge
 
 MAXIMUM_PADDING = 0.1
 """Share of a batch of rows that may be padding."""
-
-UNLIMITED = 2**62
 
 
 @dataclass
@@ -51,7 +49,8 @@ def score_sequences(
 
     `backbone` is the transformers model below the LM head `head`. Activations of about `max_tokens` unique tokens are
     kept for a backward pass: what does not fit is computed again there, in parts of that size, with the same result."""
-    batches = batch_rows(build_rows(sequences), max_tokens, is_packed=uses_flex(backbone))
+    assert all(min(positions, default=1) >= 1 for positions in wanted), "nothing comes before a first token"
+    batches = batch_rows(build_rows(sequences, max_tokens), max_tokens, is_packed=uses_flex(backbone))
     sizes = [sum(len(row.ids) for row in batch) for batch in batches]
     counters.sequence_tokens += sum(len(sequence) for sequence in sequences)
     counters.unique_tokens += sum(sizes)
@@ -66,8 +65,9 @@ def score_sequences(
         else:
             picked.append(pick())
         order.extend(member for row in batch for member in row.members)
-    targets = torch.tensor([sequences[member][position] for member in order for position in wanted[member]])
-    scores = token_scores(torch.cat(picked), head, targets.to(picked[0].device))
+    targets = [sequences[member][position] for member in order for position in wanted[member]]
+    targets_N = torch.tensor(targets, dtype=torch.long, device=picked[0].device)
+    scores = token_scores(torch.cat(picked), head, targets_N)
     lengths = [len(wanted[member]) for member in order]
     columns = [
         torch.split(column, lengths)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+UNLIMITED = 2**62
+
 MINIMUM_SHARE = 0.5
 """Sequences share a row when their common prefix is at least this part of the longer one: below that, the masked
 attention over both costs more than the tokens that are saved."""
@@ -28,29 +30,39 @@ class Row:
     paths: tuple[np.ndarray, ...]
 
 
-def build_rows(sequences: Sequence[Sequence[int]]) -> list[Row]:
-    """Groups sequences by common prefix (neighbours in sorted order share the longest) and flattens each group."""
+def build_rows(sequences: Sequence[Sequence[int]], max_tokens: int = UNLIMITED) -> list[Row]:
+    """Groups sequences by common prefix (neighbours in sorted order share the longest) and flattens each group. A row
+    of more than `max_tokens` holds one sequence: larger groups are split, and what they share is repeated."""
     order = sorted(range(len(sequences)), key=lambda index: tuple(sequences[index]))
-    groups = group_neighbours([sequences[index] for index in order])
+    groups = group_neighbours([sequences[index] for index in order], max_tokens)
     return [flatten(sequences, [order[at] for at in group]) for group in groups]
 
 
-def group_neighbours(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Indices of consecutive sequences, a group as long as each shares a row with the one before it."""
+def group_neighbours(sequences: Sequence[Sequence[int]], max_tokens: int = UNLIMITED) -> list[list[int]]:
+    """Indices of consecutive sequences, a group as long as each shares a row with the one before it and what is to be
+    computed for the group stays within `max_tokens`."""
     groups: list[list[int]] = []
+    last, filled = np.zeros(0, dtype=np.int64), 0
     for index, sequence in enumerate(sequences):
-        if index and shares_row(sequences[index - 1], sequence):
+        ids = np.asarray(sequence)
+        common = shared_length(last, ids) if index else 0
+        filled += len(ids) - common
+        if common and filled <= max_tokens:
             groups[-1].append(index)
         else:
             groups.append([index])
+            filled = len(ids)
+        last = ids
     return groups
 
 
-def shares_row(first: Sequence[int], second: Sequence[int]) -> bool:
+def shared_length(first: np.ndarray, second: np.ndarray) -> int:
+    """Length of the common prefix of two sequences that are to share a row, 0 if they are not."""
     longer = max(len(first), len(second))
     if min(len(first), len(second)) < MINIMUM_SHARE * longer:
-        return False
-    return common_length(np.asarray(first), np.asarray(second)) >= MINIMUM_SHARE * longer
+        return 0
+    common = common_length(first, second)
+    return common if common >= MINIMUM_SHARE * longer else 0
 
 
 def common_length(first: np.ndarray, second: np.ndarray) -> int:
