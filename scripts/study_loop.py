@@ -2,9 +2,10 @@
 
 For each seed: the recipe's run; then, from its warm-up checkpoint, SFT on further training samples for as long as the
 iterations took (deficiency, search, update; evaluation is left out of both). These are the samples that the iterations
-choose from: fresh ones where `data.num_train` exceeds `warmup.num_samples`, else those of the warm-up. All three checkpoints are scored on the
-same held-out items of unseen tools, QUERIES of which show the same tools (prompts that share their beginning cost
-less); intervals are over such groups, not over single items. Everything is kept in OUT: started again, it goes on.
+choose from: fresh ones where `data.num_train` exceeds `warmup.num_samples`, else those of the warm-up. All three
+checkpoints are scored on the same held-out items of unseen tools, QUERIES of which show the same tools (prompts that
+share their beginning cost less); intervals are over such groups, not over single items. Everything is kept in OUT:
+started again, it goes on.
 
 python scripts/study_loop.py --recipe smollm2-135m --seeds 0 1 2 --items 1000 --out runs/study
 """

@@ -133,6 +133,15 @@ def test_plain_scores_are_those_of_the_models_own_forward_beyond_its_window() ->
                 assert row.logprobs == pytest.approx(alone[-len(row.ids) :].tolist(), abs=1e-4)
 
 
+def test_a_model_without_a_kv_cache_is_decoded_too() -> None:
+    model = model_of("mamba", state_size=4, expand=2)
+    for request, rows in zip(requests(), PlainDecoder(model, 2, 4).decode(requests(), 1.0, 5), strict=True):
+        assert len(rows) == request.num_samples
+        for row in rows:
+            (alone,) = plain_log_probs(model, [(*request.prompt, *request.extra, *row.ids)])
+            assert row.logprobs == pytest.approx(alone[-len(row.ids) :].tolist(), abs=1e-4)
+
+
 def test_the_loop_runs_on_a_model_with_a_window_and_its_pairs_hold_the_models_own_log_probs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,12 +108,12 @@ def test_the_first_loss_of_an_update_is_log_2(
 def test_the_reference_is_what_the_search_saw_and_not_another_forward(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
-    """Were the chosen sides less likely by 2 nats then, the first margin is 2 and the loss -log sigmoid(2 beta)."""
-    shifted = [replace(pair, chosen_logprob=pair.chosen_logprob - 2.0) for pair in pairs]
+    """Were the chosen sides less likely by 0.9 nats then, that is the first margin."""
+    shifted = [replace(pair, chosen_logprob=pair.chosen_logprob - 0.9) for pair in pairs]
     log = Log(tmp_path / "metrics.jsonl", quiet=True)
     stage = stage_of(base, tokenizer, log=log, loss_types=["sigmoid"], loss_weights=[1.0], beta=0.3)
     stage(BASE, Experience((), tuple(shifted)), tmp_path / "checkpoint")
-    assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(math.log1p(math.exp(-0.6)), abs=1e-5)
+    assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(math.log1p(math.exp(-0.27)), abs=1e-5)
 
 
 def test_ids_reach_the_collator_untouched(
@@ -219,7 +219,7 @@ def test_a_step_without_memory_is_done_again_once_with_half_of_it(
 
 
 @pytest.mark.parametrize("shift", [0.0, 2.0])
-def test_reference_log_probs_are_audited(
+def test_reference_log_probs_are_audited_and_computed_where_they_are_not_to_be_believed(
     base: str,
     tokenizer: Any,
     pairs: list[PreferencePair],
@@ -229,11 +229,13 @@ def test_reference_log_probs_are_audited(
 ) -> None:
     shifted = [replace(pair, chosen_logprob=pair.chosen_logprob - shift) for pair in pairs]
     log = Log(tmp_path / "metrics.jsonl")
-    stage_of(base, tokenizer, log=log)(BASE, Experience((), tuple(shifted)), tmp_path / "checkpoint")
+    stage = stage_of(base, tokenizer, log=log, loss_types=["sigmoid"], loss_weights=[1.0])
+    stage(BASE, Experience((), tuple(shifted)), tmp_path / "checkpoint")
     audit = next(row for row in map(json.loads, (tmp_path / "metrics.jsonl").open()) if row["event"] == "audit")
     assert audit["pairs"] == 2
     assert audit["largest_gap"] == pytest.approx(shift, abs=1e-3)
-    assert ("were not sampled from the checkpoint" in capsys.readouterr().out) is (shift > 0)
+    assert ("sampled from another checkpoint" in capsys.readouterr().out) is (shift > 0)
+    assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(0.693147, abs=1e-5)
 
 
 def test_the_heaviest_batch_comes_first_and_an_incomplete_one_last(pairs: list[PreferencePair]) -> None:

@@ -23,7 +23,7 @@ KV = list[tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass(frozen=True)
 class Request:
-    """`num_samples` continuations of `prompt + extra`; only `prompt` (never empty) is kept as KV."""
+    """`num_samples` continuations of `prompt + extra`; only `prompt` (of two tokens or more) is kept as KV."""
 
     prompt: Ids
     extra: Ids
@@ -69,6 +69,7 @@ class DecodeCounters:
 
 def open_rows(index: int, request: Request, max_new_tokens: int) -> list[DecodingRow]:
     """The rows of a request: its prompt's last token and what follows the prompt is still to be fed."""
+    assert len(request.prompt) > 1, "a prompt has two tokens or more"
     forced, depth = (request.prompt[-1], *request.extra), len(request.prompt) + len(request.extra)
     generators = (np.random.Generator(np.random.Philox(key=[request.seed, n])) for n in range(request.num_samples))
     return [DecodingRow(index, request.prompt, forced, depth, draws.random(max_new_tokens)) for draws in generators]
@@ -110,14 +111,21 @@ def decoded(row: DecodingRow, stop_id: int) -> Decoded:
     return Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == stop_id, row.refuted)
 
 
-def pack(items: Sequence[Item], size: Callable[[Item], int], capacity: int) -> list[list[Item]]:
-    """Consecutive items in batches of at most `capacity` (a larger single item makes a batch of its own)."""
+def pack(
+    items: Sequence[Item],
+    size: Callable[[Item], int],
+    capacity: int,
+    added: Callable[[Item, Item], int] | None = None,
+) -> list[list[Item]]:
+    """Consecutive items in batches of at most `capacity` (a larger single item makes a batch of its own). `added`: what
+    the second of two neighbours costs in one batch with the first, where that is not its whole size."""
     batches: list[list[Item]] = []
-    filled = capacity
+    filled = 0
     for item in items:
-        if filled + size(item) > capacity:
+        more = added(batches[-1][-1], item) if added and batches else size(item)
+        if not batches or filled + more > capacity:
             batches.append([])
-            filled = 0
+            filled, more = 0, size(item)
         batches[-1].append(item)
-        filled += size(item)
+        filled += more
     return batches

@@ -37,7 +37,7 @@ from iterft.engine.forked_attention import Wave, forked_attention, look
 from iterft.engine.head import token_scores
 from iterft.engine.own_attention import forward_with
 from iterft.engine.prefix_tree import batch_rows, forward_rows, uses_flex
-from iterft.engine.trie import build_rows, group_neighbours
+from iterft.engine.trie import build_rows, group_neighbours, shared_length
 
 PREFILL_TOKENS = 4096
 """Prompt tokens prefilled at once, shared ones counted every time."""
@@ -136,7 +136,12 @@ class PrefixDecoder:
         KV."""
         results: list[list[float]] = [[] for _ in prompts]
         sequences = [(*prompt, *turn) for prompt, turn in zip(prompts, continuations, strict=True)]
-        for chosen in pack(together(sequences), lambda index: len(sequences[index]), PREFILL_TOKENS):
+        for chosen in pack(
+            together(sequences),
+            lambda index: len(sequences[index]),
+            PREFILL_TOKENS,
+            lambda last, index: num_added(sequences[last], sequences[index]),
+        ):
             parts = self.prefill(
                 [sequences[index][:-1] for index in chosen], [len(prompts[index]) - 1 for index in chosen]
             )
@@ -226,7 +231,7 @@ class PrefixDecoder:
         self.counters.hits += len(prompts) - len(missing)
         self.counters.misses += len(missing)
         found = {prompt: self.kept[prompt] for prompt in prompts if prompt in self.kept}
-        for batch in pack(missing, lambda prompt: len(prompt), PREFILL_TOKENS):
+        for batch in pack(missing, len, PREFILL_TOKENS, num_added):
             lengths = [len(prompt) - 1 for prompt in batch]
             parts = self.prefill([prompt[:-1] for prompt in batch], lengths)
             found.update((prompt, kv) for prompt, (kv, _) in zip(batch, parts, strict=True))
@@ -258,6 +263,11 @@ class PrefixDecoder:
                     kv = [(layer.keys[at][:, cells], layer.values[at][:, cells]) for layer in cache.layers]
                     results[member] = kv, hidden_RUD[at, others]
         return [results[member] for member in range(len(sequences))]
+
+
+def num_added(last: Ids, ids: Ids) -> int:
+    """Tokens that a sequence costs in one forward with its neighbour."""
+    return len(ids) - shared_length(np.asarray(last), np.asarray(ids))
 
 
 def together(prompts: Sequence[Ids]) -> list[int]:

@@ -65,7 +65,8 @@ class PlainDecoder:
     def decode_rows(
         self, rows: Sequence[DecodingRow], temperature: float, max_new_tokens: int, refute: Refute | None
     ) -> None:
-        """Continues the rows until all have ended; those that have are fed on, and what they say is not looked at."""
+        """Continues the rows until all have ended; those that have are fed on, and what they say is not looked at. A
+        model without a cache of keys and values is given the whole rows again for every token."""
         ids_RT, mask_RT = left_padded([(*row.prompt, *row.forced[1:]) for row in rows], self.stop_id, self.device)
         self.counters.prefilled += int(mask_RT.sum())
         self.counters.misses += len(rows)
@@ -81,10 +82,11 @@ class PlainDecoder:
                 use_cache=True,
                 logits_to_keep=1,
             )
-            cache = output.past_key_values
+            cache = output.get("past_key_values")
             tokens = take_next([rows[at] for at in live], output.logits[live, -1], temperature, self.counters)
-            ids_RT = torch.full((len(rows), 1), self.stop_id, device=self.device)
-            ids_RT[live, 0] = tokens
+            next_R1 = torch.full((len(rows), 1), self.stop_id, device=self.device)
+            next_R1[live, 0] = tokens
+            ids_RT = next_R1 if cache is not None else torch.cat([ids_RT, next_R1], dim=1)
             mask_RT = torch.cat([mask_RT, mask_RT.new_ones(len(rows), 1)], dim=1)
             live = [at for at in live if not is_done(rows[at], self.stop_id, max_new_tokens, refute)]
 

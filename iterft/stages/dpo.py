@@ -12,14 +12,23 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from iterft.config import OWN_LOSSES, ModelSettings, StageSettings
-from iterft.engine.trie import build_rows, group_neighbours
+from iterft.engine.trie import group_neighbours
 from iterft.log import Log
 from iterft.models import load_for_training
-from iterft.stages.launch import Reporter, equip, num_warmup_steps, run_trainer, save_checkpoint, trainer_options
+from iterft.stages.launch import (
+    Reporter,
+    equip,
+    heaviest_batch,
+    num_warmup_steps,
+    run_trainer,
+    save_checkpoint,
+    trainer_options,
+)
 from iterft.stages.losses import extend, margin_weights
 from iterft.types import Checkpoint, Experience, PreferencePair
 
@@ -30,12 +39,14 @@ SUSPICIOUS_GAP = 1.0
 """In nats, over a side. Rounding in bfloat16 or another sampling engine stays below."""
 
 OWN_SETTINGS = {
-    "loss_type": "stage.loss_types",
-    "loss_weights": "stage.loss_weights",
-    "use_weighting": "stage.weighting",
-    "gradient_checkpointing": "model.gradient_checkpointing",
+    "loss_type": "set stage.loss_types instead",
+    "loss_weights": "set stage.loss_weights instead",
+    "use_weighting": "set stage.weighting instead",
+    "gradient_checkpointing": "set model.gradient_checkpointing instead",
+    "max_length": "a side that is cut has another reference log-prob; set data.max_prompt_tokens instead",
+    "ld_alpha": "reference log-probs are known for whole sides only; leave it out",
 }
-"""Options of TRL that would go past our forward or our losses, and what to set instead."""
+"""Options of TRL that would go past our forward, our losses or our reference log-probs, and what to do instead."""
 
 
 class DpoStage:
@@ -79,16 +90,32 @@ class DpoStage:
         return save_checkpoint(trainer, out)
 
     def audit(self, model: Any, rows: Sequence[dict[str, Any]]) -> None:
-        """Computes the reference log-probs of some rows anew and says by how much they differ from those at hand."""
+        """Computes the reference log-probs of some rows anew and says by how much they differ from those at hand. If
+        that is too much, those of all rows are computed and take their place."""
         checked = random.Random(self.seed).sample(rows, min(len(rows), max(MIN_AUDITED, round(AUDITED * len(rows)))))
-        prompts = [row["prompt_ids"] for row in checked for _ in SIDES]
-        turns = [row[f"{side}_ids"] for row in checked for side in SIDES]
         known = torch.tensor([row[f"ref_{side}_logps"] for row in checked for side in SIDES])
-        gap = (turn_log_probs(model, prompts, turns) - known).abs().max().item()
+        gap = (self.reference(model, checked) - known).abs().max().item()
         self.log.metric("audit", pairs=len(checked), largest_gap=gap)
         self.log.say(f"update: reference log-probs of {len(checked)} pairs computed again, largest gap {gap:.2g}")
         if gap > SUSPICIOUS_GAP:
-            self.log.say("  the pairs were not sampled from the checkpoint that is trained, or far less exactly")
+            self.log.say(
+                "  the pairs were sampled from another checkpoint, or far less exactly: all are computed again"
+            )
+            scores = self.reference(model, rows).view(len(rows), len(SIDES)).tolist()
+            for row, pair in zip(rows, scores, strict=True):
+                row.update({f"ref_{side}_logps": score for side, score in zip(SIDES, pair, strict=True)})
+
+    def reference(self, model: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
+        """[rows x sides]: summed log-probs under the model as it is, a batch of rows at a time."""
+        was_training = model.training
+        model.eval()
+        parts = []
+        for start in range(0, len(rows), self.settings.batch_size):
+            batch = rows[start : start + self.settings.batch_size]
+            prompts = [row["prompt_ids"] for row in batch for _ in SIDES]
+            parts.append(turn_log_probs(model, prompts, [row[f"{side}_ids"] for row in batch for side in SIDES]))
+        model.train(was_training)
+        return torch.cat(parts)
 
     def build_trainer(self, model: Any, folder: Path, num_rows: int) -> Any:
         """A `DPOTrainer` that takes ids and reference log-probs from its rows, of which there will be `num_rows`."""
@@ -97,7 +124,9 @@ class DpoStage:
 
         dummy = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
         config = self.build_config(folder, num_rows, is_adapter=hasattr(model, "peft_config"))
-        trainer = DPOTrainer(model=model, args=config, train_dataset=dummy, processing_class=self.tokenizer)
+        # TRL would hash all weights to name a cache of reference log-probs that we do not use.
+        with patch("trl.trainer.dpo_trainer.hash_module", return_value="none"):
+            trainer = DPOTrainer(model=model, args=config, train_dataset=dummy, processing_class=self.tokenizer)
         trainer.precompute_ref_logps = True
         extend(trainer, self.settings)
         return trainer
@@ -107,9 +136,9 @@ class DpoStage:
         from trl import DPOConfig
 
         settings = self.settings
-        for key, own in OWN_SETTINGS.items():
+        for key, instead in OWN_SETTINGS.items():
             if key in settings.extra:
-                raise ValueError(f"stage.extra.{key}: is not passed on; set {own} instead")
+                raise ValueError(f"stage.extra.{key}: is not passed on; {instead}")
         batch_size = settings.batch_size * settings.extra.get("gradient_accumulation_steps", 1)
         options = {
             **trainer_options(self.model_settings, folder, self.seed),
@@ -177,12 +206,7 @@ def tree_order(pairs: Sequence[PreferencePair], seed: int) -> list[PreferencePai
 def heaviest_first(pairs: Sequence[PreferencePair], batch_size: int) -> list[PreferencePair]:
     """The same batches, the one with the most tokens to compute in front, so that too little memory shows at once. An
     incomplete batch stays the last."""
-    starts = range(0, len(pairs) - batch_size + 1, batch_size)
-    heaviest = max(starts, key=lambda start: num_unique_tokens(pairs[start : start + batch_size]), default=0)
-    stop = heaviest + batch_size
-    return [*pairs[heaviest:stop], *pairs[:heaviest], *pairs[stop:]]
-
-
-def num_unique_tokens(pairs: Sequence[PreferencePair]) -> int:
-    sequences = [pair.prompt_ids + side for pair in pairs for side in (pair.chosen_ids, pair.rejected_ids)]
-    return sum(len(row.ids) for row in build_rows(sequences))
+    sides = [[pair.prompt_ids + side for side in (pair.chosen_ids, pair.rejected_ids)] for pair in pairs]
+    start = heaviest_batch(sides, batch_size)
+    stop = start + batch_size
+    return [*pairs[start:stop], *pairs[:start], *pairs[stop:]]

@@ -17,7 +17,7 @@ from iterft.engine.fitness import shares_prefixes
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.own_attention import checkpoint_activations
 from iterft.engine.prefix_tree import Counters
-from iterft.engine.trie import group_neighbours
+from iterft.engine.trie import build_rows, group_neighbours
 from iterft.log import Log
 from iterft.models import device, dtype_of
 from iterft.types import Checkpoint
@@ -99,6 +99,25 @@ def equip(trainer: Any, settings: ModelSettings, log: Log) -> Counters:
     else:
         count(model, counters)
     return counters
+
+
+def heaviest_batch(rows: Sequence[Sequence[Sequence[int]]], batch_size: int) -> int:
+    """Where, of the complete batches, that one starts for which most tokens are computed. `rows`: the sequences of
+    each."""
+
+    def num_tokens(start: int) -> int:
+        sequences = [sequence for row in rows[start : start + batch_size] for sequence in row]
+        return sum(len(row.ids) for row in build_rows(sequences))
+
+    return max(range(0, len(rows) - batch_size + 1, batch_size), key=num_tokens, default=0)
+
+
+def rehearse(trainer: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """A step on these rows of which nothing stays, so that too little memory shows at once."""
+    trainer.current_gradient_accumulation_steps = 1  # else set where an epoch begins
+    trainer.training_step(trainer.model, trainer.data_collator(list(rows)))
+    trainer.model.zero_grad()
+    trainer._metrics["train"].clear()
 
 
 def num_warmup_steps(share: float, num_rows: int, batch_size: int, epochs: int) -> int:

@@ -15,7 +15,9 @@ from iterft.stages.launch import (
     Reporter,
     by_length,
     equip,
+    heaviest_batch,
     num_warmup_steps,
+    rehearse,
     run_trainer,
     save_checkpoint,
     trainer_options,
@@ -67,6 +69,8 @@ def train_sft(
     order = by_length([row["input_ids"] for row in examples], settings.batch_size * WINDOW)
     ordered = [examples[index] for index in order]
     counters = equip(trainer, model_settings, log)
+    start = heaviest_batch([[row["input_ids"]] for row in ordered], settings.batch_size)
+    rehearse(trainer, ordered[start : start + settings.batch_size])  # the curriculum has its heaviest batches last
     run_trainer(trainer, ordered, reporter)
     log.metric("forwarded", stage="warm-up", **asdict(counters))
     losses = [entry["loss"] for entry in reporter.history]

@@ -1,0 +1,128 @@
+"""Are updates on shared prefixes those of stock TRL? Largest differences of loss, margins and gradients (docs/speed.md).
+
+On a tiny random model in float32, on the same pairs: trees of 1, 2, 4 and 8 pairs, sides of ragged lengths. Ours has the
+reference log-probs given, TRL's own trainer computes them with a reference model; both are moved away from the reference
+first. SimPO is compared with TRL's experimental trainer. Last, one batch of 8 against 8 of 1, accumulated.
+
+python scripts/check_losses.py
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import disable_progress_bars
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from test_losses import experimental_batch, experimental_trainer
+from updates import FULL, LORA, QUIET, nudge, our_trainer, stock_trainer, without_reference
+
+from iterft.config import TRL_LOSSES, ModelSettings
+from iterft.engine.generate import PrefixDecoder
+from iterft.models import load_base, load_tokenizer, resolve
+from iterft.stages.dpo import pair_rows
+from iterft.types import PreferencePair
+
+TREES = (1, 2, 4, 8)
+BETA = 0.3
+LIMITS = {"loss": 1e-5, "margin": 1e-5, "gradient": 1e-4}
+
+
+def main() -> int:
+    disable_progress_bars()
+    base = resolve(LORA, QUIET)
+    tokenizer = load_tokenizer(base)
+    rows = pair_rows(random_pairs(base))
+    worst = dict.fromkeys(LIMITS, 0.0)
+    print(
+        f"{'':16}{'tuning':>8}{'loss':>10}{'margin':>10}{'gradient':>10}   differences; of gradients relative, by norm"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for tuning in (LORA, FULL):
+            for loss in TRL_LOSSES:
+                options: dict[str, Any] = {"beta": BETA}
+                extra = {"label_smoothing": 0.1} if loss in ("exo_pair", "robust") else {}
+                ours = our_trainer(
+                    base, tokenizer, folder, tuning, loss_types=[loss], loss_weights=[1.0], extra=extra, **options
+                )
+                stock = stock_trainer(base, tokenizer, folder, tuning, loss_type=[loss], **options, **extra)
+                batches = rows, [without_reference(row) for row in rows]
+                show(
+                    loss,
+                    tuning,
+                    [step(t, t.data_collator(b)) for t, b in zip((ours, stock), batches, strict=True)],
+                    worst,
+                )
+        ours = our_trainer(base, tokenizer, folder, loss_types=["simpo"], loss_weights=[1.0], beta=2.5, gamma=0.5)
+        stock = experimental_trainer(
+            "cpo", base, tokenizer, folder, loss_type="simpo", cpo_alpha=0.0, beta=2.5, simpo_gamma=0.5
+        )
+        both = [step(ours, ours.data_collator(rows)), step(stock, experimental_batch(random_pairs(base)))]
+        show("simpo", LORA, [(loss, [], gradients) for loss, _, gradients in both], worst)
+        whole, parts = (
+            our_trainer(base, tokenizer, folder, loss_types=["sigmoid"], loss_weights=[1.0]) for _ in range(2)
+        )
+        at_once = step(whole, whole.data_collator(rows[:8]))
+        singly = [step(parts, parts.data_collator([row]), is_moved=at > 0) for at, row in enumerate(rows[:8])]
+        summed = sum(loss for loss, *_ in singly) / 8, [], [sum(parts) / 8 for parts in zip(*(g for *_, g in singly))]
+        show("1x8 = 8x1", LORA, [(at_once[0], [], at_once[2]), summed], worst)
+    good = all(worst[key] <= limit for key, limit in LIMITS.items())
+    print(
+        f"largest: {', '.join(f'{key} {value:.1e}' for key, value in worst.items())}: {'equal' if good else 'NOT equal'}"
+    )
+    return 0 if good else 1
+
+
+def step(
+    trainer: Any, batch: dict[str, Any], *, is_moved: bool = False
+) -> tuple[float, list[float], list[torch.Tensor]]:
+    """Loss, margin (mean over the batch, as TRL logs it) and gradients of one batch."""
+    if not is_moved:
+        nudge(trainer.model)
+    loss = trainer.compute_loss(trainer.model, batch)
+    trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    metrics = getattr(trainer, "_metrics", {}).get("train", {})
+    return loss.item(), list(metrics.get("rewards/margins", [])), list(torch.autograd.grad(loss, trained))
+
+
+def show(name: str, tuning: ModelSettings, results: list[Any], worst: dict[str, float]) -> None:
+    (our_loss, our_margins, our_gradients), (loss, margins, gradients) = results
+    gaps = {
+        "loss": abs(our_loss - loss),
+        "margin": max((abs(mine - theirs) for mine, theirs in zip(our_margins, margins, strict=True)), default=0.0),
+        "gradient": float(norm([a - b for a, b in zip(our_gradients, gradients, strict=True)]) / norm(gradients)),
+    }
+    print(f"{name:16}{tuning.tuning:>8}" + "".join(f"{gap:10.1e}" for gap in gaps.values()), flush=True)
+    for key, gap in gaps.items():
+        worst[key] = max(worst[key], gap)
+
+
+def norm(parts: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([part.norm() for part in parts]).norm()
+
+
+def random_pairs(base: str) -> list[PreferencePair]:
+    """Scored by the base."""
+    draw = random.Random(0)
+
+    def ids(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw.choices(range(3, 1900), k=draw.randint(low, high)))
+
+    rows = [(prompt, ids(1, 9), ids(1, 12)) for count in TREES for prompt in [ids(20, 60)] for _ in range(count)]
+    draw.shuffle(rows)
+    decoder = PrefixDecoder(load_base(base, torch.float32), stop_id=2, cache_bytes=1 << 28, max_rows=64)
+    chosen, rejected = (decoder.logprob([row[0] for row in rows], [row[side] for row in rows]) for side in (1, 2))
+    return [
+        PreferencePair(prompt, good, bad, 1.0, "wrong_value", f"s{at}", sum(good_scores), sum(bad_scores))
+        for at, ((prompt, good, bad), good_scores, bad_scores) in enumerate(zip(rows, chosen, rejected, strict=True))
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
