@@ -2,9 +2,9 @@
 
 Arms of an update, interleaved in one process, random weights, adapters on all linear layers:
   stock    TRL's trainer as it is, rows padded, reference log-probs given
-  head     the same rows one by one in our forward, nothing shared, the LM head on wanted positions only
+  head     the same rows in our forward, nothing shared, the LM head on wanted positions only
   shared   prefixes computed once
-  ours     the same with adapters fused, as `iterft` runs it
+  ours     as `iterft` runs it: the same with adapters fused and kept in float32, activations within the budget
 Time is that of forward and backward. Memory is the peak of a step above what is resident before it.
 
 python scripts/bench_update.py [dpo dpo-small sft scoring siblings] [--dtype bfloat16] [--plot FILE.svg]
@@ -35,12 +35,12 @@ from datasets import disable_progress_bars
 from iterft.config import ModelSettings, StageSettings
 from iterft.engine.attach import Budget, attach
 from iterft.engine.generate import PrefixDecoder
-from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.plain import plain_log_probs
 from iterft.engine.prefix_tree import Counters
 from iterft.engine.trie import UNLIMITED, build_rows
 from iterft.log import Log
 from iterft.stages.dpo import DpoStage, pair_rows
+from iterft.stages.launch import equip
 from iterft.tiny import train_tokenizer
 from iterft.types import PreferencePair
 
@@ -154,11 +154,10 @@ class Bench:
         else:
             rows = sample_rows(work)
             trainer = sft_trainer(model, self.tokenizer, self.folder)
-        counters = Counters()
         if arm == "ours":
-            fuse_adapters(model)
-        if arm != "stock":
-            attach(model.get_base_model(), counters, Budget(UNLIMITED))
+            equip(trainer, ModelSettings(), Log(quiet=True))
+        elif arm != "stock":
+            attach(model.get_base_model(), Counters(), Budget(UNLIMITED))
         batch = {
             key: value.to(self.device) if isinstance(value, torch.Tensor) else value
             for key, value in trainer.data_collator(rows).items()

@@ -1,8 +1,9 @@
-"""Are updates on shared prefixes those of stock TRL? Largest differences of loss, margins and gradients (docs/speed.md).
+"""Are updates on shared prefixes those of stock TRL? The largest differences of loss, margins and gradients.
 
-On a tiny random model in float32, on the same pairs: trees of 1, 2, 4 and 8 pairs, sides of ragged lengths. Ours has the
-reference log-probs given, TRL's own trainer computes them with a reference model; both are moved away from the reference
-first. SimPO is compared with TRL's experimental trainer. Last, one batch of 8 against 8 of 1, accumulated.
+On a tiny random model in float32, on the same pairs: trees of 1, 2, 4 and 8 pairs, sides of ragged lengths. Ours has
+the reference log-probs given, TRL's own trainer computes them with a reference model; both are moved away from the
+reference first. SimPO is compared with TRL's experimental trainer. Last, one batch of 8 against 8 of 1, accumulated.
+Exit code 1 if anything exceeds `LIMITS`.
 
 python scripts/check_losses.py
 """
@@ -70,12 +71,12 @@ def main() -> int:
         )
         at_once = step(whole, whole.data_collator(rows[:8]))
         singly = [step(parts, parts.data_collator([row]), is_moved=at > 0) for at, row in enumerate(rows[:8])]
-        summed = sum(loss for loss, *_ in singly) / 8, [], [sum(parts) / 8 for parts in zip(*(g for *_, g in singly))]
+        gradients = [sum(columns) / 8 for columns in zip(*(own for *_, own in singly), strict=True)]
+        summed = sum(loss for loss, *_ in singly) / 8, [], gradients
         show("1x8 = 8x1", LORA, [(at_once[0], [], at_once[2]), summed], worst)
     good = all(worst[key] <= limit for key, limit in LIMITS.items())
-    print(
-        f"largest: {', '.join(f'{key} {value:.1e}' for key, value in worst.items())}: {'equal' if good else 'NOT equal'}"
-    )
+    largest = ", ".join(f"{key} {value:.1e}" for key, value in worst.items())
+    print(f"largest: {largest}: {'equal' if good else 'NOT equal'}")
     return 0 if good else 1
 
 
