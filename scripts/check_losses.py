@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import disable_progress_bars
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from test_losses import experimental_batch, experimental_trainer
-from updates import FULL, LORA, QUIET, nudge, our_trainer, stock_trainer, without_reference
+from updates import FULL, LORA, QUIET, nudge, our_trainer, relative_gap, stock_trainer, without_reference
 
 from iterft.config import TRL_LOSSES, ModelSettings
 from iterft.engine.generate import PrefixDecoder
+from iterft.loop import quieten_libraries
 from iterft.models import load_base, load_tokenizer, resolve
 from iterft.stages.dpo import pair_rows
 from iterft.types import PreferencePair
@@ -35,7 +35,7 @@ LIMITS = {"loss": 1e-5, "margin": 1e-5, "gradient": 1e-4}
 
 
 def main() -> int:
-    disable_progress_bars()
+    quieten_libraries()
     base = resolve(LORA, QUIET)
     tokenizer = load_tokenizer(base)
     rows = pair_rows(random_pairs(base))
@@ -97,15 +97,11 @@ def show(name: str, tuning: ModelSettings, results: list[Any], worst: dict[str, 
     gaps = {
         "loss": abs(our_loss - loss),
         "margin": max((abs(mine - theirs) for mine, theirs in zip(our_margins, margins, strict=True)), default=0.0),
-        "gradient": float(norm([a - b for a, b in zip(our_gradients, gradients, strict=True)]) / norm(gradients)),
+        "gradient": relative_gap(our_gradients, gradients),
     }
     print(f"{name:16}{tuning.tuning:>8}" + "".join(f"{gap:10.1e}" for gap in gaps.values()), flush=True)
     for key, gap in gaps.items():
         worst[key] = max(worst[key], gap)
-
-
-def norm(parts: list[torch.Tensor]) -> torch.Tensor:
-    return torch.stack([part.norm() for part in parts]).norm()
 
 
 def random_pairs(base: str) -> list[PreferencePair]:

@@ -309,6 +309,16 @@ def test_draws_at_the_edges_give_tokens_that_exist() -> None:
     assert choose(logits, 1.0, torch.tensor([0.0], dtype=torch.float64)).item() == 0
 
 
+def test_long_prompts_that_share_their_beginning_are_prefilled_in_one_forward() -> None:
+    model = model_of()
+    trunk = tuple(torch.randint(3, 200, (900,), generator=torch.Generator().manual_seed(0)).tolist())
+    prompts = [(*trunk, *range(10 + at, 40 + at)) for at in range(6)]
+    decoder = PrefixDecoder(model, 2, 1 << 30, 8)
+    decoder.logprob(prompts, [(5, 6)] * 6)
+    assert sum(map(len, prompts)) > 4096 >= decoder.counters.prefilled
+    assert decoder.counters.prefilled == 900 + 6 * (30 + 1)
+
+
 def test_pack_keeps_order_and_capacity() -> None:
     assert pack([3, 1, 2, 9, 1], lambda size: size, 4) == [[3, 1], [2], [9], [1]]
     assert pack([], lambda size: 1, 4) == []
@@ -378,6 +388,18 @@ def test_sequences_that_share_nothing_are_scored_like_any(architecture: str) -> 
         scores = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
         for score, row in zip(scores, sequences, strict=True):
             torch.testing.assert_close(score.log_probs, plain_logprobs(model, row), atol=1e-4, rtol=1e-5)
+
+
+def test_siblings_above_the_budget_are_split_and_what_they_share_is_repeated() -> None:
+    trunk = list(range(200))
+    siblings = [[*trunk, 300 + at, *range(20)] for at in range(16)]
+    (whole,) = build_rows(siblings)
+    assert len(whole.ids) == 200 + 16 * 21
+    rows = build_rows(siblings, max_tokens=300)
+    assert [len(row.members) for row in rows] == [4, 4, 4, 4]
+    assert all(len(row.ids) == 200 + 4 * 21 for row in rows)
+    assert sorted(member for row in rows for member in row.members) == [*range(16)]
+    assert [len(row.members) for row in build_rows(siblings, max_tokens=1)] == [1] * 16
 
 
 def test_every_sequence_is_a_path_of_its_row() -> None:

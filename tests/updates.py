@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,12 @@ def our_trainer(base: str, tokenizer: Any, folder: Path, tuning: ModelSettings =
     )
     equip(trainer, tuning, QUIET)
     return trainer
+
+
+def relative_gap(mine: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> float:
+    """Of two gradients, by norm over all parameters."""
+    gap = torch.stack([(a - b).norm() for a, b in zip(mine, theirs, strict=True)]).norm()
+    return float(gap / torch.stack([part.norm() for part in theirs]).norm())
 
 
 def without_reference(row: dict[str, Any]) -> dict[str, Any]:
