@@ -379,6 +379,23 @@ def test_shared_prefixes_change_neither_scores_nor_gradients(architecture: str, 
 
 
 @ARCHITECTURES
+def test_prefixes_are_shared_under_autocast(architecture: str) -> None:
+    model = model_of(architecture)
+    sequences, wanted = sequences_of()
+    head, exact = model.get_output_embeddings(), []
+    with torch.no_grad():
+        for score in score_sequences(model.base_model, head, sequences, wanted, Counters()):
+            exact.append(score.log_probs)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = score_sequences(model.base_model, head, sequences, wanted, Counters())
+        rounded = torch.cat([score.log_probs for score in scores])
+    assert rounded.dtype == torch.float32
+    assert (rounded - torch.cat(exact)).square().mean().sqrt() < 0.1
+    gradients = torch.autograd.grad(rounded.sum(), [*model.parameters()])
+    assert all(part.isfinite().all() for part in gradients)
+
+
+@ARCHITECTURES
 def test_sequences_that_share_nothing_are_scored_like_any(architecture: str) -> None:
     """Then no row branches, and the forward takes its plain causal path over padded rows."""
     model = model_of(architecture)
