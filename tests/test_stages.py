@@ -120,12 +120,12 @@ def test_the_first_loss_of_an_update_is_log_2(
 def test_the_reference_is_what_the_search_saw_and_not_another_forward(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
-    """Were the chosen sides less likely by 0.9 nats then, that is the first margin."""
-    shifted = [replace(pair, chosen_logprob=pair.chosen_logprob - 0.9) for pair in pairs]
+    """Were the chosen sides less likely by 0.3 nats then, that is the first margin."""
+    shifted = [replace(pair, chosen_logprob=pair.chosen_logprob - 0.3) for pair in pairs]
     log = Log(tmp_path / "metrics.jsonl", quiet=True)
     stage = stage_of(base, tokenizer, log=log, loss_types=["sigmoid"], loss_weights=[1.0], beta=0.3)
     stage(BASE, Experience((), tuple(shifted)), tmp_path / "checkpoint")
-    assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(math.log1p(math.exp(-0.27)), abs=1e-5)
+    assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(math.log1p(math.exp(-0.09)), abs=1e-5)
 
 
 def test_ids_reach_the_collator_untouched(

@@ -36,8 +36,8 @@ SIDES = ("chosen", "rejected")
 AUDITED, MIN_AUDITED = 0.02, 2
 """Share and least number of pairs whose reference log-probs are computed again before an update."""
 SUSPICIOUS_GAP = 0.3
-"""In nats: the difference over a side by the square root of its tokens, on average over sides. Rounding in bfloat16 makes
-0.1 for SmolLM2-135M, another sampling engine about as much."""
+"""In nats: the difference over a side by the square root of its tokens, on average over sides. Rounding in bfloat16
+makes about 0.1 for SmolLM2-135M, another sampling engine as much."""
 
 OWN_SETTINGS = {
     "loss_type": "set stage.loss_types instead",
