@@ -22,7 +22,7 @@ from iterft.engine.generate import PrefixDecoder, num_bytes
 from iterft.engine.head import CHUNK, token_scores
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.prefix_tree import UNLIMITED, Counters, score_sequences
-from iterft.engine.trie import build_rows
+from iterft.engine.trie import build_rows, merge
 from iterft.log import Log
 from iterft.models import load_base, load_for_training, resolve
 from iterft.types import Checkpoint
@@ -606,6 +606,28 @@ def test_several_tries_end_to_end_see_nothing_of_each_other(monkeypatch: pytest.
             expected = plain_logprobs(model, row)[torch.tensor(positions) - 1]
             torch.testing.assert_close(score.log_probs, expected, atol=1e-4, rtol=1e-5)
     assert counters.unique_tokens == 105
+
+
+def test_the_block_mask_is_that_of_its_rule() -> None:
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    trunk = list(range(300))
+    rows = build_rows([[*trunk, 1000 + at, *range(at, at + 90)] for at in range(4)] + [[*range(2000, 2130)]])
+    row = merge(rows)
+    assert len(row.ids) == 300 + 4 * 91 + 130
+    _, _, mask = branch_attention.tree_mask(row, torch.device("cpu"))
+    stops = torch.arange(-(-len(row.ids) // 128) * 128) + 1
+    stops[: len(row.ids)] = torch.from_numpy(row.stops)
+    expected = create_block_mask(
+        lambda b, h, q, k: (k <= q) & (q < stops[k]), None, None, *mask.shape[-2:], device="cpu"
+    )
+    assert torch.equal(mask.to_dense(), expected.to_dense())
+    for theirs, ours in (
+        (expected.kv_num_blocks, mask.kv_num_blocks),
+        (expected.full_kv_num_blocks, mask.full_kv_num_blocks),
+    ):
+        assert torch.equal(ours, theirs)
+    assert mask.full_kv_num_blocks.sum() > 4
 
 
 def test_what_does_not_fit_the_budget_is_computed_again_with_the_same_gradients() -> None:

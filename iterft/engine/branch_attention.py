@@ -101,21 +101,40 @@ def compiled_flex_attention() -> Any:
 
 def tree_mask(row: Row, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, Any]:
     """Ids and depths [1, U] of a row, padded, and FlexAttention's block mask: ancestors only, blocks without any are
-    skipped."""
-    from torch.nn.attention.flex_attention import create_block_mask
-
+    skipped, and in blocks of ancestors alone no token is asked for."""
     size = len(row.ids)
     width = -(-size // FLEX_BLOCK) * FLEX_BLOCK
     ids, depths, stops = np.zeros((3, width), dtype=np.int64)
     ids[:size], depths[:size], stops[:size] = row.ids, row.depths, row.stops
     stops[size:] = np.arange(size, width) + 1  # padding sees itself only
+    mask = block_mask(stops, device)
+    return torch.from_numpy(ids)[None].to(device), torch.from_numpy(depths)[None].to(device), mask
+
+
+def block_mask(stops: np.ndarray, device: torch.device) -> Any:
+    """From the ends of subtrees [U], U a multiple of the block, without a [U, U] mask on the way. Keys of an earlier
+    block are seen by some query of a later one if the last of their subtrees to end reaches into it, and by all if the
+    first covers it."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    by_block = stops.reshape(-1, FLEX_BLOCK)
+    first_query = np.arange(len(by_block)) * FLEX_BLOCK
+    is_earlier = first_query[None, :] < first_query[:, None]  # [query blocks, key blocks]
+    is_full = is_earlier & (by_block.min(axis=1)[None, :] >= first_query[:, None] + FLEX_BLOCK)
+    is_some = is_earlier & ~is_full & (by_block.max(axis=1)[None, :] > first_query[:, None])
+    is_some |= np.eye(len(by_block), dtype=bool)
     stops_U = torch.from_numpy(stops).to(device)
 
     def is_seen(batch: Any, head: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         return (key <= query) & (query < stops_U[key])
 
-    mask = create_block_mask(is_seen, None, None, width, width, device=device.type)
-    return torch.from_numpy(ids)[None].to(device), torch.from_numpy(depths)[None].to(device), mask
+    def listed(is_in: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """How many key blocks each query block has, and which; the others behind them."""
+        counts, order = is_in.sum(axis=1), np.argsort(~is_in, axis=1, kind="stable")
+        counted, ordered = (torch.from_numpy(part.astype(np.int32))[None, None] for part in (counts, order))
+        return counted.to(device), ordered.to(device)
+
+    return BlockMask.from_kv_blocks(*listed(is_some), *listed(is_full), BLOCK_SIZE=FLEX_BLOCK, mask_mod=is_seen)
 
 
 def flex_attention(
