@@ -199,6 +199,10 @@ def load_for_training(path: str, checkpoint: Checkpoint, settings: ModelSettings
     from peft import LoraConfig, PeftModel, get_peft_model
 
     base = load_base(path, dtype_of(settings.dtype), settings.quantization)
+    for module in base.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # The first forward without gradients would pack 4-bit weights in a form that has no right gradient.
+            module.support_avx512bf16_for_cpu = False
     if checkpoint.path is not None:
         return PeftModel.from_pretrained(base, checkpoint.path, is_trainable=True)
     lora = LoraConfig(

@@ -346,6 +346,28 @@ def test_qlora_learns_on_a_quantised_base_and_its_adapter_loads_on_the_plain_one
     assert (on_plain - on_packed).abs().mean() < (on_plain - logits_of(load_base(base, torch.float32))).abs().mean()
 
 
+def test_a_quantised_base_has_the_same_gradient_after_a_forward_without_one(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    """On some CPUs bitsandbytes packs weights for inference at the first chance, and then they have none."""
+    gradients = []
+    for looks_first in (False, True):
+        tuning = replace(LORA, quantization="nf4", dtype="bfloat16")
+        trainer = our_trainer(base, tokenizer, tmp_path, tuning)  # its check is such a forward too
+        nudge(trainer.model)
+        if looks_first:
+            with torch.no_grad():
+                trainer.model.eval()(torch.arange(3, 40)[None])
+        trainer.model.train()
+        loss = trainer.compute_loss(trainer.model, trainer.data_collator(pair_rows(pairs)))
+        parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+        gradients.append(torch.autograd.grad(loss, parameters))
+        states = [getattr(part, "quant_state", None) for part in trainer.model.parameters()]
+        assert any(states) and not any(getattr(state, "packing_format_for_cpu", False) for state in states)
+    assert relative_gap(gradients[1], gradients[0]) < 1e-3
+    assert all(part.abs().sum() > 0 for part in gradients[0])
+
+
 def test_the_same_update_twice_gives_the_same_weights(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:

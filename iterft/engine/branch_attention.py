@@ -83,7 +83,7 @@ def branch_attention(
         grouped = (own_query * scaling).reshape(kv_heads, -1, size)  # the query heads of a key head as further tokens
         scores = (grouped @ seen_key.transpose(-1, -2)).view(kv_heads, -1, length, trunk + length)
         scores[..., trunk:].masked_fill_(hidden, float("-inf"))
-        weights = scores.float().softmax(dim=-1).to(value.dtype).view(kv_heads, -1, trunk + length)
+        weights = scores.softmax(dim=-1).to(value.dtype).view(kv_heads, -1, trunk + length)  # sums in float32 inside
         mixed.append((weights @ seen_value).view(1, heads, length, size))
     return torch.cat(mixed, dim=2).transpose(1, 2).contiguous(), None
 

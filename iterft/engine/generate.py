@@ -34,7 +34,7 @@ from iterft.engine.decoding import (
     take_next,
 )
 from iterft.engine.forked_attention import Wave, forked_attention, look
-from iterft.engine.head import token_scores
+from iterft.engine.head import target_log_probs
 from iterft.engine.own_attention import forward_with
 from iterft.engine.prefix_tree import batch_rows, forward_rows, uses_flex
 from iterft.engine.trie import build_rows, group_neighbours, shared_length
@@ -147,7 +147,7 @@ class PrefixDecoder:
             )
             targets = torch.tensor([token for index in chosen for token in continuations[index]], device=self.device)
             hidden = torch.cat([hidden_TD for _, hidden_TD in parts])
-            scores = token_scores(hidden, self.model.get_output_embeddings(), targets).log_probs
+            scores = target_log_probs(hidden, self.model.get_output_embeddings(), targets)
             sizes = [len(continuations[index]) for index in chosen]
             for index, (kv, _), part in zip(chosen, parts, torch.split(scores, sizes), strict=True):
                 results[index] = part.tolist()

@@ -43,6 +43,16 @@ def token_scores(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torc
     return TokenScores(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
+@torch.no_grad()
+def target_log_probs(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor) -> torch.Tensor:
+    """The log-probs [N] of `token_scores` alone."""
+    parts = []
+    for hidden, targets in zip(hidden_ND.split(CHUNK), targets_N.split(CHUNK), strict=True):
+        logits_NV = head(hidden).float()
+        parts.append(logits_NV.gather(-1, targets[:, None]).squeeze(-1) - logits_NV.logsumexp(dim=-1))
+    return torch.cat(parts)
+
+
 class FrozenHead(torch.autograd.Function):
     """Scores of a chunk under a head that is not trained. The gradient of a target's log-prob with respect to its
     hidden state is sum_v ([v = target] - p_v) w_v: taken at once, while the probabilities are there, [N, D] is kept for
