@@ -25,7 +25,7 @@ import torch
 from iterft import Iterator, Recipe
 
 SMALL = (
-    "iters=1", "warmup.num_samples=64", "deficiency.num_candidates=24", "data.num_held_out=32", "model.dtype=float32",
+    "iters=1", "warmup.num_samples=16", "deficiency.num_candidates=6", "data.num_held_out=8", "model.dtype=float32",
 )  # fmt: skip
 ARMS = {"shared": "true", "whole": "false"}
 STEPS = ("warm-up", "deficiency", "search", "update", "evaluation")

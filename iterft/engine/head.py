@@ -47,7 +47,7 @@ def token_scores(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torc
 def target_log_probs(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor) -> torch.Tensor:
     """The log-probs [N] of `token_scores` alone."""
     parts = []
-    for hidden, targets in zip(hidden_ND.split(CHUNK), targets_N.split(CHUNK), strict=True):
+    for hidden, targets in zip(torch.split(hidden_ND, CHUNK), torch.split(targets_N, CHUNK), strict=True):
         logits_NV = head(hidden).float()
         parts.append(logits_NV.gather(-1, targets[:, None]).squeeze(-1) - logits_NV.logsumexp(dim=-1))
     return torch.cat(parts)
