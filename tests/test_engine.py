@@ -455,6 +455,25 @@ def test_a_frozen_head_gives_the_gradient_of_a_plain_one() -> None:
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_entropies_have_a_gradient(trained: bool) -> None:
+    torch.manual_seed(0)
+    head, targets = torch.nn.Linear(8, 50, bias=False), torch.randint(50, (CHUNK + 7,))
+    head.weight.requires_grad_(trained)
+    hidden = torch.randn(len(targets), 8).requires_grad_()
+    weights = torch.randn(2, len(targets))
+    scores = token_scores(hidden, head, targets)
+    ours = (scores.log_probs * weights[0] + scores.entropy * weights[1]).sum()
+    log_probs = head(hidden).log_softmax(dim=-1)
+    plain = log_probs.gather(-1, targets[:, None]).squeeze(-1) * weights[0]
+    plain = (plain - (log_probs.exp() * log_probs).sum(dim=-1) * weights[1]).sum()
+    inputs = [hidden, *([head.weight] if trained else [])]
+    for mine, theirs in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(plain, inputs), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+    (alone,) = torch.autograd.grad(token_scores(hidden, head, targets).entropy.sum(), hidden)
+    assert alone.abs().sum() > 0
+
+
 def test_a_frozen_head_in_bfloat16_keeps_the_gradient_of_a_confident_token() -> None:
     torch.manual_seed(0)
     head = torch.nn.Linear(64, 500, bias=False).requires_grad_(False)

@@ -67,7 +67,7 @@ def attach(model: Any, counters: Counters, budget: Budget) -> None:
             loss=-log_probs.sum()
             / (label_mask.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch),
             log_probs=log_probs,
-            entropy=scatter("entropy"),
+            entropy=scatter("entropy").detach(),
             mean_logits=scatter("mean_logits"),
             is_top1=scatter("is_top1"),
             label_mask=label_mask,

@@ -18,8 +18,8 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class TokenScores:
-    """Per wanted position [N]: log-prob of the target (differentiable), and without gradient the entropy of the
-    next-token distribution, the mean logit, and whether the target is the most likely token."""
+    """Per wanted position [N]: log-prob of the target and entropy of the next-token distribution (both differentiable),
+    and without gradient the mean logit, and whether the target is the most likely token."""
 
     log_probs: torch.Tensor
     entropy: torch.Tensor
@@ -57,7 +57,8 @@ class FrozenHead(torch.autograd.Function):
     """Scores of a chunk under a head that is not trained. The gradient of a target's log-prob with respect to its
     hidden state is sum_v ([v = target] - p_v) w_v: taken at once, while the probabilities are there, [N, D] is kept for
     the backward pass instead of [N, V] or a second projection. The bracket is formed in float32: of a confident token
-    nothing of 1 - p would be left in bfloat16."""
+    nothing of 1 - p would be left in bfloat16. The gradient of the entropy H is sum_v -p_v (log p_v + H) w_v; where it
+    is asked for, and only there, the logits are computed again."""
 
     @staticmethod
     def forward(
@@ -65,14 +66,26 @@ class FrozenHead(torch.autograd.Function):
     ) -> tuple[torch.Tensor, ...]:
         log_probs, entropy, mean, is_top1, probs_NV = score_logits(linear(hidden_ND, weight_VD), targets_N)
         bracket_NV = probs_NV.neg_().scatter_add_(1, targets_N[:, None], torch.ones_like(log_probs)[:, None])
-        ctx.save_for_backward(bracket_NV.to(weight_VD.dtype) @ weight_VD)
-        ctx.mark_non_differentiable(entropy, mean, is_top1)
+        ctx.save_for_backward(bracket_NV.to(weight_VD.dtype) @ weight_VD, hidden_ND, weight_VD)
+        ctx.mark_non_differentiable(mean, is_top1)
+        ctx.set_materialize_grads(False)
         return log_probs, entropy, mean, is_top1
 
     @staticmethod
-    def backward(ctx: Any, grad_N: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
-        (slopes_ND,) = ctx.saved_tensors
-        return grad_N[:, None].to(slopes_ND.dtype) * slopes_ND, None, None
+    def backward(
+        ctx: Any, grad_N: torch.Tensor | None, grad_entropy_N: torch.Tensor | None, *_: Any
+    ) -> tuple[torch.Tensor | None, ...]:
+        slopes_ND, hidden_ND, weight_VD = ctx.saved_tensors
+        total_ND = torch.zeros_like(hidden_ND)
+        if grad_N is not None:
+            total_ND += grad_N[:, None].to(slopes_ND.dtype) * slopes_ND
+        if grad_entropy_N is not None:
+            log_probs_NV = linear(hidden_ND, weight_VD).float().log_softmax(dim=-1)
+            probs_NV = log_probs_NV.exp()
+            entropy_N1 = -torch.linalg.vecdot(probs_NV, log_probs_NV)[:, None]
+            slopes_NV = -probs_NV * (log_probs_NV + entropy_N1) * grad_entropy_N[:, None]
+            total_ND += slopes_NV.to(weight_VD.dtype) @ weight_VD
+        return total_ND, None, None
 
 
 def score_chunk(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -80,11 +93,11 @@ def score_chunk(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch
 
 
 def score_logits(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Log-probs, entropy, mean logit, is-top-1 [N] and, detached, the probabilities [N, V]."""
+    """Log-probs, entropy, mean logit, is-top-1 [N] and the probabilities [N, V]; the first two have a gradient."""
     log_probs_NV = logits_NV.float().log_softmax(dim=-1)
+    probs_NV = log_probs_NV.exp()
+    entropy_N = -torch.linalg.vecdot(probs_NV, log_probs_NV)
     with torch.no_grad():
-        probs_NV = log_probs_NV.exp()
-        entropy_N = -torch.linalg.vecdot(probs_NV, log_probs_NV)
         mean_N = logits_NV.float().mean(dim=-1)
         is_top1_N = logits_NV.argmax(dim=-1) == targets_N
     return log_probs_NV.gather(-1, targets_N[:, None]).squeeze(-1), entropy_N, mean_N, is_top1_N, probs_NV
