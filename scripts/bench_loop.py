@@ -49,7 +49,8 @@ def main() -> int:
     options = parser.parse_args()
     outcomes: dict[str, list[Outcome]] = {arm: [] for arm in ARMS}
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "trl", "peft"))
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads; {packages}; {options.recipe}, {options.overrides}")
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads; {packages}; {options.recipe}")
+    print(", ".join([*SMALL, *options.overrides]))
     for _ in range(options.repeats):
         for arm, value in ARMS.items():
             overrides = [*SMALL, *options.overrides, f"model.share_prefixes={value}"]

@@ -37,7 +37,7 @@ from iterft.engine.attach import Budget, attach
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import plain_log_probs
 from iterft.engine.prefix_tree import Counters
-from iterft.engine.trie import UNLIMITED, build_rows
+from iterft.engine.trie import UNLIMITED, num_unique_tokens
 from iterft.log import Log
 from iterft.stages.dpo import DpoStage, pair_rows
 from iterft.stages.launch import equip
@@ -195,8 +195,8 @@ class Bench:
             sequences = [
                 pair.prompt_ids + side for pair in random_pairs(work) for side in (pair.chosen_ids, pair.rejected_ids)
             ]
-            unique = sum(len(row.ids) for row in build_rows(sequences))
-            table.append((count, sum(map(len, sequences)), unique, self.compare("siblings", work, arms)))
+            tokens = sum(map(len, sequences))
+            table.append((count, tokens, num_unique_tokens(sequences), self.compare("siblings", work, arms)))
         print(f"\n{'pairs':>6}{'tokens':>8}{'unique':>8}{'stock s':>9}{'ours s':>8}{'stock MiB':>11}{'ours MiB':>10}")
         for count, tokens, unique, costs in table:
             (stock_s, stock_mib), (our_s, our_mib) = costs["stock"], costs["ours"]

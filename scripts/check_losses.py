@@ -20,12 +20,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from test_losses import experimental_batch, experimental_trainer
-from updates import FULL, LORA, QUIET, nudge, our_trainer, relative_gap, stock_trainer, without_reference
+from updates import FULL, LORA, QUIET, nudge, our_trainer, relative_gap, scored_pairs, stock_trainer, without_reference
 
 from iterft.config import TRL_LOSSES, ModelSettings
-from iterft.engine.generate import PrefixDecoder
 from iterft.loop import quieten_libraries
-from iterft.models import load_base, load_tokenizer, resolve
+from iterft.models import load_tokenizer, resolve
 from iterft.stages.dpo import pair_rows
 from iterft.types import PreferencePair
 
@@ -38,7 +37,8 @@ def main() -> int:
     quieten_libraries()
     base = resolve(LORA, QUIET)
     tokenizer = load_tokenizer(base)
-    rows = pair_rows(random_pairs(base))
+    pairs = random_pairs(base)
+    rows = pair_rows(pairs)
     worst = dict.fromkeys(LIMITS, 0.0)
     print(
         f"{'':16}{'tuning':>8}{'loss':>10}{'margin':>10}{'gradient':>10}   differences; of gradients relative, by norm"
@@ -64,13 +64,14 @@ def main() -> int:
         stock = experimental_trainer(
             "cpo", base, tokenizer, folder, loss_type="simpo", cpo_alpha=0.0, beta=2.5, simpo_gamma=0.5
         )
-        both = [step(ours, ours.data_collator(rows)), step(stock, experimental_batch(random_pairs(base)))]
+        both = [step(ours, ours.data_collator(rows)), step(stock, experimental_batch(pairs))]
         show("simpo", LORA, [(loss, [], gradients) for loss, _, gradients in both], worst)
         whole, parts = (
             our_trainer(base, tokenizer, folder, loss_types=["sigmoid"], loss_weights=[1.0]) for _ in range(2)
         )
         at_once = step(whole, whole.data_collator(rows[:8]))
-        singly = [step(parts, parts.data_collator([row]), is_moved=at > 0) for at, row in enumerate(rows[:8])]
+        nudge(parts.model)
+        singly = [step_of(parts, parts.data_collator([row])) for row in rows[:8]]
         gradients = [sum(columns) / 8 for columns in zip(*(own for *_, own in singly), strict=True)]
         summed = sum(loss for loss, *_ in singly) / 8, [], gradients
         show("1x8 = 8x1", LORA, [(at_once[0], [], at_once[2]), summed], worst)
@@ -80,12 +81,14 @@ def main() -> int:
     return 0 if good else 1
 
 
-def step(
-    trainer: Any, batch: dict[str, Any], *, is_moved: bool = False
-) -> tuple[float, list[float], list[torch.Tensor]]:
+def step(trainer: Any, batch: dict[str, Any]) -> tuple[float, list[float], list[torch.Tensor]]:
+    """That of a trainer whose model has first moved away from the reference."""
+    nudge(trainer.model)
+    return step_of(trainer, batch)
+
+
+def step_of(trainer: Any, batch: dict[str, Any]) -> tuple[float, list[float], list[torch.Tensor]]:
     """Loss, margin (mean over the batch, as TRL logs it) and gradients of one batch."""
-    if not is_moved:
-        nudge(trainer.model)
     loss = trainer.compute_loss(trainer.model, batch)
     trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
     metrics = getattr(trainer, "_metrics", {}).get("train", {})
@@ -111,14 +114,14 @@ def random_pairs(base: str) -> list[PreferencePair]:
     def ids(low: int, high: int) -> tuple[int, ...]:
         return tuple(draw.choices(range(3, 1900), k=draw.randint(low, high)))
 
-    rows = [(prompt, ids(1, 9), ids(1, 12)) for count in TREES for prompt in [ids(20, 60)] for _ in range(count)]
-    draw.shuffle(rows)
-    decoder = PrefixDecoder(load_base(base, torch.float32), stop_id=2, cache_bytes=1 << 28, max_rows=64)
-    chosen, rejected = (decoder.logprob([row[0] for row in rows], [row[side] for row in rows]) for side in (1, 2))
-    return [
-        PreferencePair(prompt, good, bad, 1.0, "wrong_value", f"s{at}", sum(good_scores), sum(bad_scores))
-        for at, ((prompt, good, bad), good_scores, bad_scores) in enumerate(zip(rows, chosen, rejected, strict=True))
+    rows = [
+        (prompt, ids(1, 9), ids(1, 12), f"s{count}")
+        for count in TREES
+        for prompt in [ids(20, 60)]
+        for _ in range(count)
     ]
+    draw.shuffle(rows)
+    return scored_pairs(base, rows)
 
 
 if __name__ == "__main__":

@@ -38,10 +38,7 @@ def tokenizer(base: str) -> Any:
 @pytest.fixture(scope="session")
 def pairs(base: str) -> list[Any]:
     """Eight pairs of four trees, scored by the base; chosen sides of several lengths, none ends with a stop token."""
-    import torch
-
-    from iterft.engine.generate import PrefixDecoder
-    from iterft.models import load_base
+    from updates import scored_pairs
 
     draw = random.Random(0)
 
@@ -49,12 +46,8 @@ def pairs(base: str) -> list[Any]:
         return tuple(draw.choices(range(3, 1900), k=length))
 
     prompts = [ids(length) for length in (20, 31, 9, 40)]
-    rows = [(at, prompt, ids(draw.randint(1, 6)), ids(draw.randint(1, 9))) for at, prompt in enumerate(prompts * 2)]
-    decoder = PrefixDecoder(load_base(base, torch.float32), stop_id=2, cache_bytes=1 << 28, max_rows=64)
-    chosen, rejected = (decoder.logprob([row[1] for row in rows], [row[side] for row in rows]) for side in (2, 3))
-    from iterft.types import PreferencePair
-
-    return [
-        PreferencePair(prompt, good, bad, 1.0, "wrong_value", f"s{at % 4}", sum(good_scores), sum(bad_scores))
-        for (at, prompt, good, bad), good_scores, bad_scores in zip(rows, chosen, rejected, strict=True)
+    rows = [
+        (prompt, ids(draw.randint(1, 6)), ids(draw.randint(1, 9)), f"s{at % 4}")
+        for at, prompt in enumerate(prompts * 2)
     ]
+    return scored_pairs(base, rows)

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from iterft.config import LoraSettings, ModelSettings, StageSettings
+from iterft.engine.generate import PrefixDecoder
 from iterft.log import Log
 from iterft.models import load_base, load_for_training
 from iterft.stages.dpo import DpoStage
 from iterft.stages.launch import equip
-from iterft.types import Checkpoint
+from iterft.types import Checkpoint, PreferencePair
 
 LORA = ModelSettings(base="random:llama", dtype="float32", lora=LoraSettings(r=4, alpha=8))
 FULL = ModelSettings(base="random:llama", dtype="float32", tuning="full")
@@ -34,6 +35,20 @@ def nudge(model: Any) -> None:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.02)
+
+
+Ids = tuple[int, ...]
+
+
+def scored_pairs(base: str, rows: Sequence[tuple[Ids, Ids, Ids, str]]) -> list[PreferencePair]:
+    """Pairs from (prompt, chosen, rejected, sample id), with their log-probs under the base."""
+    decoder = PrefixDecoder(load_base(base, torch.float32), stop_id=2, cache_bytes=1 << 28, max_rows=64)
+    prompts = [prompt for prompt, *_ in rows]
+    chosen, rejected = (decoder.logprob(prompts, [row[side] for row in rows]) for side in (1, 2))
+    return [
+        PreferencePair(prompt, good, bad, 1.0, "wrong_value", name, sum(good_scores), sum(bad_scores))
+        for (prompt, good, bad, name), good_scores, bad_scores in zip(rows, chosen, rejected, strict=True)
+    ]
 
 
 def stock_trainer(base: str, tokenizer: Any, folder: Path, tuning: ModelSettings, **options: Any) -> Any:

@@ -12,6 +12,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from iterft.engine.head import log_prob_of
+
 Ids = tuple[int, ...]
 Item = TypeVar("Item")
 Refute = Callable[[int, Ids], bool]
@@ -82,7 +84,7 @@ def take_next(
     logits_AV = logits_AV.float()
     draws = torch.tensor([row.draws[len(row.ids)] for row in live], device=logits_AV.device)
     tokens_A = choose(logits_AV, temperature, draws)
-    chosen_A = logits_AV.gather(-1, tokens_A[:, None]).squeeze(-1) - logits_AV.logsumexp(dim=-1)
+    chosen_A = log_prob_of(logits_AV, tokens_A)
     counters.sampled += len(live)
     for row, token, logprob in zip(live, tokens_A.tolist(), chosen_A.tolist(), strict=True):
         row.ids.append(token)

@@ -40,7 +40,7 @@ from iterft.engine.prefix_tree import batch_rows, forward_rows, uses_flex
 from iterft.engine.trie import build_rows, group_neighbours, shared_length
 
 PREFILL_TOKENS = 4096
-"""Prompt tokens prefilled at once, shared ones counted every time."""
+"""Prompt tokens prefilled at once, shared ones counted once."""
 
 REFILL = 0.5
 """Waiting rows enter, or room is given up, when at most this part of it is taken: both copy the KV of all rows."""

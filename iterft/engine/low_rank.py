@@ -58,7 +58,8 @@ def fused_forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torc
     """`peft.tuners.lora.Linear.forward`."""
     base = self.get_base_layer()
     names = self.active_adapters
-    if args or kwargs or not is_plain(self, names) or is_autocast(x) or x.dtype != base.weight.dtype:
+    is_autocast = torch.is_autocast_enabled(x.device.type)
+    if args or kwargs or is_autocast or not is_plain(self, names) or x.dtype != base.weight.dtype:
         result: torch.Tensor = type(self).forward(self, x, *args, **kwargs)
         return result
     dtype = base.weight.dtype
@@ -67,10 +68,6 @@ def fused_forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torc
     product: Any = LowRankProduct.apply(flat, base.weight, base.bias, down, up, self.scaling[names[0]])  # type: ignore[no-untyped-call]
     shaped: torch.Tensor = product.view(*x.shape[:-1], -1)
     return shaped
-
-
-def is_autocast(x: torch.Tensor) -> bool:
-    return torch.is_autocast_enabled(x.device.type)
 
 
 def is_plain(layer: Any, names: list[str]) -> bool:

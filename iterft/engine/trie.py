@@ -38,6 +38,11 @@ def build_rows(sequences: Sequence[Sequence[int]], max_tokens: int = UNLIMITED) 
     return [flatten(sequences, [order[at] for at in group]) for group in groups]
 
 
+def num_unique_tokens(sequences: Sequence[Sequence[int]]) -> int:
+    """What one forward over them computes."""
+    return sum(len(row.ids) for row in build_rows(sequences))
+
+
 def group_neighbours(sequences: Sequence[Sequence[int]], max_tokens: int = UNLIMITED) -> list[list[int]]:
     """Indices of consecutive sequences, a group as long as each shares a row with the one before it and what is to be
     computed for the group stays within `max_tokens`."""

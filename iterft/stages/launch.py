@@ -17,7 +17,7 @@ from iterft.engine.fitness import shares_prefixes
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.own_attention import checkpoint_activations
 from iterft.engine.prefix_tree import Counters
-from iterft.engine.trie import build_rows, group_neighbours
+from iterft.engine.trie import group_neighbours, num_unique_tokens
 from iterft.log import Log
 from iterft.models import device, dtype_of
 from iterft.types import Checkpoint
@@ -106,8 +106,7 @@ def heaviest_batch(rows: Sequence[Sequence[Sequence[int]]], batch_size: int) -> 
     each."""
 
     def num_tokens(start: int) -> int:
-        sequences = [sequence for row in rows[start : start + batch_size] for sequence in row]
-        return sum(len(row.ids) for row in build_rows(sequences))
+        return num_unique_tokens([sequence for row in rows[start : start + batch_size] for sequence in row])
 
     return max(range(0, len(rows) - batch_size + 1, batch_size), key=num_tokens, default=0)
 
