@@ -153,12 +153,14 @@ class TierSettings:
 @dataclass(kw_only=True)
 class WarmupSettings:
     """Supervised warm-up on the reference turns, one tier after the other. Of a reply in plain words only the first
-    `num_prose_tokens` are learnt: they decide that nothing is called, the wording is the base model's own."""
+    `num_prose_tokens` are learnt: they decide that nothing is called, the wording is the base model's own. A batch
+    ends before it exceeds `batch_size` rows or `batch_tokens` tokens to compute, what rows share counted once."""
 
     num_samples: int = at_least(0, 640)
     epochs: int = at_least(0, 1)
     lr: float = positive(1e-3)
     batch_size: int = positive(8)
+    batch_tokens: int = positive(8192)
     warmup_share: float = share(0.1)
     num_prose_tokens: int = positive(4)
     tiers: TierSettings = field(default_factory=TierSettings)
@@ -213,8 +215,9 @@ class PairSettings:
 @dataclass(kw_only=True)
 class StageSettings:
     """The update. `loss_types`: TRL's, or simpo, orpo, conservative (`stages.losses`), added up by `loss_weights`.
-    `gamma`: SimPO's margin. `weighting` margin: a pair counts by the difference
-    of values between its sides. `extra` goes to TRL's config unchanged."""
+    `gamma`: SimPO's margin. `weighting` margin: a pair counts by the difference of values between its sides. A batch
+    ends before it exceeds `batch_size` pairs or `batch_tokens` tokens to compute, what sides and pairs share counted
+    once. `extra` goes to TRL's config unchanged."""
 
     kind: str = one_of("dpo", "dpo")
     loss_types: list[str] = list_of(["sigmoid", "sft"], *TRL_LOSSES, *OWN_LOSSES)
@@ -225,6 +228,7 @@ class StageSettings:
     lr: float = positive(3e-4)
     epochs: int = positive(1)
     batch_size: int = positive(8)
+    batch_tokens: int = positive(8192)
     warmup_share: float = share(0.1)
     max_grad_norm: float = positive(1.0)
     extra: dict[str, Any] = field(default_factory=dict)

@@ -150,7 +150,7 @@ class Bench:
             rows = pair_rows(random_pairs(work))
             settings = StageSettings(loss_types=["sigmoid"], loss_weights=[1.0], warmup_share=0.0)
             stage = DpoStage("", self.tokenizer, ModelSettings(), settings, 0, Log(quiet=True))
-            trainer = stage.build_trainer(model, self.folder, len(rows))
+            trainer = stage.build_trainer(model, self.folder)
         else:
             rows = sample_rows(work)
             trainer = sft_trainer(model, self.tokenizer, self.folder)

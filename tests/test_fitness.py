@@ -51,6 +51,13 @@ def test_full_causal_attention_is_fit(architecture: str) -> None:
     assert model.training, "it is left as it was"
 
 
+def test_a_window_that_no_layer_uses_is_no_obstacle() -> None:
+    changes = {"use_sliding_window": True, "sliding_window": WINDOW, "layer_types": ["full_attention"] * 2}
+    model = model_of("qwen2", **changes)
+    assert model.config.sliding_window == WINDOW
+    assert why_not_shared(model) == ""
+
+
 @pytest.mark.parametrize(
     ("architecture", "changes", "words"),
     [
@@ -73,14 +80,15 @@ def test_what_breaks_sharing_is_named(architecture: str, changes: dict[str, Any]
     assert line.startswith("prefixes are not shared") and words in line
 
 
+@pytest.mark.parametrize("window", [WINDOW, 30])
 @pytest.mark.parametrize(
     ("dtype", "limit"), [(torch.float32, TOLERANCE[torch.float32]), (torch.bfloat16, OTHER_TOLERANCE)]
 )
-def test_the_comparison_sees_a_window_of_which_nothing_is_said(
-    dtype: torch.dtype, limit: float, monkeypatch: pytest.MonkeyPatch
+def test_the_comparison_looks_beyond_a_window(
+    dtype: torch.dtype, limit: float, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("iterft.engine.own_attention.NOT_DONE", ())
-    assert typical_gap(model_of("mistral", sliding_window=WINDOW).to(dtype)) > limit
+    assert typical_gap(model_of("mistral", sliding_window=window).to(dtype)) > limit
     assert typical_gap(model_of("mistral", sliding_window=None).to(dtype)) < limit / 10
 
 

@@ -29,8 +29,8 @@ from iterft.config import TRL_LOSSES, ModelSettings, WarmupSettings
 from iterft.engine.generate import PrefixDecoder
 from iterft.log import Log
 from iterft.models import load_base, load_for_sampling, load_for_training
-from iterft.stages.dpo import heaviest_first, pair_rows, tree_order
-from iterft.stages.launch import Reporter, by_length, equip, run_trainer
+from iterft.stages.dpo import pair_rows, tree_order
+from iterft.stages.launch import Reporter, by_length, equip, run_trainer, token_batches
 from iterft.stages.sft import train_sft
 from iterft.types import Checkpoint, Experience, PreferencePair
 
@@ -131,10 +131,10 @@ def test_the_reference_is_what_the_search_saw_and_not_another_forward(
 def test_ids_reach_the_collator_untouched(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
-    trainer = stage_of(base, tokenizer).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path, 8)
+    trainer = stage_of(base, tokenizer).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path)
     collate, batches = trainer.data_collator, []
     trainer.data_collator = lambda rows: batches.append(collate(rows)) or batches[-1]
-    run_trainer(trainer, pair_rows(pairs), Reporter(QUIET, "update"))
+    run_trainer(trainer, [pair_rows(pairs)], 0.0, Reporter(QUIET, "update"))
     sides = []
     for batch in batches:
         rows = zip(batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True)
@@ -202,11 +202,10 @@ def test_a_step_without_memory_is_done_again_once_with_half_of_it(
     failures: int,
 ) -> None:
     results = []
+    batches = [pair_rows(pairs[at : at + 4]) for at in range(0, len(pairs), 4)]
     for left in (0, failures):
-        trainer = stage_of(base, tokenizer, epochs=2).build_trainer(
-            load_for_training(base, BASE, LORA, 0), tmp_path, len(pairs)
-        )
-        counters = equip(trainer, LORA, Log())
+        trainer = stage_of(base, tokenizer, epochs=2).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path)
+        counters, _ = equip(trainer, LORA, Log())
         backward = trainer.accelerator.backward
 
         def fail(loss: torch.Tensor, backward: Any = backward, **options: Any) -> None:
@@ -219,9 +218,9 @@ def test_a_step_without_memory_is_done_again_once_with_half_of_it(
         monkeypatch.setattr(trainer.accelerator, "backward", fail)
         if left == 2:
             with pytest.raises(torch.OutOfMemoryError):
-                run_trainer(trainer, pair_rows(pairs), Reporter(QUIET, "update"))
+                run_trainer(trainer, batches, 0.0, Reporter(QUIET, "update"))
             return
-        run_trainer(trainer, pair_rows(pairs), Reporter(QUIET, "update"))
+        run_trainer(trainer, batches, 0.0, Reporter(QUIET, "update"))
         results.append((counters.computed_again, trainer.model.state_dict()))
     assert capsys.readouterr().out.count("out of memory") == 1
     (none, undisturbed), (some, done_again) = results
@@ -250,17 +249,38 @@ def test_reference_log_probs_are_audited_and_computed_where_they_are_not_to_be_b
     assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(0.693147, abs=1e-5)
 
 
-def test_the_heaviest_batch_comes_first_and_an_incomplete_one_last(pairs: list[PreferencePair]) -> None:
-    short = [replace(pairs[0], prompt_ids=(at, 1, 2)) for at in range(6)]
+def test_a_batch_ends_before_it_exceeds_its_rows_or_its_tokens() -> None:
+    prompt = list(range(100))
+    siblings = [[[*prompt, 200 + at, 1], [*prompt, 300 + at]] for at in range(6)]  # 100 + 3 a row
+    alone = [[[*range(400, 520)]], [[*range(600, 610)]]]
+    assert token_batches([*siblings, *alone], 4, 1000, is_shared=True) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert token_batches([*siblings, *alone], 8, 112, is_shared=True) == [[0, 1, 2, 3], [4, 5], [6], [7]]
+    assert token_batches(siblings, 8, 410, is_shared=False) == [[0, 1], [2, 3], [4, 5]], "102 for each of four"
+    assert token_batches([], 8, 100, is_shared=True) == []
+
+
+def test_the_heaviest_batch_comes_first(base: str, tokenizer: Any, pairs: list[PreferencePair]) -> None:
+    short = [replace(pairs[0], prompt_ids=(at, 1, 2)) for at in range(5)]
     heavy = [replace(pairs[0], prompt_ids=tuple(range(at, at + 200))) for at in (300, 900, 900)]
-    assert heaviest_first([*short[:2], *heavy[1:], heavy[0], *short[2:]], 2) == [
-        *(heavy[0], short[2]),
-        *short[:2],
-        *heavy[1:],
-        *short[3:5],
-        short[5],
-    ]
-    assert heaviest_first(short[:1], 2) == short[:1]
+    stage = stage_of(base, tokenizer, batch_size=2)
+    rows = pair_rows([*short[:2], *heavy[1:], heavy[0], short[2], *short[3:]])
+    batches = stage.batches(rows, is_shared=True)
+    assert batches == [rows[4:6], rows[0:2], rows[2:4], rows[6:8]], "the two that share a prompt are not the heaviest"
+    assert stage.batches(rows[:1], is_shared=True) == [rows[:1]]
+    assert stage.batches(rows, is_shared=False)[0] == rows[2:4], "padded, they are"
+
+
+def test_an_update_takes_as_many_steps_as_its_token_budget_makes_batches(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    def lines(name: str, **changes: Any) -> int:
+        log = Log(tmp_path / f"{name}.jsonl", quiet=True)
+        stage_of(base, tokenizer, log=log, **changes)(BASE, Experience((), tuple(pairs)), tmp_path / name)
+        return len(losses_in(tmp_path / f"{name}.jsonl"))
+
+    assert lines("rows", batch_size=4, batch_tokens=100_000) == 2
+    assert lines("tokens", batch_size=8, batch_tokens=1) == len(pairs)
+    assert lines("accumulated", batch_size=8, batch_tokens=1, extra={"gradient_accumulation_steps": 4}) == 2
 
 
 def test_without_pairs_there_is_nothing_to_train_on(base: str, tokenizer: Any, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def stock_trainer(base: str, tokenizer: Any, folder: Path, tuning: ModelSettings
 
 def our_trainer(base: str, tokenizer: Any, folder: Path, tuning: ModelSettings = LORA, **changes: Any) -> Any:
     trainer = stage_of(base, tokenizer, tuning, **changes).build_trainer(
-        load_for_training(base, BASE, tuning, 0), folder, 8
+        load_for_training(base, BASE, tuning, 0), folder
     )
     equip(trainer, tuning, QUIET)
     return trainer

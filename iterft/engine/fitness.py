@@ -31,6 +31,8 @@ UNFIT = (AssertionError, AttributeError, LookupError, NotImplementedError, Runti
 
 TRUNK = 24
 BRANCH = 6
+WIDEST_WINDOW = 4096
+"""A window that the config sets, and says is not used, is looked beyond if it is not wider than this."""
 
 
 def shares_prefixes(model: Any, say: Callable[[str], None]) -> bool:
@@ -90,16 +92,20 @@ def config_fault(config: Any) -> str:
 @torch.no_grad()
 def typical_gap(model: Any) -> float:
     """Root mean square of the differences between log-probs under shared prefixes and under the model's own forward, of
-    given and of sampled tokens."""
+    given and of sampled tokens, beyond the window if there is one."""
     generator = torch.Generator().manual_seed(0)
     size = model.get_input_embeddings().num_embeddings
+    window = getattr(model.config.get_text_config(), "sliding_window", None) or 0
+    window = window if window <= WIDEST_WINDOW else 0
+    trunk_length = TRUNK + 2 * window
     trunk, *branches = (
-        torch.randint(size, (length,), generator=generator).tolist() for length in (TRUNK, BRANCH, BRANCH + 3, 1)
+        torch.randint(size, (length,), generator=generator).tolist() for length in (trunk_length, BRANCH, BRANCH + 3, 1)
     )
     sequences = [[*trunk, *branch] for branch in branches]
-    wanted = [list(range(1, len(sequence))) for sequence in sequences]
+    wanted = [list(range(1 + window, len(sequence))) for sequence in sequences]
     shared = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
-    gaps = [score.log_probs - own for score, own in zip(shared, plain_log_probs(model, sequences), strict=True)]
+    own_scores = plain_log_probs(model, sequences)
+    gaps = [score.log_probs - own[window:] for score, own in zip(shared, own_scores, strict=True)]
     decoder = PrefixDecoder(model, stop_id=-1, cache_bytes=0, max_rows=4)
     requests = [Request(tuple(trunk), (), 2, 0), Request(tuple(trunk), tuple(branches[0]), 2, 1)]
     for request, rows in zip(requests, decoder.decode(requests, 1.0, 3), strict=True):

@@ -23,10 +23,10 @@ from iterft.models import load_for_training
 from iterft.stages.launch import (
     Reporter,
     equip,
-    heaviest_batch,
-    num_warmup_steps,
+    heaviest,
     run_trainer,
     save_checkpoint,
+    token_batches,
     trainer_options,
 )
 from iterft.stages.losses import extend, margin_weights
@@ -44,6 +44,9 @@ OWN_SETTINGS = {
     "loss_weights": "set stage.loss_weights instead",
     "use_weighting": "set stage.weighting instead",
     "gradient_checkpointing": "set model.gradient_checkpointing instead",
+    "per_device_train_batch_size": "set stage.batch_size instead",
+    "warmup_steps": "set stage.warmup_share instead",
+    "warmup_ratio": "set stage.warmup_share instead",
     "max_length": "a side that is cut has another reference log-prob; set data.max_prompt_tokens instead",
     "ld_alpha": "reference log-probs are known for whole sides only; leave it out",
 }
@@ -62,7 +65,7 @@ class DpoStage:
         self.settings = settings
         self.seed = seed
         self.log = log
-        self.build_config(Path(), 1, is_adapter=True)  # what is wrong with it shows before anything is searched
+        self.build_config(Path(), is_adapter=True)  # what is wrong with it shows before anything is searched
 
     def __call__(self, checkpoint: Checkpoint, experience: Experience, out: Path) -> Checkpoint:
         """ValueError when there is not one pair."""
@@ -72,23 +75,31 @@ class DpoStage:
                 "(deficiency.num_candidates, search.num_simulations) or loosen pairs.min_margin"
             )
         model = load_for_training(self.base, checkpoint, self.model_settings, self.seed)
-        trainer = self.build_trainer(model, out.parent / "trainer", len(experience.pairs))
+        trainer = self.build_trainer(model, out.parent / "trainer")
         reporter = Reporter(self.log, "update")
-        pairs = heaviest_first(tree_order(experience.pairs, self.seed), self.settings.batch_size)
-        rows = pair_rows(pairs)
-        counters = equip(trainer, self.model_settings, self.log)
+        rows = pair_rows(tree_order(experience.pairs, self.seed))
+        counters, is_shared = equip(trainer, self.model_settings, self.log)
         self.audit(trainer.model, rows)
-        run_trainer(trainer, rows, reporter)
+        batches = self.batches(rows, is_shared=is_shared)
+        run_trainer(trainer, batches, self.settings.warmup_share, reporter)
         self.log.metric("forwarded", stage="update", **asdict(counters))
         start, end = reporter.history[0], reporter.history[-max(1, len(reporter.history) // 5) :]
         drift = fmean(entry["rewards/chosen"] for entry in end) / self.settings.beta
         self.log.say(
-            f"update: {len(rows)} pairs, loss {start['loss']:.3f} -> {fmean(entry['loss'] for entry in end):.3f}, "
+            f"update: {len(rows)} pairs, {len(batches)} batches, "
+            f"loss {start['loss']:.3f} -> {fmean(entry['loss'] for entry in end):.3f}, "
             f"margin accuracy {fmean(entry['rewards/accuracies'] for entry in end):.2f}, "
             f"chosen log-prob {drift:+.2f} against its start, {counters.unique_tokens:,} tokens forwarded "
             f"for {counters.sequence_tokens:,}"
         )
         return save_checkpoint(trainer, out)
+
+    def batches(self, rows: Sequence[dict[str, Any]], *, is_shared: bool) -> list[list[dict[str, Any]]]:
+        """Of neighbours; the one with most tokens to compute in front, so that too little memory shows at once."""
+        sequences = [[[*row["prompt_ids"], *row[f"{side}_ids"]] for side in SIDES] for row in rows]
+        batches = token_batches(sequences, self.settings.batch_size, self.settings.batch_tokens, is_shared=is_shared)
+        batches.insert(0, batches.pop(heaviest(sequences, batches, is_shared=is_shared)))
+        return [[rows[index] for index in batch] for batch in batches]
 
     def audit(self, model: Any, rows: Sequence[dict[str, Any]]) -> None:
         """Computes the reference log-probs of some rows anew and says by how much they differ from those at hand. If
@@ -110,7 +121,7 @@ class DpoStage:
                 row.update({f"ref_{side}_logps": score for side, score in zip(SIDES, pair, strict=True)})
 
     def reference(self, model: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
-        """[rows x sides]: summed log-probs under the model as it is, a batch of rows at a time."""
+        """[rows x sides]: summed log-probs under the model as it is, `stage.batch_size` rows at a time."""
         was_training = model.training
         model.eval()
         parts = []
@@ -121,13 +132,13 @@ class DpoStage:
         model.train(was_training)
         return torch.cat(parts)
 
-    def build_trainer(self, model: Any, folder: Path, num_rows: int) -> Any:
-        """A `DPOTrainer` that takes ids and reference log-probs from its rows, of which there will be `num_rows`."""
+    def build_trainer(self, model: Any, folder: Path) -> Any:
+        """A `DPOTrainer` that takes ids and reference log-probs from its rows."""
         from datasets import Dataset
         from trl import DPOTrainer
 
         dummy = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
-        config = self.build_config(folder, num_rows, is_adapter=hasattr(model, "peft_config"))
+        config = self.build_config(folder, is_adapter=hasattr(model, "peft_config"))
         # TRL would hash all weights to name a cache of reference log-probs that we do not use.
         with patch("trl.trainer.dpo_trainer.hash_module", return_value="none"):
             trainer = DPOTrainer(model=model, args=config, train_dataset=dummy, processing_class=self.tokenizer)
@@ -135,7 +146,7 @@ class DpoStage:
         extend(trainer, self.settings)
         return trainer
 
-    def build_config(self, folder: Path, num_rows: int, *, is_adapter: bool) -> Any:
+    def build_config(self, folder: Path, *, is_adapter: bool) -> Any:
         """ValueError for anything in `stage.extra` that TRL does not take, or that is a setting of ours."""
         from trl import DPOConfig
 
@@ -143,15 +154,12 @@ class DpoStage:
         for key, instead in OWN_SETTINGS.items():
             if key in settings.extra:
                 raise ValueError(f"stage.extra.{key}: is not passed on; {instead}")
-        batch_size = settings.batch_size * settings.extra.get("gradient_accumulation_steps", 1)
         options = {
             **trainer_options(self.model_settings, folder, self.seed),
             "loss_type": [name for name in settings.loss_types if name not in OWN_LOSSES] or ["sigmoid"],
             "beta": settings.beta,
             "learning_rate": settings.lr,
             "num_train_epochs": settings.epochs,
-            "per_device_train_batch_size": settings.batch_size,
-            "warmup_steps": num_warmup_steps(settings.warmup_share, num_rows, batch_size, settings.epochs),
             "max_grad_norm": settings.max_grad_norm,
             "remove_unused_columns": False,  # our losses read columns of their own
             # Without an adapter TRL would load a second model as the reference unless it may precompute.
@@ -205,12 +213,3 @@ def tree_order(pairs: Sequence[PreferencePair], seed: int) -> list[PreferencePai
     groups = group_neighbours([pair.prompt_ids for pair in ordered])
     random.Random(seed).shuffle(groups)
     return [ordered[index] for group in groups for index in group]
-
-
-def heaviest_first(pairs: Sequence[PreferencePair], batch_size: int) -> list[PreferencePair]:
-    """The same batches, the one with the most tokens to compute in front, so that too little memory shows at once. An
-    incomplete batch stays the last."""
-    sides = [[pair.prompt_ids + side for side in (pair.chosen_ids, pair.rejected_ids)] for pair in pairs]
-    start = heaviest_batch(sides, batch_size)
-    stop = start + batch_size
-    return [*pairs[start:stop], *pairs[:start], *pairs[stop:]]

@@ -25,7 +25,7 @@ from iterft.types import Checkpoint
 
 def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, Any]:
     """Settings of TRL's configs that hold for every stage: nothing truncated, nothing saved or reported behind our
-    back, rows in the order given, autocast only where weights are kept in float32."""
+    back, batches as given and in that order, autocast only where weights are kept in float32."""
     bf16 = settings.tuning == "full" and device().type == "cuda" and dtype_of(settings.dtype) == torch.bfloat16
     return {
         "output_dir": str(out),
@@ -33,6 +33,7 @@ def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, 
         "bf16": bf16,
         "max_length": None,
         "gradient_checkpointing": False,  # `equip` switches it on where it is wanted
+        "per_device_train_batch_size": 1,  # what `run_trainer` calls a row is a batch
         "train_sampling_strategy": "sequential",
         "dataloader_pin_memory": False,
         "save_strategy": "no",
@@ -69,19 +70,28 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self.bar.__exit__(None, None, None)
 
 
-def run_trainer(trainer: Any, rows: Sequence[dict[str, Any]], reporter: Reporter) -> None:
-    """Trains on `rows`, which reach the collator as they are."""
+def run_trainer(
+    trainer: Any, batches: Sequence[Sequence[dict[str, Any]]], warmup_share: float, reporter: Reporter
+) -> None:
+    """Trains on batches of rows, which reach the trainer's collator as they are. In the first `warmup_share` of the
+    steps the learning rate rises; rounded down, as transformers runs the first of them at 0, which a short update
+    cannot afford."""
     from transformers.trainer_callback import PrinterCallback
 
-    trainer.train_dataset = list(rows)
+    steps = math.ceil(len(batches) / trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs
+    trainer.args.warmup_steps = int(warmup_share * steps)
+
+    collate = trainer.data_collator
+    trainer.data_collator = lambda items: collate([row for batch in items for row in batch])
+    trainer.train_dataset = list(batches)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
     trainer.train()
 
 
-def equip(trainer: Any, settings: ModelSettings, log: Log) -> Counters:
+def equip(trainer: Any, settings: ModelSettings, log: Log) -> tuple[Counters, bool]:
     """Puts our forward under a trainer that is ready otherwise, if its model can share prefixes and may. Returns what
-    counts its forwards."""
+    counts its forwards, and whether prefixes are shared."""
     counters = Counters()
     model = trainer.model
     if hasattr(model, "peft_config"):
@@ -92,23 +102,43 @@ def equip(trainer: Any, settings: ModelSettings, log: Log) -> Counters:
         model = model.get_base_model()
     if settings.gradient_checkpointing:
         checkpoint_activations(model)
-    if settings.share_prefixes and shares_prefixes(model, log.say_once):
+    is_shared = settings.share_prefixes and shares_prefixes(model, log.say_once)
+    if is_shared:
         budget = Budget(settings.max_activation_tokens)
         attach(model, counters, budget)
         halve_when_memory_runs_out(trainer, counters, budget, log.say)
     else:
         count(model, counters)
-    return counters
+    return counters, is_shared
 
 
-def heaviest_batch(rows: Sequence[Sequence[Sequence[int]]], batch_size: int) -> int:
-    """Where, of the complete batches, that one starts for which most tokens are computed. `rows`: the sequences of
-    each."""
+Sequences = Sequence[Sequence[int]]
+"""What is computed for one row: its token ids, or those of either side of a pair."""
 
-    def num_tokens(start: int) -> int:
-        return num_unique_tokens([sequence for row in rows[start : start + batch_size] for sequence in row])
 
-    return max(range(0, len(rows) - batch_size + 1, batch_size), key=num_tokens, default=0)
+def token_batches(rows: Sequence[Sequences], max_rows: int, max_tokens: int, *, is_shared: bool) -> list[list[int]]:
+    """Indices of consecutive rows, as many to a batch as compute at most `max_tokens` and are at most `max_rows`; a row
+    of more tokens is alone."""
+    batches: list[list[int]] = []
+    for index in range(len(rows)):
+        if batches and len(batches[-1]) < max_rows:
+            wider = [*batches[-1], index]
+            if num_computed(rows, wider, is_shared=is_shared) <= max_tokens:
+                batches[-1] = wider
+                continue
+        batches.append([index])
+    return batches
+
+
+def heaviest(rows: Sequence[Sequences], batches: Sequence[Sequence[int]], *, is_shared: bool) -> int:
+    """Which batch computes most tokens."""
+    return max(range(len(batches)), key=lambda number: num_computed(rows, batches[number], is_shared=is_shared))
+
+
+def num_computed(rows: Sequence[Sequences], batch: Sequence[int], *, is_shared: bool) -> int:
+    """Tokens, padding included where every row is computed whole."""
+    sequences = [sequence for index in batch for sequence in rows[index]]
+    return num_unique_tokens(sequences) if is_shared else len(sequences) * max(map(len, sequences))
 
 
 def rehearse(trainer: Any, rows: Sequence[dict[str, Any]]) -> None:
@@ -117,12 +147,6 @@ def rehearse(trainer: Any, rows: Sequence[dict[str, Any]]) -> None:
     trainer.training_step(trainer.model, trainer.data_collator(list(rows)))
     trainer.model.zero_grad()
     trainer._metrics["train"].clear()
-
-
-def num_warmup_steps(share: float, num_rows: int, batch_size: int, epochs: int) -> int:
-    """Steps of rising learning rate. Rounded down: transformers runs the first of them at 0, which a short update
-    cannot afford."""
-    return int(share * math.ceil(num_rows / batch_size) * epochs)
 
 
 def save_checkpoint(trainer: Any, out: Path) -> Checkpoint:

@@ -15,11 +15,11 @@ from iterft.stages.launch import (
     Reporter,
     by_length,
     equip,
-    heaviest_batch,
-    num_warmup_steps,
+    heaviest,
     rehearse,
     run_trainer,
     save_checkpoint,
+    token_batches,
     trainer_options,
 )
 from iterft.types import Checkpoint
@@ -48,30 +48,30 @@ def train_sft(
             "warmup.num_samples: no sample is left to train on; add data, or set warmup.epochs=0 to skip it"
         )
     model = load_for_training(base, checkpoint, model_settings, seed)
+    examples = [{"input_ids": [*prompt, *turn], "labels": [-100] * len(prompt) + list(turn)} for prompt, turn in rows]
     reporter = Reporter(log, "warm-up")
     config = SFTConfig(
         **{
             **trainer_options(model_settings, out.parent / "trainer", seed),
             "learning_rate": settings.lr,
             "num_train_epochs": settings.epochs,
-            "per_device_train_batch_size": settings.batch_size,
-            "warmup_steps": num_warmup_steps(settings.warmup_share, len(rows), settings.batch_size, settings.epochs),
             "dataset_kwargs": {"skip_prepare_dataset": True},
         }
     )
-    examples = [{"input_ids": [*prompt, *turn], "labels": [-100] * len(prompt) + list(turn)} for prompt, turn in rows]
     trainer = SFTTrainer(
         model=model,
         args=config,
         train_dataset=Dataset.from_list(examples[:1]),
         processing_class=tokenizer,
     )
+    counters, is_shared = equip(trainer, model_settings, log)
     order = by_length([row["input_ids"] for row in examples], settings.batch_size * WINDOW)
     ordered = [examples[index] for index in order]
-    counters = equip(trainer, model_settings, log)
-    start = heaviest_batch([[row["input_ids"]] for row in ordered], settings.batch_size)
-    rehearse(trainer, ordered[start : start + settings.batch_size])  # the curriculum has its heaviest batches last
-    run_trainer(trainer, ordered, reporter)
+    sequences = [[row["input_ids"]] for row in ordered]
+    spans = token_batches(sequences, settings.batch_size, settings.batch_tokens, is_shared=is_shared)
+    batches = [[ordered[index] for index in span] for span in spans]
+    rehearse(trainer, batches[heaviest(sequences, spans, is_shared=is_shared)])  # the curriculum has it at its end
+    run_trainer(trainer, batches, settings.warmup_share, reporter)
     log.metric("forwarded", stage="warm-up", **asdict(counters))
     losses = [entry["loss"] for entry in reporter.history]
     edge = max(1, len(losses) // 10)
