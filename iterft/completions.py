@@ -88,21 +88,24 @@ def server_says(payload: Any) -> str:
 
 def read_json(content: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
     """(the JSON value in the content, "" or why there is none that fits). A think part before it, a fence or words
-    around it are passed over."""
-    text = content.rpartition(THINK_CLOSE)[2].strip()
-    fenced = _FENCED.search(text)
-    text = fenced[1] if fenced else text
-    try:
-        value = parse_json(text)
-    except ValueError as error:
-        opening = _OPENING.search(text)
-        if opening is None:
-            return None, f"it is no JSON ({error})"
+    around it are passed over where the content is not JSON as a whole."""
+    answer = content.rpartition(THINK_CLOSE)[2]
+    fenced = _FENCED.search(answer)
+    fault = ""
+    for text in (answer, content, fenced[1] if fenced else ""):
         try:
-            value, _ = json_at(text, opening.start())
+            value = parse_json(text)
+        except ValueError as error:
+            fault = fault or f"it is no JSON ({error})"
+        else:
+            return value, misfit(value, schema)
+    for opening in _OPENING.finditer(answer):
+        try:
+            value, _ = json_at(answer, opening.start())
         except RowFault:
-            return None, f"it is no JSON ({error})"
-    return value, misfit(value, schema)
+            continue
+        return value, misfit(value, schema)
+    return None, fault
 
 
 def misfit(value: Any, schema: Mapping[str, Any]) -> str:

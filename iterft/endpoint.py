@@ -33,7 +33,7 @@ from iterft.completions import (
 from iterft.config import EndpointSettings, validate
 from iterft.log import Log
 from iterft.protocols import ChatFault
-from iterft.trouble import REFUSED, Trouble, backoff, broken, garbled, overdue, refusal
+from iterft.trouble import BROKEN, REFUSED, Trouble, backoff, broken, failed, garbled, overdue, refusal
 from iterft.types import Message, Tool
 
 
@@ -121,8 +121,12 @@ class Endpoint:
 
     async def only_model(self) -> str:
         """The name of the one model that the server lists."""
-        listed = await self._request("GET", "models", None)
-        names = [str(entry.get("id")) for entry in listed.get("data") or ()] if isinstance(listed, dict) else []
+        try:
+            listed = await self._request("GET", "models", None)
+        except ChatFault as fault:
+            raise self._error(f"its models cannot be listed: {fault}") from fault
+        entries = listed.get("data") if isinstance(listed, dict) else None
+        names = [str(entry["id"]) for entry in entries or () if isinstance(entry, dict) and "id" in entry]
         if len(names) != 1:
             raise self._error(
                 f"it lists {', '.join(names[:10]) or 'no models'}; set endpoint.model to one that it serves"
@@ -158,27 +162,28 @@ class Endpoint:
         raise ChatFault("no useful answer", self._plain(fault))
 
     async def _complete_json(self, request: dict[str, Any], body: dict[str, Any], schema: Mapping[str, Any]) -> Any:
-        """The server's reply, asked to keep to the schema. A server that refuses that, but not the request with the
-        schema told in words, is not asked again. `request`: `body`, or what complains about the reply to it."""
+        """The server's reply, asked to keep to the schema. A server that refuses that (or breaks down over it, as vLLM
+        does where a library is missing), but not the request with the schema told in words, is not asked again.
+        `request`: `body`, or what complains about the reply to it."""
         key = json.dumps(schema, sort_keys=True)
         if key not in self._refused_schemas:
             try:
                 return await self._complete({**request, "response_format": response_format(schema)})
             except ChatFault as fault:
-                if fault.reason != REFUSED:
+                if fault.reason not in (REFUSED, BROKEN):
                     raise
         reply = await self._complete(with_schema_in_words(body, schema) if request is body else request)
         if key not in self._refused_schemas:
             self._refused_schemas.add(key)
-            self.log.say_once(f"{self.name}: refuses response_format; answers are checked against the schema instead")
+            self.log.say_once(f"{self.name}: takes no response_format; answers are checked against the schema instead")
         return reply
 
     async def _complete(self, body: dict[str, Any]) -> Any:
         payload = await self._request("POST", "chat/completions", body)
         usage = payload.get("usage") if isinstance(payload, dict) else None
         if isinstance(usage, dict):
-            self.usage.prompt_tokens += usage.get("prompt_tokens") or 0
-            self.usage.completion_tokens += usage.get("completion_tokens") or 0
+            self.usage.prompt_tokens += whole(usage.get("prompt_tokens"))
+            self.usage.completion_tokens += whole(usage.get("completion_tokens"))
         return payload
 
     async def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
@@ -194,7 +199,7 @@ class Endpoint:
                 return payload
             self.usage.trouble[trouble.reason] += 1
             if not trouble.mends or tries > self.settings.max_retries or trouble.wait_s > self.settings.max_wait_s:
-                detail = self._plain(trouble.detail) + (f"; {trouble.advice}" if trouble.advice else "")
+                detail = trouble.detail + (f"; {trouble.advice}" if trouble.advice else "")
                 raise self._error(detail) if trouble.is_fatal else ChatFault(trouble.reason, detail)
             self.usage.retries += 1
             await anyio.sleep(max(trouble.wait_s, backoff(tries, self.settings.max_wait_s)))
@@ -209,11 +214,14 @@ class Endpoint:
         except httpx2.RequestError as error:
             return broken(error), None
         if not response.is_success:
-            return refusal(response, self.settings), None
+            return refusal(response, self._plain(response.text), self.settings), None
         try:
-            return None, response.json()
+            payload = json.loads(response.text)
         except ValueError:
-            return garbled(f"is no JSON: {server_says(response.text)}"), None
+            return garbled(f"is no JSON: {server_says(self._plain(response.text))}"), None
+        if isinstance(payload, dict) and payload.get("error"):
+            return failed(self._plain(response.text)), None
+        return None, payload
 
     def _error(self, detail: str) -> ValueError:
         return ValueError(f"endpoint {self.settings.base_url}: {detail}")
@@ -221,6 +229,10 @@ class Endpoint:
     def _plain(self, text: str) -> str:
         """What a server says, without the key, should it repeat it."""
         return text.replace(self._key, "[key]") if self._key else text
+
+
+def whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def read_key(settings: EndpointSettings) -> str:

@@ -1,10 +1,11 @@
 """What can go wrong between a request and its reply, whether another try may mend it, and what a person can do.
 
-Nothing is sent here. Words of servers are passed on as they are; whoever shows them takes the key out first.
+Nothing is sent here. Bodies of replies come as text, from which the key has been taken out already.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ FIRST_WAIT_S = 0.5
 MAY_MEND = frozenset({408, 409, 425, 429})
 """Refusals (4xx) that the same request may escape a little later. So it may server errors (5xx), but for 501."""
 
-REFUSED = "refused"
-"""The reason of requests that the server will not have."""
+REFUSED, BROKEN = "refused", "server error"
+"""The reasons of requests that the server will not have, and of those over which it fails (500)."""
 
 CHECK_ADDRESS = "check endpoint.base_url (it mostly ends in /v1) and endpoint.model"
 REFUSES_ALL: Mapping[int, str] = {
@@ -70,17 +71,26 @@ def broken(error: httpx2.RequestError) -> Trouble:
     return Trouble("disconnected", f"the connection broke ({said})", mends=True)
 
 
-def refusal(response: httpx2.Response, settings: EndpointSettings) -> Trouble:
-    """What a reply other than success means."""
-    status = response.status_code
+def failed(text: str) -> Trouble:
+    """A success by its status, an error by its body, as some relays have it."""
+    return Trouble("unavailable", f"an error in place of a reply: {told_in(text)}", mends=True)
+
+
+def told_in(text: str) -> str:
+    """What the body of a reply that reports an error says."""
     try:
-        payload = response.json()
+        return server_says(json.loads(text))
     except ValueError:
-        payload = response.text
-    detail = f"{status} {response.reason_phrase}: {server_says(payload)}"
+        return server_says(text)
+
+
+def refusal(response: httpx2.Response, text: str, settings: EndpointSettings) -> Trouble:
+    """What a reply other than success, with `text` as its body, means."""
+    status = response.status_code
+    detail = f"{status} {response.reason_phrase}: {told_in(text)}"
     if response.is_redirect:
         return Trouble(REFUSED, f"{detail} (to {response.headers.get('Location')})", CHECK_ADDRESS, is_fatal=True)
-    if status == 429 and "insufficient_quota" in response.text:
+    if status == 429 and "insufficient_quota" in text:
         return Trouble(REFUSED, detail, REFUSES_ALL[402], is_fatal=True)
     if status == 401 and not settings.key_env:
         advice = "set endpoint.key_env to the name of the environment variable that holds the key"
@@ -91,7 +101,9 @@ def refusal(response: httpx2.Response, settings: EndpointSettings) -> Trouble:
         wait_s = retry_after(response)
         if wait_s > settings.max_wait_s:
             detail += f" (it asks to wait {wait_s:.0f} s, more than endpoint.max_wait_s)"
-        reason = "server error" if status >= 500 else "rate limited"
+        if status == 500:
+            return Trouble(BROKEN, detail, "see the server's own log", mends=True, wait_s=wait_s)
+        reason = "unavailable" if status > 500 else "rate limited"
         return Trouble(reason, detail, "lower endpoint.concurrency", mends=True, wait_s=wait_s)
     return Trouble(REFUSED, detail)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_server_errors_are_tried_again() -> None:
     with talking(in_turn(refused(500, "boom"), refused(503, "boom"), OK)) as (model, server):
         assert model.chat(HELLO)["content"] == "Good day."
         assert (model.usage.requests, model.usage.retries) == (3, 2)
-        assert model.usage.trouble == {"server error": 2}
+        assert model.usage.trouble == {"server error": 1, "unavailable": 1}
         assert not model.usage.failures
     assert len(server.requests) == 3
 
@@ -97,7 +98,7 @@ def test_server_errors_are_tried_again() -> None:
 def test_tries_are_bounded_and_the_fault_names_status_message_and_what_to_do() -> None:
     fault, num_requests = fault_of(in_turn(refused(500, "out of memory")), max_retries=2)
     assert (fault.reason, num_requests) == ("server error", 3)
-    assert "500 Internal Server Error: out of memory; lower endpoint.concurrency" in fault.detail
+    assert "500 Internal Server Error: out of memory; see the server's own log" in fault.detail
 
 
 @pytest.mark.parametrize("told", ["0.3", format_datetime(datetime.now(UTC) + timedelta(days=-1))])
@@ -176,6 +177,7 @@ def test_an_answer_that_drips_in_is_left_in_time_although_each_byte_comes_soon()
         (Reply(b'{"choices": [{"mess'), "garbled"),
         (Reply(b"<html>hello</html>"), "garbled"),
         (Reply({"choices": []}, cut=4), "disconnected"),
+        (Reply({"error": {"message": "upstream is down"}}), "unavailable"),
         (Reply(b"no gzip", headers={"Content-Encoding": "gzip"}), "garbled"),
     ],
 )
@@ -194,7 +196,7 @@ def test_a_reply_that_is_not_whole_is_asked_for_again(reply: Reply, reason: str)
         (said("  "), "it is empty"),
         (said(None, refusal="I must not."), "would not answer (I must not.)"),
         (said("", "content_filter"), "would not answer (content_filter)"),
-        (Reply({"error": {"message": "upstream is down"}}), "holds no message (upstream is down)"),
+        (Reply({"choices": []}), 'holds no message ({"choices": []})'),
         (Reply([1, 2]), "holds no message ([1, 2])"),
         (said(None, tool_calls=[{"function": {"name": "f", "arguments": '{"a": '}}]), "arguments not JSON"),
         (said(None, tool_calls=[{"function": {"arguments": "{}"}}]), "a call without a name"),
@@ -248,6 +250,7 @@ def test_a_result_without_a_call_is_the_callers_mistake() -> None:
         '<think>{"sure": false}?</think>\n{"sure": true}',
         'Here it is:\n```json\n{"sure": true}\n```\nAnything else?',
         'My answer is {"sure": true}, as {you} see.',
+        'As {you} see: {"sure": true}',
     ],
 )
 def test_a_schema_is_asked_for_and_what_stands_around_the_value_is_passed_over(content: str) -> None:
@@ -259,6 +262,14 @@ def test_a_schema_is_asked_for_and_what_stands_around_the_value_is_passed_over(c
         "json_schema": {"name": "answer", "schema": SCHEMA},
     }
     assert request.body["messages"] == HELLO
+
+
+@pytest.mark.parametrize("text", ["Write\n```\n[1]\n```\nthere.", "They mark it </think> {so}.", "[{"])
+def test_what_stands_inside_the_value_does_not_end_it(text: str) -> None:
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+    with talking(in_turn(said(json.dumps({"text": text})))) as (model, _):
+        assert json.loads(model.chat(HELLO, schema=schema)["content"]) == {"text": text}
+        assert model.usage.unusable == 0
 
 
 @pytest.mark.parametrize(
@@ -284,14 +295,15 @@ def test_an_answer_that_does_not_fit_the_schema_is_told_so_and_asked_for_again(c
     assert fault_of(in_turn(said(content)), SCHEMA, max_repairs=1)[1] == 2
 
 
-def without_response_format(request: Request, number: int) -> Reply:
+def without_response_format(request: Request, number: int, status: int = 400) -> Reply:
     if "response_format" in request.body:
-        return refused(400, "response_format is not supported")
+        return refused(status, "response_format is not supported")
     return said('{"sure": true}' if number % 2 else '{"sure": 1}')
 
 
-def test_a_server_that_refuses_response_format_is_told_the_schema_in_words_and_checked() -> None:
-    with talking(without_response_format) as (model, server):
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_a_server_that_takes_no_response_format_is_told_the_schema_in_words_and_checked(status: int) -> None:
+    with talking(partial(without_response_format, status=status), max_retries=0) as (model, server):
         for _ in range(2):
             assert json.loads(model.chat(HELLO, schema=SCHEMA)["content"]) == {"sure": True}
         assert model.usage.unusable == 1
@@ -354,6 +366,22 @@ def test_a_server_of_several_models_or_none_asks_for_a_name(listed: list[str], t
         pass
 
 
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (refused(500, "starting"), "its models cannot be listed: server error: 500"),
+        (refused(404, "no such path"), "404 Not Found: no such path; check endpoint.base_url"),
+        (Reply([1]), "it lists no models"),
+        (Reply({"data": [1, {}]}), "it lists no models"),
+    ],
+)
+def test_a_server_that_lists_nothing_readable_is_named(reply: Reply, told: str) -> None:
+    with pytest.raises(ValueError, match=r"^endpoint http://127") as caught:
+        error_of(in_turn(reply), model="", max_retries=0)
+    assert told in str(caught.value)
+    assert not isinstance(caught.value, ChatFault)
+
+
 def test_the_key_is_sent_and_shown_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -373,12 +401,28 @@ def test_the_key_is_sent_and_shown_nowhere(
         assert KEY not in text
 
 
-@pytest.mark.parametrize("echo", [refused(400, f"bad header {KEY}"), Reply({"odd": KEY})])
+@pytest.mark.parametrize(
+    "echo",
+    [
+        refused(400, f"bad header {KEY}"),
+        refused(400, "x" * 290 + KEY),
+        Reply({"odd": KEY}),
+        Reply({"error": {"message": KEY}}),
+        Reply(f"<p>{KEY}</p>".encode()),
+        said(None, refusal=KEY),
+    ],
+)
 def test_the_key_is_taken_out_of_faults_too(echo: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_KEY", KEY)
-    fault, _ = fault_of(in_turn(echo), key_env="TOY_KEY")
+    fault, _ = fault_of(in_turn(echo), key_env="TOY_KEY", max_retries=0)
     assert "[key]" in fault.detail
-    assert KEY not in str(fault)
+    assert KEY[:4] not in str(fault)
+
+
+def test_a_reply_that_happens_to_hold_the_key_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_KEY", "none")
+    with talking(in_turn(said("There is none.")), key_env="TOY_KEY") as (model, _):
+        assert model.chat(HELLO)["content"] == "There is none."
 
 
 @pytest.mark.parametrize("held", [None, "", " ", "two words", "schlüssel"])

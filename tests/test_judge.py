@@ -382,6 +382,6 @@ def test_samples_are_judged_over_a_real_endpoint_that_stalls_refuses_and_garbles
     assert result.counts == {key: 4 * count for key, count in judged(samples[:10], toy).counts.items()}
     *_, used = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert used["event"] == "endpoint"
-    assert used["trouble"].keys() == {"refused", "server error", "garbled", "timeout"}
+    assert used["trouble"].keys() == {"refused", "unavailable", "garbled", "timeout"}
     assert used["unusable"] > 0
     assert used["failures"] == {}
