@@ -10,12 +10,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
 from iterft.chat import THINK_CLOSE
 from iterft.readers.parts import RowFault, json_at, parse_json, read_call, shown
 from iterft.types import Message, Tool
 
 MAX_MESSAGE = 300
 """Characters of what a server says that are repeated in an error."""
+
+MAX_REPEATED = 1000
+"""Characters of a useless reply that are shown to the model again."""
 
 _FENCED = re.compile(r"```[a-zA-Z]*\n(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")
@@ -47,8 +53,9 @@ def with_schema_in_words(request: Mapping[str, Any], schema: Mapping[str, Any]) 
 def with_complaint(request: Mapping[str, Any], reply: Message, fault: str) -> dict[str, Any]:
     """The request that asks for a useful reply after `reply`."""
     complaint = f"That answer cannot be used: {fault}. Answer again, with the JSON value alone."
-    messages = [*request["messages"], {"role": "assistant", "content": reply["content"]}]
-    return {**request, "messages": [*messages, {"role": "user", "content": complaint}]}
+    said = reply["content"][:MAX_REPEATED] or "(nothing)"
+    asked = [{"role": "assistant", "content": said}, {"role": "user", "content": complaint}]
+    return {**request, "messages": [*request["messages"], *asked]}
 
 
 def read_reply(payload: Any, schema: Mapping[str, Any] | None) -> tuple[Message, str]:
@@ -63,10 +70,11 @@ def read_reply(payload: Any, schema: Mapping[str, Any] | None) -> tuple[Message,
         return said, str(error)
     except (KeyError, IndexError, TypeError, AttributeError):
         return said, f"the reply holds no message ({server_says(payload)})"
-    said["content"] = content if isinstance(content, str) else ""
+    # Half a character, as a server may send one, could be written into no file and no request.
+    said["content"] = content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
     ended = choice.get("finish_reason")
     if ended == "length":
-        return said, "it was cut off where the tokens of endpoint.max_tokens ended"
+        return said, "it was cut off, being longer than endpoint.max_tokens allows"
     if refusal or ended == "content_filter":
         return said, f"the model would not answer ({shown(refusal or ended)})"
     if schema is not None:
@@ -110,9 +118,6 @@ def read_json(content: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
 
 def misfit(value: Any, schema: Mapping[str, Any]) -> str:
     """Where and how the value departs from the JSON schema, in a few words; "" where it does not."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
     error = best_match(Draft202012Validator(schema).iter_errors(value))
     if error is None:
         return ""

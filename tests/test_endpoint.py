@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,6 +75,11 @@ def test_a_chat_sends_what_the_settings_say_and_returns_the_message() -> None:
     assert request.path == "/v1/chat/completions"
     assert request.key == ""
     assert request.body == {"model": "toy", "messages": HELLO, "temperature": 0.2, "max_tokens": 7, "top_p": 0.9}
+
+
+def test_half_a_character_is_replaced() -> None:
+    with talking(in_turn(said("Good \ud83d"))) as (model, _):
+        assert model.chat(HELLO)["content"] == "Good ?"
 
 
 def test_a_null_in_extra_takes_one_of_our_keys_out() -> None:
@@ -295,6 +299,16 @@ def test_an_answer_that_does_not_fit_the_schema_is_told_so_and_asked_for_again(c
     assert fault_of(in_turn(said(content)), SCHEMA, max_repairs=1)[1] == 2
 
 
+@pytest.mark.parametrize(
+    ("reply", "repeated"),
+    [(said("ha" * 5000, "length"), "ha" * 500), (said(None), "(nothing)"), (said('"\ud83d"'), '"?"')],
+)
+def test_a_useless_answer_is_repeated_to_the_model_in_part_and_never_as_nothing(reply: Reply, repeated: str) -> None:
+    with talking(in_turn(reply, said('{"sure": true}'))) as (model, server):
+        model.chat(HELLO, schema=SCHEMA)
+    assert server.requests[1].body["messages"][1] == {"role": "assistant", "content": repeated}
+
+
 def without_response_format(request: Request, number: int, status: int = 400) -> Reply:
     if "response_format" in request.body:
         return refused(status, "response_format is not supported")
@@ -484,7 +498,6 @@ def test_an_error_among_many_chats_ends_them_all_at_once() -> None:
     with pytest.raises(ValueError, match="no key"), talking(answer, concurrency=4) as (model, _):
         side_by_side(["1"] * 100, ask(model), 4, lambda *_: None)
     assert time.monotonic() - started < 5, "the hanging ones are not waited for"
-    assert threading.active_count() < 20
 
 
 INTERRUPTED = """
