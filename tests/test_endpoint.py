@@ -326,6 +326,8 @@ def test_a_server_that_takes_no_response_format_is_told_the_schema_in_words_and_
         assert model.usage.failures == {}
     constrained = ["response_format" in request.body for request in server.requests]
     assert constrained == [True, False, False, False], "it is asked once only"
+    complained = ["cannot be used" in request.body["messages"][-1]["content"] for request in server.requests]
+    assert complained == [False, False, False, True]
     for request in server.requests[1:]:
         assert json.dumps(SCHEMA) in request.body["messages"][0]["content"]
         assert sum(json.dumps(SCHEMA) in message["content"] for message in request.body["messages"]) == 1
