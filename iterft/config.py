@@ -7,6 +7,7 @@ the rule and the value. Not here: what the settings do (the modules that take th
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -26,9 +27,12 @@ OWN_LOSSES = ("simpo", "orpo", "conservative")
 Rule = tuple[str, Callable[[Any], bool]]
 
 
-def setting(default: Any, rule: str = "", check: Callable[[Any], bool] | None = None) -> Any:
-    """A field with a default and, optionally, a rule in words and the predicate behind it."""
-    metadata = {"rule": (rule, check)} if check else {}
+def setting(
+    default: Any, rule: str = "", check: Callable[[Any], bool] | None = None, *, is_private: bool = False
+) -> Any:
+    """A field with a default and, optionally, a rule in words and the predicate behind it. `is_private`: a value that
+    breaks the rule is not repeated in the error, as people put secrets there by mistake."""
+    metadata = {"rule": (rule, check), "is_private": is_private} if check else {}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -48,6 +52,11 @@ def share(default: float) -> Any:
 
 def one_of(default: str, *choices: str) -> Any:
     return setting(default, "must be one of " + ", ".join(choices), lambda value: value in choices)
+
+
+def matching(default: str, pattern: str, rule: str) -> Any:
+    """Text that fits `pattern` as a whole, and may hold a secret where it does not."""
+    return setting(default, rule, lambda value: bool(re.fullmatch(pattern, value)), is_private=True)
 
 
 def list_of(default: list[str], *choices: str) -> Any:
@@ -265,6 +274,49 @@ class EvalSettings:
 
 
 @dataclass(kw_only=True)
+class EndpointSettings:
+    """A server that speaks OpenAI's chat completions. `model` "": the only one that it lists. `key_env`: the
+    environment variable that holds the key, "" where none is wanted. `timeout_s`: for a whole answer, per try;
+    `connect_timeout_s`: for the connection. A request is tried again up to `max_retries` times, after waits that double
+    and never exceed `max_wait_s`; where the server asks for a longer one, the request has failed. An answer that is of
+    no use (cut off, or not what the schema asks for) is asked for again up to `max_repairs` times.
+    `concurrency`: requests under way at a time. `max_failures`: so many failed ones in a row, and the run ends.
+    `max_tokens` 0: the server's own limit. `extra` goes into the request unchanged; a null there takes one of our keys
+    out ({max_tokens: null, max_completion_tokens: 2000})."""
+
+    base_url: str = matching(
+        "http://127.0.0.1:8000/v1",
+        r"https?://[^\s/?#@]+(/[^\s?#@]*)?",
+        "must be http://HOST:PORT/PATH or https://..., without user, password, query or fragment",
+    )
+    model: str = ""
+    key_env: str = matching(
+        "", r"([A-Z][A-Z0-9_]*)?", "must be the name, in capitals, of an environment variable, never the key itself"
+    )
+    timeout_s: float = positive(120.0)
+    connect_timeout_s: float = positive(10.0)
+    max_retries: int = at_least(0, 5)
+    max_wait_s: float = positive(60.0)
+    max_repairs: int = at_least(0, 2)
+    max_failures: int = positive(16)
+    concurrency: int = positive(16)
+    temperature: float = at_least(0, 0.7)
+    max_tokens: int = at_least(0, 1024)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class JudgeSettings:
+    """How samples are verified by a model: each question is put to it up to `votes` times, until the majority is clear.
+    A reference found wrong is written anew up to `max_regenerations` times (FunRL: 3). `journal`: the file that keeps
+    verdicts as they come, from which a judge that was killed goes on; "" keeps none."""
+
+    votes: int = setting(3, "must be odd and greater than 0", lambda value: value > 0 and value % 2 == 1)
+    max_regenerations: int = at_least(0, 3)
+    journal: str = ""
+
+
+@dataclass(kw_only=True)
 class Recipe:
     """All settings of a run. `report_to`: trackers that get our metrics as well; each has to be installed."""
 
@@ -384,6 +436,8 @@ def validate(settings: Any, prefix: str = "") -> None:
         elif "rule" in entry.metadata:
             rule, check = entry.metadata["rule"]
             if not check(value):
+                if entry.metadata["is_private"]:
+                    raise ValueError(f"{prefix}{entry.name}: {rule} (what it is now is not shown here)")
                 hint = nearest(value, rule.split(" of ")[-1].split(", ")) if isinstance(value, str) else ""
                 raise ValueError(f"{prefix}{entry.name}: {rule}, but it is {value!r}{hint}")
     if isinstance(settings, ModelSettings) and settings.tuning == "full" and settings.quantization != "none":
