@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from iterft.chat import THINK_CLOSE, Dialect, plain_messages, role_of
+from iterft.chat import THINK_CLOSE, Dialect, asking_to_think, plain_messages, role_of
 from iterft.config import ModelSettings, first_line
 from iterft.log import Log
 from iterft.types import Message, Prompt, Tool, ToolCall
@@ -67,6 +67,8 @@ def choose_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, l
 
 def prompt_text(template: Template, prompt: Prompt) -> str:
     """The prompt up to where the assistant's turn begins. ValueError when the template refuses it."""
+    if template.dialect.thinks:
+        prompt = asking_to_think(prompt)
     if template.own:
         return apply(template, tool_messages(template, prompt), prompt.tools)
     return apply(template, plain_messages(template.dialect, prompt))
