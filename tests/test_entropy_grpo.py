@@ -27,7 +27,7 @@ from iterft.stages.entropy_grpo import (
 from iterft.stages.entropy_options import clip_cov, top_entropy
 from iterft.stages.groups import Group
 from iterft.stages.guards import Tally
-from iterft.stages.trainee import Trainee
+from iterft.stages.trainee import Trainee, open_trainee
 
 MAX_NEW_TOKENS = 16
 PLAIN = GrpoSettings(entropy_weight=0.0, kl_weight=0.0, clip_low=0.02, clip_high=0.03)
@@ -51,7 +51,7 @@ def made_groups() -> list[Group]:
 
 
 def trainee_of(base: str, settings: GrpoSettings, model: ModelSettings = LORA) -> Trainee:
-    return Trainee(base, BASE, BASE if settings.kl_weight else None, model, 1e-3, 0, QUIET)
+    return open_trainee(base, BASE, BASE if settings.kl_weight else None, model, 1e-3, 0, QUIET)
 
 
 def trl_trainer(base: str, tokenizer: Any, folder: Path, settings: GrpoSettings) -> Any:

@@ -24,7 +24,7 @@ from iterft.stages import entropy_grpo
 from iterft.stages.entropy_grpo import EntropyGrpoStage
 from iterft.stages.groups import draw
 from iterft.stages.guards import collapse, rollout_figures
-from iterft.stages.trainee import Trainee
+from iterft.stages.trainee import Trainee, open_trainee
 from iterft.template import Template
 from iterft.types import Checkpoint, Completion, Experience, PartialTurn, Reward, Sample, Trajectory, Turn
 
@@ -244,7 +244,7 @@ def test_groups_that_agree_are_never_forwarded(
 def test_the_sampled_log_probs_are_those_that_training_starts_from(base: str, tokenizer: Any) -> None:
     stage = stage_of(base, tokenizer)
     rows, groups = stage.roll_out(BASE, [ONE], 3)
-    trainee = Trainee(base, BASE, None, LORA, 1e-3, 0, QUIET)
+    trainee = open_trainee(base, BASE, None, LORA, 1e-3, 0, QUIET)
     (row,), (group,) = rows, groups
     log_probs, _ = trainee.look(group.prompt, group.turns, 1.0)
     for rollout, scores in zip(row, log_probs, strict=True):
@@ -254,7 +254,7 @@ def test_the_sampled_log_probs_are_those_that_training_starts_from(base: str, to
 def test_the_reference_is_where_the_stage_began(base: str, tokenizer: Any, tmp_path: Path) -> None:
     """Not the base: a warm-up lies between. And training moves the policy, never the reference."""
     start = stage_of(base, tokenizer, num_steps=1)(BASE, EXPERIENCE, tmp_path / "start")
-    trainee = Trainee(base, start, start, LORA, 1e-2, 0, QUIET)
+    trainee = open_trainee(base, start, start, LORA, 1e-2, 0, QUIET)
     prompt, turns = (5, 6, 7, 8), ((9, 10), (11, 12, 13))
     own, _ = trainee.look(prompt, turns, 1.0)
     with trainee.as_reference():
@@ -267,7 +267,7 @@ def test_the_reference_is_where_the_stage_began(base: str, tokenizer: Any, tmp_p
         after, _ = trainee.look(prompt, turns, 1.0)
     assert torch.equal(before, after) and (moved - own).abs().max() > 1e-3
     assert all(parameter.requires_grad for parameter in trainee.trained)
-    plain = Trainee(base, BASE, BASE, LORA, 1e-2, 0, QUIET)
+    plain = open_trainee(base, BASE, BASE, LORA, 1e-2, 0, QUIET)
     with plain.as_reference():
         assert (plain.look(prompt, turns, 1.0)[0] - before).abs().max() > 1e-4, "the start is not the base"
     assert not list(trainee.save(tmp_path / "saved").path.glob("reference*"))  # type: ignore[union-attr]
@@ -277,7 +277,7 @@ def test_the_reference_is_where_the_stage_began(base: str, tokenizer: Any, tmp_p
 def test_a_model_that_cannot_share_prefixes_has_the_same_scores(base: str, temperature: float) -> None:
     prompt, turns = tuple(range(5, 40)), ((9, 10), (11, 12, 13), (9, 14))
     shared, whole = (
-        Trainee(base, BASE, None, replace(LORA, share_prefixes=is_shared), 1e-3, 0, QUIET)
+        open_trainee(base, BASE, None, replace(LORA, share_prefixes=is_shared), 1e-3, 0, QUIET)
         for is_shared in (True, False)
     )
     for mine, theirs in zip(

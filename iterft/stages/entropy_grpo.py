@@ -36,7 +36,7 @@ from iterft.rollout import Rollout, World, roll_out, seed_of
 from iterft.stages.entropy_options import clip_cov, top_entropy
 from iterft.stages.groups import Group, draw, group_of
 from iterft.stages.guards import Tally, collapse, line_of, rollout_figures
-from iterft.stages.trainee import OPTIMIZER, Trainee
+from iterft.stages.trainee import OPTIMIZER, Trainee, open_trainee
 from iterft.types import Checkpoint, Experience, Sample
 
 EPSILON = 1e-4
@@ -102,7 +102,9 @@ class EntropyGrpoStage:
         rows, groups = self.roll_out(current, samples, seed)
         kept = [group for group in groups if not group.agrees]
         reference = start if settings.kl_weight > 0 else None
-        trainee = Trainee(self.base, current, reference, self.model_settings, settings.lr, experience.seed, self.log)
+        trainee = open_trainee(
+            self.base, current, reference, self.model_settings, settings.lr, experience.seed, self.log
+        )
         tally = self.learn(trainee, kept, seed)
         figures = {
             **rollout_figures(samples, rows),

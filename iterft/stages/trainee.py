@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -30,34 +31,40 @@ REFERENCE = "reference"
 """The adapter of the reference policy, frozen."""
 
 
-class Trainee:
-    """Holds the model, its optimizer (AdamW, constant learning rate, no weight decay) and, as a second adapter on the
-    same weights, the reference policy. Goes on with the optimizer that `save` has left in the checkpoint's folder."""
+def open_trainee(
+    base: str,
+    checkpoint: Checkpoint,
+    reference: Checkpoint | None,
+    settings: ModelSettings,
+    lr: float,
+    seed: int,
+    log: Log,
+) -> Trainee:
+    """The checkpoint's policy, with the optimizer that `Trainee.save` has left in its folder, if it has, and with the
+    adapter of the reference policy, if one is wanted. `seed` is what a new adapter is drawn from."""
+    model = load_for_training(base, checkpoint, settings, seed)
+    if reference is not None and reference.path is not None:
+        model.load_adapter(str(reference.path), REFERENCE, is_trainable=False)
+        model.set_adapter("default")
+    trainee = Trainee(model, settings, lr, log)
+    known = checkpoint.path and checkpoint.path / OPTIMIZER
+    if known and known.exists():
+        trainee.optimizer.load_state_dict(torch.load(known, map_location=device(), weights_only=True))
+    return trainee
 
-    def __init__(
-        self,
-        base: str,
-        checkpoint: Checkpoint,
-        reference: Checkpoint | None,
-        settings: ModelSettings,
-        lr: float,
-        seed: int,
-        log: Log,
-    ) -> None:
-        self.settings, self.reference = settings, reference
-        self.model = load_for_training(base, checkpoint, settings, seed)
-        if reference is not None and reference.path is not None:
-            self.model.load_adapter(str(reference.path), REFERENCE, is_trainable=False)
-            self.model.set_adapter("default")
-        self.inner, self.is_shared = make_ready(self.model, settings, log)
+
+class Trainee:
+    """Holds a trainable model and its optimizer (AdamW, constant learning rate, no weight decay). Its reference policy
+    is the adapter of that name, or the model without any."""
+
+    def __init__(self, model: Any, settings: ModelSettings, lr: float, log: Log) -> None:
+        self.model, self.settings = model, settings
+        self.inner, self.is_shared = make_ready(model, settings, log)
         self.counters, self.budget = Counters(), Budget(settings.max_activation_tokens)
-        self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=lr, weight_decay=0.0)
-        known = checkpoint.path and checkpoint.path / OPTIMIZER
-        if known and known.exists():
-            self.optimizer.load_state_dict(torch.load(known, map_location=device(), weights_only=True))
         self.learn: Callable[[Callable[[], torch.Tensor]], None] = halving(
-            self.backward, self.model, self.counters, self.budget, log.say
+            self.backward, model, self.counters, self.budget, log.say
         )
 
     def backward(self, loss: Callable[[], torch.Tensor]) -> None:
@@ -111,9 +118,8 @@ class Trainee:
 
     @contextmanager
     def as_reference(self) -> Iterator[None]:
-        """While it is open, the model is the reference policy: its adapter, or none where that is the base."""
-        assert self.reference is not None, "without a reference there is nothing to compare with"
-        if self.reference.path is None:
+        """While it is open, the model is the reference policy. Only where adapters are tuned."""
+        if REFERENCE not in self.model.peft_config:
             with self.model.disable_adapter():
                 yield
             return
