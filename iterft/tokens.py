@@ -42,5 +42,7 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
 
 def num_tokens_of(tokenizer: Any, ids: Sequence[int], beginning: str) -> int:
     """How many of the ids it takes to say `beginning`, with which their text begins."""
+    if not beginning:
+        return 0
     ends = accumulate(map(len, token_texts(tokenizer, ids)), initial=0)
     return next(number for number, end in enumerate(ends) if end >= len(beginning))

@@ -143,7 +143,9 @@ def draw(outcomes: list[Outcome], file: Path) -> None:
             lines = [[step.get(name, float("nan")) for step in one.steps[kind]] for one in outcomes]
             for line in lines:
                 axis.plot(range(1, len(line) + 1), line, color=color, linewidth=0.5, alpha=0.6)
-            axis.plot(range(1, len(lines[0]) + 1), np.nanmean(lines, axis=0), color=color, label=kind)
+            known = [[value for value in step if value == value] for step in zip(*lines, strict=True)]
+            means = [fmean(step) if step else float("nan") for step in known]
+            axis.plot(range(1, len(means) + 1), means, color=color, label=kind)
         axis.set(xlabel="step", ylabel="reward" if name == "reward" else "entropy of a token, nats")
         axis.legend(frameon=False)
     figure.tight_layout()

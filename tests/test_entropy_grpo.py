@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from updates import BASE, LORA, QUIET, nudge, relative_gap
+from updates import BASE, FULL, LORA, QUIET, nudge, relative_gap
 
 from iterft.config import GRPO_LOSSES, GrpoSettings, ModelSettings
 from iterft.models import load_for_training
@@ -54,12 +54,12 @@ def trainee_of(base: str, settings: GrpoSettings, model: ModelSettings = LORA) -
     return open_trainee(base, BASE, BASE if settings.kl_weight else None, model, 1e-3, 0, QUIET)
 
 
-def trl_trainer(base: str, tokenizer: Any, folder: Path, settings: GrpoSettings) -> Any:
+def trl_trainer(base: str, tokenizer: Any, folder: Path, settings: GrpoSettings, model: ModelSettings = LORA) -> Any:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     return GRPOTrainer(
-        model=load_for_training(base, BASE, LORA, 0),
+        model=load_for_training(base, BASE, model, 0),
         reward_funcs=lambda completions, **_: [0.0] * len(completions),
         args=GRPOConfig(
             output_dir=str(folder),
@@ -121,28 +121,33 @@ def loss_of(trainee: Trainee, groups: list[Group], before: list[Before], setting
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "tuning"),
     [
-        *[{"loss_type": name} for name in GRPO_LOSSES],
-        *[{"loss_type": name, "ratio": "sequence", **NARROW} for name in ("grpo", "bnpo")],
-        {"kl_weight": 0.04},
-        {"kl_weight": 0.04, "loss_type": "dr_grpo", "temperature": 0.7},
-        {"temperature": 1.0},
-        {"clip_low": 0.01, "clip_high": 0.2},
+        *[({"loss_type": name}, LORA) for name in GRPO_LOSSES],
+        *[({"loss_type": name, "ratio": "sequence", **NARROW}, LORA) for name in ("grpo", "bnpo")],
+        ({"kl_weight": 0.04}, LORA),
+        ({"kl_weight": 0.04, "loss_type": "dr_grpo", "temperature": 0.5}, LORA),
+        ({"temperature": 1.0}, LORA),
+        ({"clip_low": 0.01, "clip_high": 0.2}, LORA),
+        ({"temperature": 0.5}, FULL),
     ],
-    ids=lambda changes: " ".join(f"{key}={value}" for key, value in changes.items()),
+    ids=lambda value: (
+        value.tuning
+        if isinstance(value, ModelSettings)
+        else " ".join(f"{key}={setting}" for key, setting in value.items())
+    ),
 )
 def test_without_lambda_the_loss_is_that_of_trl_on_the_same_rollouts(
-    base: str, tokenizer: Any, tmp_path: Path, changes: dict[str, Any]
+    base: str, tokenizer: Any, tmp_path: Path, changes: dict[str, Any], tuning: ModelSettings
 ) -> None:
     settings = replace(PLAIN, **changes)
     groups = made_groups()
-    trainee = trainee_of(base, settings)
+    trainee = trainee_of(base, settings, tuning)
     before = [look_back(trainee, group, settings, is_only_update=False) for group in groups]
     nudge(trainee.model)
     our_loss = loss_of(trainee, groups, before, settings)
     ours = torch.autograd.grad(our_loss, trainee.trained)
-    trainer = trl_trainer(base, tokenizer, tmp_path, settings)
+    trainer = trl_trainer(base, tokenizer, tmp_path, settings, tuning)
     trainer.current_gradient_accumulation_steps = 1
     batch = trl_batch(groups)
     batch["old_per_token_logps"] = batch["ref_per_token_logps"] = log_probs_by_trl(trainer, batch)

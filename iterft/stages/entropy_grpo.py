@@ -6,6 +6,8 @@ For one prompt the policy pi_old writes S turns, judged with rewards r_i:
     A'_i = A_i + min(lambda E_i, |A_i| / alpha)       Eq. 5; E_i: mean entropy of pi_old over its think part's tokens
     l_it = -min(rho_it A'_i, clip(rho_it, 1 - low, 1 + high) A'_i) + beta rho_it KL_it,    rho = pi / pi_old
 
+Log-probs and entropies are those of the temperature at which the turns were sampled, as TRL has it.
+
 The bonus is added to the advantage, not to the loss; it is never negative: a turn that failed is blamed less, at most
 down to 1 - 1/alpha of its A, and one of A = 0 stays at 0. Groups whose rewards all agree say nothing and are dropped
 before any forward.
