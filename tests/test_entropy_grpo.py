@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,23 +99,68 @@ def trl_batch(groups: list[Group]) -> dict[str, torch.Tensor]:
     }
 
 
-def log_probs_by_trl(trainer: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def scores_by_trl(trainer: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probs and entropies."""
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     with torch.no_grad():
-        log_probs, _, _ = trainer._get_per_token_logps_and_entropies(
-            trainer.model, ids, mask, batch["completion_ids"].shape[1]
+        log_probs, entropies, _ = trainer._get_per_token_logps_and_entropies(
+            trainer.model, ids, mask, batch["completion_ids"].shape[1], compute_entropy=True
         )
-    assert isinstance(log_probs, torch.Tensor)
-    return log_probs
+    return log_probs, entropies
 
 
-def loss_of(trainee: Trainee, groups: list[Group], before: list[Before], settings: GrpoSettings) -> torch.Tensor:
+@dataclass(frozen=True)
+class Update:
+    """What one update would do. `clipped`: the share of tokens that is."""
+
+    loss: float
+    gradients: Sequence[torch.Tensor]
+    clipped: float
+
+
+def updates_of(
+    base: str,
+    tokenizer: Any,
+    folder: Path,
+    settings: GrpoSettings,
+    groups: list[Group],
+    tuning: ModelSettings = LORA,
+    **changes: torch.Tensor,
+) -> tuple[Update, Update]:
+    """Ours and TRL's, after both policies have moved in the same way since the turns were written. `changes`: of TRL's
+    batch."""
+    trainee = trainee_of(base, settings, tuning)
+    before = [look_back(trainee, group, settings, is_only_update=False) for group in groups]
+    nudge(trainee.model)
+    tally = Tally()
+    our_loss = loss_of(trainee, groups, before, settings, tally)
+    ours = Update(our_loss.item(), torch.autograd.grad(our_loss, trainee.trained), tally.means()["clip_share"])
+    trainer = trl_trainer(base, tokenizer, folder, settings, tuning)
+    trainer.current_gradient_accumulation_steps = 1
+    batch = {**trl_batch(groups), **changes}
+    batch["old_per_token_logps"], _ = batch["ref_per_token_logps"], _ = scores_by_trl(trainer, batch)
+    nudge(trainer.model)
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, batch)
+    trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    (clipped,) = trainer._metrics["train"]["clip_ratio/region_mean"]
+    return ours, Update(loss.item(), torch.autograd.grad(loss, trained), clipped)
+
+
+def assert_same(ours: Update, theirs: Update) -> None:
+    assert ours.loss == pytest.approx(theirs.loss, abs=1e-5)
+    assert relative_gap(ours.gradients, theirs.gradients) < 1e-4
+
+
+def loss_of(
+    trainee: Trainee, groups: list[Group], before: list[Before], settings: GrpoSettings, tally: Tally | None = None
+) -> torch.Tensor:
     """That of one update on all groups."""
     num_tokens = sum(group.num_tokens for group in groups)
     weights = turn_weights(groups, settings.loss_type, num_tokens, MAX_NEW_TOKENS)
     parts = [
-        group_loss(trainee, group, known, weight, settings, 0, Tally())
+        group_loss(trainee, group, known, weight, settings, 0, tally or Tally())
         for group, known, weight in zip(groups, before, weights, strict=True)
     ]
     return torch.stack(parts).sum()
@@ -140,26 +186,11 @@ def loss_of(trainee: Trainee, groups: list[Group], before: list[Before], setting
 def test_without_lambda_the_loss_is_that_of_trl_on_the_same_rollouts(
     base: str, tokenizer: Any, tmp_path: Path, changes: dict[str, Any], tuning: ModelSettings
 ) -> None:
-    settings = replace(PLAIN, **changes)
-    groups = made_groups()
-    trainee = trainee_of(base, settings, tuning)
-    before = [look_back(trainee, group, settings, is_only_update=False) for group in groups]
-    nudge(trainee.model)
-    our_loss = loss_of(trainee, groups, before, settings)
-    ours = torch.autograd.grad(our_loss, trainee.trained)
-    trainer = trl_trainer(base, tokenizer, tmp_path, settings, tuning)
-    trainer.current_gradient_accumulation_steps = 1
-    batch = trl_batch(groups)
-    batch["old_per_token_logps"] = batch["ref_per_token_logps"] = log_probs_by_trl(trainer, batch)
-    nudge(trainer.model)
-    trainer.model.train()
-    their_loss = trainer.compute_loss(trainer.model, batch)
-    parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
-    theirs = torch.autograd.grad(their_loss, parameters)
-    assert our_loss.item() == pytest.approx(their_loss.item(), abs=1e-5)
-    assert relative_gap(ours, theirs) < 1e-4
-    (clipped,) = trainer._metrics["train"]["clip_ratio/region_mean"]
-    assert 0.02 < clipped < 0.95, "some tokens are to be clipped and some not"
+    ours, theirs = updates_of(base, tokenizer, tmp_path, replace(PLAIN, **changes), made_groups(), tuning)
+    assert_same(ours, theirs)
+    assert 0.02 < theirs.clipped < 0.95, "some tokens are to be clipped and some not"
+    if changes.get("ratio") != "sequence":  # TRL then counts sequences
+        assert ours.clipped == pytest.approx(theirs.clipped, abs=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6])
@@ -167,19 +198,28 @@ def test_learning_from_the_tokens_of_highest_entropy_is_that_of_trl(
     base: str, tokenizer: Any, tmp_path: Path, share: float
 ) -> None:
     """TRL's quantile is over its batch, ours over a group: the same where the batch is one group."""
-    settings = replace(PLAIN, top_entropy_share=share)
-    groups = made_groups()[:1]
-    trainee = trainee_of(base, settings)
-    our_loss = loss_of(trainee, groups, [Before(None, None)], settings)
-    trainer = trl_trainer(base, tokenizer, tmp_path, settings)
-    trainer.current_gradient_accumulation_steps = 1
-    trainer.model.train()
-    their_loss = trainer.compute_loss(trainer.model, trl_batch(groups))
-    parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
-    assert our_loss.item() == pytest.approx(their_loss.item(), abs=1e-5)
-    assert (
-        relative_gap(torch.autograd.grad(our_loss, trainee.trained), torch.autograd.grad(their_loss, parameters)) < 1e-4
-    )
+    assert_same(*updates_of(base, tokenizer, tmp_path, replace(PLAIN, top_entropy_share=share), made_groups()[:1]))
+
+
+def test_with_lambda_the_loss_is_that_of_trl_on_advantages_that_were_shaped_by_hand(
+    base: str, tokenizer: Any, tmp_path: Path
+) -> None:
+    """Of entropies that TRL has computed, before anything moves."""
+    groups = made_groups()
+    trainer = trl_trainer(base, tokenizer, tmp_path, PLAIN)
+    _, entropies = scores_by_trl(trainer, trl_batch(groups))
+    advantages = trl_batch(groups)["advantages"]
+    shaped = []
+    for row, (advantage, thought) in enumerate(
+        zip(advantages.tolist(), [one for group in groups for one in group.thought], strict=True)
+    ):
+        inside = [entropies[row, at].item() for at, is_inside in enumerate(thought) if is_inside]
+        mean = sum(inside) / len(inside) if inside else 0.0
+        shaped.append(advantage + min(0.05 * mean, abs(advantage) / 3))
+    settings = replace(PLAIN, entropy_weight=0.05, entropy_bound=3.0)
+    ours, theirs = updates_of(base, tokenizer, tmp_path, settings, groups, advantages=torch.tensor(shaped))
+    assert_same(ours, theirs)
+    assert (torch.tensor(shaped) - advantages).abs().max() > 0.1
 
 
 WORKED = [
