@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -239,6 +240,16 @@ def test_groups_that_agree_are_never_forwarded(
     (step,) = steps_of(tmp_path / "metrics.jsonl")
     assert step["zero_variance"] == step["groups"] == 2 and step["unique_tokens"] == 0
     assert all((weight == 0).all() for name, weight in weights_of(done).items() if "lora_B" in name)
+
+
+def test_weights_that_were_trained_are_gone_when_the_next_are_loaded(base: str, tokenizer: Any, tmp_path: Path) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        stage_of(base, tokenizer, num_steps=1)(BASE, EXPERIENCE, tmp_path / "checkpoint")
+        assert not [one for one in gc.get_objects() if isinstance(one, Trainee)]
+    finally:
+        gc.enable()
 
 
 def test_the_sampled_log_probs_are_those_that_training_starts_from(base: str, tokenizer: Any) -> None:

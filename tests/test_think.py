@@ -15,7 +15,7 @@ from iterft.augment import augment
 from iterft.augment.made import NO_TOOL_FITS, joined, without_right_tools
 from iterft.augment.pool import load_pool
 from iterft.chat import THINK_FIRST, Dialect, parse, think_span
-from iterft.config import DataSettings
+from iterft.config import REWARDS, DataSettings
 from iterft.data import load_samples
 from iterft.protocols import Verifier
 from iterft.rewards.call_match import CallMatch
@@ -235,6 +235,7 @@ def test_an_optional_argument_left_out_is_right() -> None:
 
 
 def test_every_reward_gives_a_reference_that_thinks_all() -> None:
+    assert tuple(build.REWARDS) == REWARDS, "a recipe may name exactly these"
     for name, verifier in build.REWARDS.items():
         for sample in SAMPLES[:50]:
             turn = Turn("", reference_calls(sample), thought=sample.thought)

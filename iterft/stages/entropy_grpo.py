@@ -10,7 +10,7 @@ Log-probs and entropies are those of the temperature at which the turns were sam
 
 The bonus is added to the advantage, not to the loss; it is never negative: a turn that failed is blamed less, at most
 down to 1 - 1/alpha of its A, and one of A = 0 stays at 0. Groups whose rewards all agree say nothing and are dropped
-before any forward.
+before any forward; they count in no mean and take no part in the KL, as they would in TRL.
 
 Not here: what is right (verifiers), how turns are sampled (policies), the optimizer (`trainee`), what is watched
 (`guards`).
@@ -20,6 +20,7 @@ Shapes: S turns of a group, T tokens of a turn (padded).
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 import shutil
@@ -86,6 +87,7 @@ class EntropyGrpoStage:
         with self.log.progress("grpo", self.settings.num_steps - done) as advance:
             for number in range(done + 1, self.settings.num_steps + 1):
                 self.step(number, folder, checkpoint, experience)
+                gc.collect()  # fused layers refer to themselves: the weights would stay beside those of the next step
                 shutil.rmtree(step_folder(folder, number - 2), ignore_errors=True)
                 advance()
         last = step_folder(folder, self.settings.num_steps)
