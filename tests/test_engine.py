@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -319,6 +320,24 @@ def test_prompts_in_flight_fit_the_cache_and_rows_that_have_ended_hold_none() ->
     ]
     prompt = requests[0].prompt
     assert size_of(kept.kept.of_prompt(prompt)) == (len(prompt) - 1) * kept.token_bytes
+
+
+def test_a_wave_of_which_all_rows_have_ended_is_gone_before_the_next_is_opened() -> None:
+    decoder = decoder_of(model_of(), max_rows=2)
+    opened: list[weakref.ref[Any]] = []
+    num_held: list[int] = []
+    own_room = decoder.make_room
+
+    def watched(old: Any, live: Sequence[Any], fresh: Sequence[Any]) -> Any:
+        if not live:
+            num_held.append(sum(wave() is not None for wave in opened))
+        wave = own_room(old, live, fresh)
+        opened.append(weakref.ref(wave))
+        return wave
+
+    decoder.make_room = watched  # type: ignore[method-assign]
+    decode_all(decoder.stream, [Fork(ids_of(seed, 20), (), 2, seed) for seed in range(4)], 1.0, 5)
+    assert num_held == [0, 0, 0, 0]
 
 
 def test_progress_adds_up_to_the_requests() -> None:

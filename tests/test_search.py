@@ -438,3 +438,11 @@ def test_where_nothing_is_left_to_draw_the_search_goes_down(kind: str) -> None:
     """One first step has all the probability, and as many visits as its parent was drawn from."""
     tree = with_visits((math.log(0.99), 9, 4.0))
     assert SELECT[kind](tree, replace(SETTINGS, kind=kind), UnderWay(), 0) == 1
+
+
+@pytest.mark.parametrize("kind", ["puct", "uct", "gumbel"])
+def test_what_is_known_well_is_not_drawn_again_however_good_it_is(kind: str) -> None:
+    """The likely first step is exhausted and always right; only below the other, not right so far, is anything new."""
+    tree = with_visits((math.log(0.9), 15, 15.0), (math.log(0.1), 5, 0.0))
+    tree.nodes[0].value_sum, tree.nodes[0].expansions, tree.nodes[1].exhausted = 15.0, 20, True
+    assert SELECT[kind](tree, replace(SETTINGS, kind=kind), UnderWay(), 0) == 2

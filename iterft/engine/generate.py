@@ -87,6 +87,7 @@ class PrefixDecoder:
                 waiting.extend(groups[fork])
             if waiting and len(live) <= REFILL * num_opened:
                 fresh = self.admit(live, waiting)
+                wave = wave if live else None  # two are never held whole
                 wave, hidden_fresh = self.open_wave(wave, live, fresh)
                 live = live + fresh
                 num_opened = len(live)
@@ -186,7 +187,7 @@ class PrefixDecoder:
         number = {prompt: at for at, prompt in enumerate(kept)}
         num_layers, sample = len(rows[0].kv), rows[0].kv[0][0]
         lengths = torch.tensor([len(prompt) - 1 for prompt in kept], device=self.device)
-        used, start, suffix_real = lay_out(old if live else None, fresh, self.device)
+        used, start, suffix_real = lay_out(old, fresh, self.device)
 
         def move(cells_before: list[torch.Tensor], layer: int, side: int) -> torch.Tensor:
             cells = sample.new_zeros(len(rows), sample.shape[0], suffix_real.shape[1], sample.shape[2])

@@ -32,11 +32,12 @@ def gumbel(tree: Tree, settings: SearchSettings, under_way: UnderWay, seed: int)
     drawn = tree.nodes[0].expansions + under_way.at[0]
     if not arms or (drawn < wanted and unseen_mass(tree, 0) > EXHAUSTED_MASS):
         return 0
-    spent = {arm: num_simulations(tree, arm, under_way) for arm in arms}
+    spent = num_simulations(tree, arms, under_way)
     scale = sigma_scale(tree, arms, under_way)
+    liked = {arm: noise(tree, arm, seed) + log_prob(tree, arm) for arm in arms}
     scores = {
-        arm: noise(tree, arm, seed) + log_prob(tree, arm) + scale * value(tree, arm, under_way)
-        for arm in sorted(arms, key=lambda arm: -noise(tree, arm, seed) - log_prob(tree, arm))[:wanted]
+        arm: liked[arm] + scale * value(tree, arm, under_way)
+        for arm in sorted(arms, key=lambda arm: -liked[arm])[:wanted]
     }
     times = {arm: math.ceil(spent[arm] / settings.num_samples) for arm in scores}
     schedule = halving(len(scores), math.ceil(settings.num_simulations / settings.num_samples))
@@ -81,15 +82,16 @@ def halving(num_arms: int, budget: int) -> list[int]:
     return schedule[:budget]
 
 
-def num_simulations(tree: Tree, at: int, under_way: UnderWay) -> int:
-    """Continuations that the search has asked for from inside the subtree of `at`."""
-    total = 0
-    pending = [at]
-    while pending:
-        node = pending.pop()
-        total += tree.nodes[node].expansions + under_way.at[node]
-        pending += tree.nodes[node].children
-    return total
+def num_simulations(tree: Tree, arms: Sequence[int], under_way: UnderWay) -> dict[int, int]:
+    """Per arm the continuations that the search has asked for from inside its subtree."""
+    spent = {arm: under_way.below[arm] for arm in arms}
+    for at, node in enumerate(tree.nodes):
+        if node.expansions:  # few of many nodes: climbing from those costs less than going through every subtree
+            while tree.nodes[at].parent > 0:
+                at = tree.nodes[at].parent
+            if at in spent:
+                spent[at] += node.expansions
+    return spent
 
 
 def sigma_scale(tree: Tree, arms: Sequence[int], under_way: UnderWay) -> float:

@@ -49,9 +49,11 @@ def puct(tree: Tree, settings: SearchSettings, under_way: UnderWay, seed: int) -
     while True:
         exploration = settings.c_puct * math.sqrt(max(num_visits(tree, at, under_way), 1))
         tried = tree.nodes[at].expansions + under_way.at[at]
-        prior = unseen_mass(tree, at) * urgency(tree, at, settings)
-        best, best_score = at, tree.nodes[at].value + exploration * prior / (1 + tried)
-        for child in open_children(tree, at):
+        arms, unseen = open_children(tree, at), unseen_mass(tree, at)
+        prior = unseen * urgency(tree, at, settings)
+        is_open = not arms or unseen > EXHAUSTED_MASS
+        best, best_score = at, tree.nodes[at].value + exploration * prior / (1 + tried) if is_open else -math.inf
+        for child in arms:
             visits = num_visits(tree, child, under_way)
             prior = tree.nodes[child].prior * urgency(tree, child, settings)
             score = value(tree, child, under_way) + exploration * prior / (1 + visits)

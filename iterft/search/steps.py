@@ -9,9 +9,10 @@ incremental, the steps of a turn's prefix are steps of the turn.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 
-from iterft.chat import Dialect, finish
+from iterft.chat import Dialect, Scan, finish
 from iterft.types import FinishReason, PartialTurn
 
 KEPT = {
@@ -39,18 +40,18 @@ def cut(dialect: Dialect, step: str, token_texts: list[str], finish_reason: Fini
     """
     text = "".join(token_texts)
     ends = list(accumulate(map(len, token_texts)))
-    whole = dialect.scan(text)
-    known = dialect.scan(text[: ends[begin - 1]]).marks if begin else ()
+    whole = read(dialect, text)
+    known = read(dialect, text[: ends[begin - 1]]).marks if begin else ()
     boundaries: dict[int, tuple[str, PartialTurn]] = {}
     token = begin
     for mark in whole.marks[len(known) :]:
         while ends[token] < mark.end:
             token += 1
-        scan = dialect.scan(text[: ends[token]])
+        scan = read(dialect, text[: ends[token]])
         while mark not in scan.marks:
             # A bare number or word ends where its mark says, but is complete only once the next character is seen.
             token += 1
-            scan = dialect.scan(text[: ends[token]])
+            scan = read(dialect, text[: ends[token]])
         if mark.kind in KEPT[step] and token + 1 < len(token_texts) + (finish_reason == "refuted"):
             boundaries[token + 1] = mark.kind, scan.partial
     spans, start = [], begin
@@ -65,3 +66,9 @@ def cut(dialect: Dialect, step: str, token_texts: list[str], finish_reason: Fini
     elif finish_reason == "length":
         partial = replace(partial, error=partial.error or "the turn did not end within the token budget")
     return [*spans, Span(start, len(token_texts), "turn", partial)]
+
+
+@lru_cache(maxsize=4096)
+def read(dialect: Dialect, text: str) -> Scan:
+    """What the dialect finds in `text`. Remembered, as turns of a tree begin alike and most of `cut` is reading."""
+    return dialect.scan(text)
