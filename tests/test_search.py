@@ -362,6 +362,7 @@ def test_gumbel_gives_the_best_arms_of_the_first_round_all_of_the_second() -> No
         at = gumbel(tree, settings, UnderWay(), 3)
         assert at > 0, "nothing is left to be drawn at the root"
         tree.nodes[at].expansions += 1
+        tree.simulations += 1
         reward = 1.0 if at in (1, 2) else 0.0
         for node in (0, at):
             tree.nodes[node].visits += 1

@@ -77,6 +77,7 @@ class DecodeCounters:
 def open_rows(fork: Fork, max_new_tokens: int) -> list[DecodingRow]:
     """The rows of a fork: its prompt's last token and what follows the prompt is still to be fed."""
     assert len(fork.prompt) > 1, "a prompt has two tokens or more"
+    assert fork.num_samples > 0, "a fork that asks for nothing would never end"
     forced, depth = (fork.prompt[-1], *fork.extra), len(fork.prompt) + len(fork.extra)
     generators = (np.random.Generator(np.random.Philox(key=[fork.seed, n])) for n in range(fork.num_samples))
     return [DecodingRow(fork, forced, depth, draws.random(max_new_tokens)) for draws in generators]

@@ -40,7 +40,9 @@ def gumbel(tree: Tree, settings: SearchSettings, under_way: UnderWay, seed: int)
         for arm in sorted(arms, key=lambda arm: -liked[arm])[:wanted]
     }
     times = {arm: math.ceil(spent[arm] / settings.num_samples) for arm in scores}
-    schedule = halving(len(scores), math.ceil(settings.num_simulations / settings.num_samples))
+    elsewhere = tree.simulations + under_way.below[0] - sum(spent[arm] for arm in scores)
+    left = max(1, settings.num_simulations - elsewhere)
+    schedule = halving(len(scores), math.ceil(left / settings.num_samples))
     allotted = schedule[min(sum(times.values()), len(schedule) - 1)]
     due = [arm for arm in scores if times[arm] == allotted]
     best = max(due or scores, key=lambda arm: scores[arm])
@@ -53,7 +55,7 @@ def below(tree: Tree, at: int, under_way: UnderWay) -> int:
         arms = open_children(tree, at)
         scale = sigma_scale(tree, [at, *arms], under_way)
         tried = tree.nodes[at].expansions + under_way.at[at]
-        logits = [math.log(max(unseen_mass(tree, at), 1e-9)) + scale * tree.nodes[at].value]
+        logits = [math.log(max(unseen_mass(tree, at), 1e-9)) + scale * value(tree, at, under_way)]
         logits += [log_prob(tree, arm) + scale * value(tree, arm, under_way) for arm in arms]
         counts = [tried, *(num_visits(tree, arm, under_way) for arm in arms)]
         improved = np.exp(np.array(logits) - max(logits))

@@ -2,7 +2,8 @@
 
 Each tree sends out a wave of leaves, chosen from its own state alone, gets their continuations to the end of the turn,
 lays them in the order in which they were chosen and backs their verdicts up; then the next wave. Trees wait for nothing
-but their own wave, and the order in which rows finish changes nothing. Where to sample next is `selection`'s.
+but their own wave, and the order in which rows finish changes nothing (but which trees get what is left of a limit in
+tokens or seconds). Where to sample next is `selection`'s.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def puct(tree: Tree, settings: SearchSettings, under_way: UnderWay, seed: int) -
         arms, unseen = open_children(tree, at), unseen_mass(tree, at)
         prior = unseen * urgency(tree, at, settings)
         is_open = not arms or unseen > EXHAUSTED_MASS
-        best, best_score = at, tree.nodes[at].value + exploration * prior / (1 + tried) if is_open else -math.inf
+        best, best_score = at, value(tree, at, under_way) + exploration * prior / (1 + tried) if is_open else -math.inf
         for child in arms:
             visits = num_visits(tree, child, under_way)
             prior = tree.nodes[child].prior * urgency(tree, child, settings)
@@ -75,7 +75,7 @@ def uct(tree: Tree, settings: SearchSettings, under_way: UnderWay, seed: int) ->
         log_visits = math.log(max(num_visits(tree, at, under_way), 1))
         scores = {}
         if is_open:
-            scores[at] = tree.nodes[at].value + settings.c_puct * math.sqrt(log_visits / tried)
+            scores[at] = value(tree, at, under_way) + settings.c_puct * math.sqrt(log_visits / tried)
         for child in arms:
             visits = max(num_visits(tree, child, under_way), 1)  # planted errors have none
             scores[child] = value(tree, child, under_way) + settings.c_puct * math.sqrt(log_visits / visits)
