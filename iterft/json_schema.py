@@ -50,15 +50,20 @@ def schema_faults(schema: Any, path: str = "", root: Any = None) -> Iterator[Sch
     if not isinstance(schema, Mapping):
         yield SchemaFault("not_a_schema", path, f"{_shown(schema)} is no object")
         return
+    faults = list(_faults_but_default(schema, path, root))
+    yield from faults
+    if not faults and schema.get("default") is not None:
+        fault = next(value_faults(_whole(schema["default"]), schema, path, root), None)
+        if fault:
+            yield SchemaFault("default_misfit", path, f"{_shown(schema['default'])}: {fault.reason}")
+
+
+def _faults_but_default(schema: Mapping[str, Any], path: str, root: Any) -> Iterator[SchemaFault]:
     if "$ref" in schema and referred(schema["$ref"], root) is None:
         yield SchemaFault("unresolved_reference", path, _shown(schema["$ref"]))
     yield from _type_faults(schema, path)
     yield from _enum_faults(schema, path)
     yield from _bound_faults(schema, path)
-    if "default" in schema and schema["default"] is not None:
-        fault = next(value_faults(schema["default"], schema, path, root), None)
-        if fault:
-            yield SchemaFault("default_misfit", path, f"{_shown(schema['default'])}: {fault.reason}")
     yield from _property_faults(schema, path, root)
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), Mapping):
@@ -69,7 +74,7 @@ def schema_faults(schema: Any, path: str = "", root: Any = None) -> Iterator[Sch
 
 
 def value_faults(value: Any, schema: Any, path: str = "", root: Any = None) -> Iterator[SchemaFault]:
-    """What is wrong with a value under a schema. An unknown type, or none, allows everything."""
+    """What is wrong with a value under a schema that has no faults itself. No type, or "any", allows everything."""
     root = schema if root is None else root
     if not isinstance(schema, Mapping):
         return
@@ -249,6 +254,11 @@ def _array_faults(value: list[Any], schema: Mapping[str, Any], path: str, root: 
         yield SchemaFault("repeated_items", path, _shown(value))
     for item in value:
         yield from value_faults(item, schema.get("items"), f"{path}[]", root)
+
+
+def _whole(value: Any) -> Any:
+    """1.0 is a whole number to JSON schema, though not to who compares calls."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _same(one: Any, other: Any) -> bool:

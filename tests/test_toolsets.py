@@ -167,7 +167,9 @@ components:
         item: {type: string, nullable: true}
         amount: {type: integer, minimum: 0, exclusiveMinimum: true}
         buyer:
-          allOf: [{$ref: "#/components/schemas/Base"}, {type: object, properties: {email: {type: string, format: email}}}]
+          allOf:
+            - $ref: "#/components/schemas/Base"
+            - {type: object, properties: {email: {type: string, format: email}}}
 """
 
 
