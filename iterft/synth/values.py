@@ -37,7 +37,7 @@ class Kind:
 
     def literal(self, text: str) -> Value:
         """The value that `{name=text}` sets without a word: the text, or JSON where no string is wanted."""
-        return Value("", (text if self.schema["type"] == "string" else json.loads(text),))
+        return Value("", (text if self.schema.get("type") == "string" else json.loads(text),))
 
 
 _STRING: Mapping[str, Any] = {"type": "string"}
