@@ -93,5 +93,7 @@ def _marked(value: Value) -> str:
     accepted = value.accepted[0]
     if is_number(accepted):
         return json.dumps(accepted)
+    if isinstance(accepted, dict) and not value.words.startswith("{"):
+        return f"({value.words})"
     is_open = isinstance(accepted, str) and ("," in value.words or " and " in value.words)
     return f'"{value.words}"' if is_open else value.words

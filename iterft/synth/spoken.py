@@ -8,7 +8,7 @@ the tool. Not here: values (`typed`), what is asked for (`drafts`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -16,9 +16,9 @@ from iterft.json_schema import types_of
 from iterft.readers.parts import accept
 from iterft.synth.catalog import Gap, Parameter, ToolSpec
 from iterft.synth.clauses import clauses_of, natural, question_for, said_name
-from iterft.synth.typed import kind_for, words_of
+from iterft.synth.typed import kind_for, topic_of, words_of
 from iterft.synth.values import Kind
-from iterft.synth.verbs import Deed, clean, deeds
+from iterft.synth.verbs import Deed, be, clean, deeds
 from iterft.synth.wording import Wording, parse
 from iterft.toolsets.parts import Definition
 
@@ -31,15 +31,16 @@ _NOT_IN_NAMES = frozenset(".{}=")
 @dataclass(frozen=True)
 class SpokenTool:
     """A tool with its wordings. `partials`: imperatives that lack a parameter, by its name. `returns`: the schema of
-    its result. `operators`: how it was evolved from a tool at hand."""
+    its result. `operators`: how it was evolved, and `origin` from which tool, itself if it was not."""
 
     spec: ToolSpec
     partials: Mapping[str, Sequence[Wording]]
     returns: Mapping[str, Any]
-    operators: tuple[str, ...] = field(default=())
+    operators: tuple[str, ...]
+    origin: str
 
 
-def spoken(definition: Definition, returns: Mapping[str, Any], operators: tuple[str, ...] = ()) -> SpokenTool:
+def spoken(definition: Definition, returns: Mapping[str, Any], operators: tuple[str, ...], origin: str) -> SpokenTool:
     """ValueError, naming tool and parameter, for one that cannot be put into words."""
     try:
         parameters = _parameters(definition)
@@ -62,17 +63,18 @@ def spoken(definition: Definition, returns: Mapping[str, Any], operators: tuple[
         declared=definition.tool,
     )
     partials = {name: grammar.imperatives(_NUM_PARTIALS, without=name) for name in grammar.required}
-    return SpokenTool(spec, partials, returns, operators)
+    return SpokenTool(spec, partials, returns, operators, origin)
 
 
 def _parameters(definition: Definition) -> list[Parameter]:
     schema = definition.parameters
+    kinds: dict[str, Kind] = {}
     made = []
     for name, inner in schema["properties"].items():
         if not _NOT_IN_NAMES.isdisjoint(name):
             raise ValueError(f"{name}: a name with one of . {{ }} = cannot be worded; rename it")
         default = inner.get("default")
-        kind = kind_for(name, inner)
+        kind = kinds.setdefault(topic_of(name, inner), kind_for(name, inner))
         flag = Kind({"type": "boolean"}, kind.draw) if types_of(inner) == ["boolean"] else kind
         made.append(
             Parameter(
@@ -152,7 +154,7 @@ class Grammar:
     def _query(self, deed: Deed) -> str:
         clauses = self.clauses("", "")
         if deed.is_question and self.random.random() < 0.6:
-            verb = "are" if deed.thing.endswith("s") and not deed.thing.endswith(("ss", "us")) else "is"
+            verb = be(deed.thing)
             return self.random.choice(
                 (
                     f"What {verb} {deed.thing}{clauses}?",
@@ -182,6 +184,6 @@ class Grammar:
         """All required values as sentences of their own, "" where they cannot be said so."""
         if not self.required or any(types_of(self.properties[name]) == ["boolean"] for name in self.required):
             return ""
-        said = [f"the {said_name(name)} is {{{name}}}" for name in self.required]
+        said = [f"the {said_name(name)} {be(said_name(name))} {{{name}}}" for name in self.required]
         text = ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1]
         return f"{text[0].upper()}{text[1:]}."

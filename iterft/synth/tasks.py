@@ -56,7 +56,7 @@ def generate(num_samples: int, seed: int, split: Split, split_seed: int = 0, que
     `queries_per_list` consecutive samples show the same tools, as in an application whose tools stay what they are;
     a sample whose kind the list does not allow has a list of its own.
     """
-    pool = _pool(split, split_seed)
+    pool = built_in_pool(split, split_seed)
     seen: set[str] = set()
     samples: list[Sample] = []
     tools: list[ToolSpec] = []
@@ -89,7 +89,8 @@ def tool_split(seed: int) -> tuple[frozenset[str], frozenset[str]]:
 
 
 @functools.cache
-def _pool(split: Split, split_seed: int) -> Pool:
+def built_in_pool(split: Split, split_seed: int) -> Pool:
+    """The tools and the small talk of a split."""
     if split not in ("train", "held_out"):
         raise ValueError(f"split is {split!r}; it must be 'train' or 'held_out'")
     catalog = load_catalog()

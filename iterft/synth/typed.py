@@ -75,7 +75,9 @@ def _makers(name: str, schema: Mapping[str, Any], depth: int) -> Iterator[Kind]:
         yield _union(schema, [kind_for(name, {**schema, "type": each}, depth) for each in names])
     elif names == ["array"]:
         item_name = name[:-1] if name.endswith("s") and not name.endswith("ss") else name
-        yield list_kind(schema, _spoken(item_name, schema.get("items") or {"type": "string"}, depth + 1), depth > 0)
+        items = schema.get("items") or {"type": "string"}
+        inner = depth if types_of(items) == ["object"] else depth + 1
+        yield list_kind(schema, _spoken(item_name, items, inner), depth > 0)
     elif names == ["object"]:
         yield _object(schema, depth)
     elif names == ["boolean"]:
@@ -250,13 +252,19 @@ def _mentioned(description: str) -> list[str]:
 
 
 def _named(kind: str, words: Sequence[str]) -> str:
-    """The kind of the entry that fits these words best, "" where none does."""
+    """The kind of the entry that fits these words best, "" where none does. A plural fits its singular."""
     best, best_rank = "", (0, 0)
     for entry, spec in _table().get(kind, ()):
-        at = next((at for at in range(len(words), 0, -1) if tuple(words[max(0, at - len(entry)) : at]) == entry), 0)
+        at = next((at for at in range(len(words), 0, -1) if _are(words[max(0, at - len(entry)) : at], entry)), 0)
         if at and (len(entry), at) > best_rank:
             best, best_rank = spec, (len(entry), at)
     return best
+
+
+def _are(words: Sequence[str], entry: Sequence[str]) -> bool:
+    return len(words) == len(entry) and all(
+        word in (each, f"{each}s", f"{each}es") for word, each in zip(words, entry, strict=True)
+    )
 
 
 @functools.cache
@@ -270,6 +278,13 @@ def _table() -> Mapping[str, list[tuple[tuple[str, ...], str]]]:
         for entry in entries.split("|"):
             table.setdefault(kind, []).append((tuple(entry.split()), spec))
     return table
+
+
+def topic_of(name: str, schema: Mapping[str, Any]) -> str:
+    """What tells whether two parameters are about the same sort of thing: nobody flies from Oslo to Oslo."""
+    plain = {key: value for key, value in schema.items() if key not in ("description", "default", "title")}
+    kind = next((each for each in types_of(schema) if each != "null"), "")
+    return json.dumps(plain) + ("" if "enum" in schema else _named(kind, words_of(name)) or name)
 
 
 def fields_of(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

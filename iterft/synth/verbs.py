@@ -16,12 +16,14 @@ from iterft.synth.typed import words_of
 _TABLE = Path(__file__).parent / "verbs.txt"
 _SENTENCE = re.compile(r"(.+?)(?:[.;:(\n]|$)", re.DOTALL)
 _TAIL = re.compile(
-    r"\s+(?:(?:for|in|from|with) (?:a|the|one or more) (?:given|specified|specific|certain)\b|given\b|specified\b"
-    r"|based on\b|by (?:its|their|the|a)\b|using\b|that\b|which\b|if\b|when\b).*$",
+    r"\s+(?:(?:for|in|on|at|of|to|from|with) (?:a|the|one or more) (?:given|specified|specific|certain)\b"
+    r"|given\b|specified\b|based on\b|by (?:its|their|the|a|an)?\b|using\b|that\b|which\b|if\b|when\b).*$",
     re.IGNORECASE | re.DOTALL,
 )
 _SIGNS = re.compile(r"[\[\]<>|~{}@]")
 _ARTICLES = frozenset(["a", "an", "the", "all", "any", "some", "my", "your", "this", "that", "every", "each", "one"])
+_PARTICLES = ("up", "out", "on", "off", "down", "in", "back", "over")
+_LOOKING = {"look up": "get", "looks up": "get", "find out": "determine", "work out": "calculate"}
 _MAX_WORDS = 12
 
 
@@ -53,12 +55,12 @@ class Deed:
 def deeds(name: str, description: str) -> list[Deed]:
     """One or two: out of the name (behind the last dot), out of the description where that says more."""
     words = words_of(name.rpartition(".")[2])
-    found = []
-    if len(words) > 1 and words[0] in verbs():
-        found.append(_deed(words[0], _with_article(words[0], words[1:])))
-    elif len(words) > 1 and words[-1] in verbs() and words[0] not in verbs():
-        found.append(_deed(words[-1], _with_article(words[-1], words[:-1])))
     described = _described(description)
+    found = []
+    if len(words) > 1 and (words[0] in verbs() or (described and words[0] == described.verb)):
+        found.append(_deed(words[0], _with_article(words[0], words[1:])))
+    elif len(words) > 1 and words[-1] in verbs() and not described:
+        found.append(_deed(words[-1], _with_article(words[-1], words[:-1])))
     if described and described.thing not in [deed.thing for deed in found]:
         found.append(described)
     if not found:
@@ -78,13 +80,22 @@ def verbs() -> Mapping[str, tuple[str, Sequence[str]]]:
     return table
 
 
+def be(thing: str) -> str:
+    """ "are" for several, "is" for one."""
+    return "are" if is_plural(thing) else "is"
+
+
+def is_plural(thing: str) -> bool:
+    return thing.endswith("s") and not thing.endswith(("ss", "us", "is"))
+
+
 def clean(text: str) -> str:
     """Text without what means something in a wording."""
     return " ".join(_SIGNS.sub(" ", text).split())
 
 
 def _deed(verb: str, thing: str) -> Deed:
-    base, says = verbs()[verb]
+    base, says = verbs().get(verb, (verb, [verb]))
     return Deed(base, says, thing.removeprefix("for "))
 
 
@@ -96,6 +107,9 @@ def _described(description: str) -> Deed | None:
     if not 2 <= len(words) <= _MAX_WORDS or not words[0][0].isalpha():
         return None
     first = words[0].lower()
+    if words[1] in _PARTICLES and len(words) > 2:
+        verb = f"{first} {words[1]}"
+        return _deed(_LOOKING.get(verb, verb), " ".join(words[2:]))
     for verb in (first, first.removesuffix("s"), first.removesuffix("es"), first.removesuffix("ies") + "y"):
         if verb == "return" and verb != first:
             verb = "get"
@@ -103,8 +117,8 @@ def _described(description: str) -> Deed | None:
             return _deed(verb, " ".join(words[1:]))
     if first in ("returns", "gives", "provides", "tells", "obtain", "obtains"):
         return _deed("get", " ".join(words[1:]))
-    if first.endswith("s") and not first.endswith("ss") and words[1].lower() in _ARTICLES:
-        base = first.removesuffix("s")
+    if words[1].lower() in _ARTICLES and first not in _ARTICLES:  # "Place an order", "Hoists the flag"
+        base = first.removesuffix("s") if first.endswith("s") and not first.endswith("ss") else first
         return Deed(base, [base], " ".join(words[1:]))
     head = words[0] if words[0].isupper() and len(words[0]) > 1 else first
     rest = " ".join((head, *words[1:]))
@@ -114,8 +128,7 @@ def _described(description: str) -> Deed | None:
 def _with_article(verb: str, words: Sequence[str]) -> str:
     """ "a ticket" where one is made, "the ticket" where it is there, "tickets" as they are."""
     thing = " ".join(words)
-    last = words[-1]
-    is_plural = last.endswith("s") and not last.endswith(("ss", "us", "is"))
+    is_several = is_plural(thing)
     if verbs().get(verb, (verb,))[0] in ("create", "add", "book", "schedule", "send", "order", "generate", "submit"):
-        return thing if is_plural else f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
-    return thing if words[0] in _ARTICLES or (is_plural and verb in ("find", "search", "list")) else f"the {thing}"
+        return thing if is_several else f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
+    return thing if words[0] in _ARTICLES or (is_several and verb in ("find", "search", "list")) else f"the {thing}"

@@ -26,6 +26,7 @@ FAILURE_SHARE = 0.06
 _FAILURES = ("not found", "service unavailable", "permission denied", "try again later", "no data for this request")
 _LEADS = ("Here is what I found: {}.", "I looked it up: {}.", "{!}.", "The result is in: {}.", "{!}.")
 _DONE = ("Done: {}.", "That's done: {}.", "All set: {}.", "{!}.")
+_SUCCEEDED = ("That's done.", "It worked.", "All set.", "Done.")
 _FAILED = ("That did not work: {}.", "I'm sorry, the tool reports: {}.", "It failed with this message: {}.")
 _MAKING = ("create", "add", "book", "schedule", "order", "register", "start", "submit", "send", "post", "generate")
 _MAX_TOLD = 4
@@ -43,10 +44,15 @@ def returns_of(definition: Definition) -> Mapping[str, Any]:
     properties: dict[str, Any]
     if verb in _MAKING:
         properties = {**identifier, "status": {"type": "string", "enum": ["confirmed", "created", "accepted"]}}
+    elif verb == "track":
+        properties = {
+            "status": {"type": "string", "enum": ["on its way", "delivered", "waiting"]},
+            "location": {"type": "string"},
+        }
     elif verb in ("search", "find", "list"):
         properties = {**identifier, "name": {"type": "string"}, "num_matches": {"type": "integer"}}
-    elif verb in ("get", "show", "check", "track", "calculate", "estimate", "convert", "count", "predict", ""):
-        properties = {noun: {"type": "number"}, "unit": {"type": "string", "enum": ["units", "points", "percent"]}}
+    elif verb in ("get", "show", "check", "calculate", "estimate", "convert", "count", "predict"):
+        properties = {noun: {"type": "number"}}
     else:
         properties = {"status": {"type": "string", "enum": ["done", "completed", "ok"]}, **identifier}
     return {"type": "object", "properties": properties, "required": list(properties)}
@@ -61,15 +67,13 @@ class World:
 
     def answer(self, call: ToolCall) -> Any:
         """The result of a call, which now and then is a failure, {"error": ...}."""
-        random = Random(f"{self.seed} {call.name} {json.dumps(call.arguments, sort_keys=True)}")
-        if random.random() < FAILURE_SHARE:
-            return {"error": random.choice(_FAILURES)}
-        return self.success(call, random)
+        random = Random(f"luck {self._seed(call)}")
+        return {"error": random.choice(_FAILURES)} if random.random() < FAILURE_SHARE else self.success(call)
 
-    def success(self, call: ToolCall, random: Random) -> Any:
+    def success(self, call: ToolCall) -> Any:
         """A result that is no failure."""
         schema = self.returns[call.name]
-        result = settle(self.kind(call.name).draw(random).accepted[0])
+        result = settle(self.kind(call.name).draw(Random(self._seed(call))).accepted[0])
         if not isinstance(result, dict):
             return result
         for name in result:
@@ -77,26 +81,27 @@ class World:
                 result[name] = call.arguments[name]
         return {name: result[name] for name in (*schema.get("properties", ()), *result) if name in result}
 
+    def _seed(self, call: ToolCall) -> str:
+        return f"{self.seed} {call.name} {json.dumps(call.arguments, sort_keys=True)}"
+
     def _kind(self, tool: str) -> Kind:
         """Results are always whole: every field of an object is there."""
         return kind_for("result", _all_required(self.returns[tool]))
 
 
-def told(results: Sequence[Any], random: Random, is_making: bool) -> str:
+def told(results: Sequence[Any], random: Random) -> str:
     """Results in a sentence each."""
-    return " ".join(_told(result, random, is_making) for result in results)
+    return " ".join(_told(result, random) for result in results)
 
 
-def is_failure(result: Any) -> bool:
-    return isinstance(result, dict) and set(result) == {"error"}
-
-
-def _told(result: Any, random: Random, is_making: bool) -> str:
-    if is_failure(result):
+def _told(result: Any, random: Random) -> str:
+    if isinstance(result, dict) and set(result) == {"error"}:
         return random.choice(_FAILED).format(result["error"])
+    if result is True:
+        return random.choice(_SUCCEEDED)
     facts = _facts(result)[:_MAX_TOLD]
     text = ", ".join(facts[:-1]) + (" and " if len(facts) > 1 else "") + facts[-1]
-    frame = random.choice(_DONE if is_making else _LEADS)
+    frame = random.choice(_DONE if isinstance(result, dict) and "status" in result else _LEADS)
     return frame.replace("{!}", text[0].upper() + text[1:]).replace("{}", text)
 
 
@@ -120,16 +125,16 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _all_required(schema: Any) -> Any:
-    """The schema with every field of every object required."""
+def _all_required(schema: Any, is_top: bool = True) -> Any:
+    """The schema with every field of every object required. A tool that returns nothing but a boolean has done it."""
     if not isinstance(schema, Mapping):
         return schema
     made = dict(schema)
     if isinstance(schema.get("properties"), Mapping):
-        made["properties"] = {name: _all_required(inner) for name, inner in schema["properties"].items()}
+        made["properties"] = {name: _all_required(inner, False) for name, inner in schema["properties"].items()}
         made["required"] = list(schema["properties"])
     if isinstance(schema.get("items"), Mapping):
-        made["items"] = _all_required(schema["items"])
+        made["items"] = _all_required(schema["items"], False)
     if "boolean" in types_of(schema):
-        return {"type": "string", "enum": ["yes", "no"]}
+        made["enum"] = [True] if is_top else [True, False]
     return made

@@ -42,7 +42,9 @@ _SCRIPTS = {
     "hindi": "DEVANAGARI",
     "thai": "THAI",
 }
-_ANNOUNCED = r"\b(?:i'll|i will|let me|i am going to|i'm going to|calling|now (?:calling|using))\b[^.?!\n]{0,30}"
+_ANNOUNCED = re.compile(
+    r"\b(?:i'll|i will|let me|i am going to|i'm going to|calling|now (?:calling|using))\b[^?!\n]{0,60}", re.IGNORECASE
+)
 
 
 def unknown_role(facts: Facts) -> str:
@@ -185,9 +187,9 @@ def call_announced(facts: Facts) -> str:
     """A reply that says it calls one of the tools does so."""
     if not facts.reply or "?" in facts.reply:
         return ""
-    names = "|".join(re.escape(name) for name in facts.tools if "_" in name or "." in name or not name.islower())
-    found = re.search(rf"{_ANNOUNCED}\b({names})\b", facts.reply, re.IGNORECASE) if names else None
-    return f"says {shown(found[0])} and does not" if found else ""
+    names = [name for name in facts.tools if "_" in name or "." in name or not name.islower()]
+    said = [found[0] for found in _ANNOUNCED.finditer(facts.reply)]
+    return next((f"says {shown(text)} and does not" for text in said if any(name in text for name in names)), "")
 
 
 RULES: Mapping[str, Rule] = {

@@ -1,0 +1,126 @@
+"""The tools that samples are made of: those asked for, and others to be shown beside them.
+
+Without tools of the user's own, those of the built-in tasks' train part are asked for. Else these are the others, as
+far as they are not alike to the user's: they serve as distractors and as what is asked for in vain. Those that the
+built-in tasks hold out never occur, so that they go on being unseen.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from iterft.augment.pool import ToolPool, bare
+from iterft.json_schema import types_of
+from iterft.synth.catalog import ToolSpec
+from iterft.synth.drafts import Pool
+from iterft.synth.spoken import SpokenTool, spoken
+from iterft.synth.tasks import built_in_pool
+from iterft.synth.typed import fields_of, words_of
+from iterft.synth.world import returns_of
+from iterft.toolsets.parts import Definition
+
+_VAGUE = frozenset(
+    ["name", "id", "status", "unit", "type", "result", "value", "count", "text", "message", "error", "date"]
+)
+"""Names of fields that say too little for their values to be handed on to another tool by name."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A value that one tool returns and another needs: `field` of the result is argument `parameter`."""
+
+    producer: str
+    field: str
+    consumer: str
+    parameter: str
+
+
+@dataclass(frozen=True)
+class Stock:
+    """`asked`: what is asked for, `others`: what is shown beside it or asked for in vain, `shown`: both. `tools`: the
+    asked ones by name, with all their wordings. `is_own`: the asked ones are the user's, a list that belongs
+    together."""
+
+    asked: Pool
+    others: Pool
+    shown: Pool
+    tools: Mapping[str, SpokenTool]
+    is_own: bool
+
+    @functools.cached_property
+    def links(self) -> Sequence[Link]:
+        """Between tools that can be shown together."""
+        producers: dict[str, list[tuple[str, str]]] = {}
+        for name, tool in self.tools.items():
+            for path, schema in fields_of(tool.returns):
+                field = path.rpartition(".")[2]
+                for key in (field, f"{'_'.join(words_of(name)[1:])}_{field}"):
+                    if key not in _VAGUE and {"string", "integer", "number"} & set(types_of(schema)):
+                        producers.setdefault(key, []).append((name, path))
+        return [
+            Link(producer, path, name, parameter)
+            for name, tool in self.tools.items()
+            for parameter in tool.partials
+            for producer, path in producers.get(parameter, ())
+            if producer != name and producer not in tool.spec.rivals and self._passes(producer, path, name, parameter)
+        ]
+
+    @functools.cached_property
+    def _words(self) -> ToolPool:
+        return ToolPool(tool.schema for tool in self.shown.tools)
+
+    def alike(self, tool: ToolSpec) -> set[str]:
+        """Names of the tools that might do what this one does, by the words they are described with."""
+        return {each.name for each in self.shown.tools if self._words.is_alike(each.schema, tool.schema)}
+
+    def _passes(self, producer: str, path: str, consumer: str, parameter: str) -> bool:
+        """Whether what comes out is of a type, and not of an enum, that goes in."""
+        given = dict(fields_of(self.tools[producer].returns))[path]
+        wanted = self.tools[consumer].spec.kinds[parameter].schema
+        is_same = bool(set(types_of(given)) & set(types_of(wanted)))
+        return is_same and not {"enum", "pattern", "format", "minimum", "maximum"} & {*wanted}
+
+
+def own_stock(tools: Sequence[SpokenTool]) -> Stock:
+    """A stock of the user's tools. Those that are one but for a few words, as an evolved tool and what it comes from,
+    are never shown together."""
+    built_in = built_in_pool("train", 0)
+    names = {bare(tool.spec.name) for tool in tools}
+    words = ToolPool(tool.spec.schema for tool in tools)
+    for one in tools:
+        for other in built_in.tools:
+            if words.is_alike(one.spec.schema, other.schema):
+                one.spec.rivals.add(other.name)
+    by_origin: dict[str, list[SpokenTool]] = {}
+    for tool in tools:
+        by_origin.setdefault(tool.origin, []).append(tool)
+    for family in by_origin.values():
+        for tool in family:
+            tool.spec.rivals.update(other.spec.name for other in family if other is not tool)
+    asked = Pool([tool.spec for tool in tools], (), built_in.small_talk)
+    kept = [tool for tool in built_in.tools if bare(tool.name) not in names]
+    others = Pool(kept, (), built_in.small_talk)
+    shown = Pool([*asked.tools, *kept], (), built_in.small_talk)
+    return Stock(asked, others, shown, {tool.spec.name: tool for tool in tools}, is_own=True)
+
+
+def built_in_stock() -> Stock:
+    """A stock of the built-in tools, worded by hand."""
+    pool = built_in_pool("train", 0)
+    tools = {}
+    for spec in pool.tools:
+        made = spoken_of(definition_of(spec))
+        tools[spec.name] = replace(made, spec=spec)
+    return Stock(pool, pool, pool, tools, is_own=False)
+
+
+def definition_of(spec: ToolSpec) -> Definition:
+    """A built-in tool as a definition like anybody's."""
+    return Definition(spec.name, spec.description, spec.schema["parameters"], group=spec.domain)
+
+
+def spoken_of(definition: Definition, operators: tuple[str, ...] = (), origin: str = "") -> SpokenTool:
+    """ValueError, naming tool and parameter, for a tool that cannot be put into words."""
+    return spoken(definition, returns_of(definition), operators, origin or definition.name)
