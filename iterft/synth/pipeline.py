@@ -39,7 +39,7 @@ SHARES: Mapping[str, float] = {
 """Of the samples, by the kind of their dialogue. About 30 % of all decisions are to call nothing."""
 
 CHECKS = ("rules", "verifier", "words", "near_duplicates")
-"""What every sample has passed; of the user's own tools also "grounding", as they are not worded by hand."""
+"""What every sample has passed; those of tools that are not worded by hand also "grounding"."""
 _MAX_REDRAWS = 60
 _NUM_EXAMPLES = 400
 _WHOLE_LIST_SHARE = 0.4
@@ -150,7 +150,7 @@ def _rows(
 
 def _fault(sample: Sample, decision: Decision, stock: Stock, order: Order) -> str:
     """Why a sample cannot be kept, "" when it can."""
-    if stock.is_own and ungrounded(sample):
+    if not _is_by_hand(decision, stock) and ungrounded(sample):
         return "a value that nobody said"
     heard = "\n".join(str(message["content"]) for message in sample.prompt.messages).lower()
     if any(value.words.lower() not in heard for said in decision.said for value in said.values()):
@@ -161,6 +161,10 @@ def _fault(sample: Sample, decision: Decision, stock: Stock, order: Order) -> st
     return f"rule {objections[0].reason}" if objections else ""
 
 
+def _is_by_hand(decision: Decision, stock: Stock) -> bool:
+    return any(stock.tools[call.name].by_hand for call in decision.answer)
+
+
 def shown_tools(stock: Stock, dialogue: Dialogue, random: Random) -> list[ToolSpec]:
     """The tools of a dialogue: in part the user's whole list, else some of it among others; never one that would do for
     what is asked for in vain."""
@@ -169,7 +173,7 @@ def shown_tools(stock: Stock, dialogue: Dialogue, random: Random) -> list[ToolSp
     if draft.absent:
         barred |= stock.alike(draft.absent)
     own = [tool for tool in stock.asked.tools if tool.name not in barred]
-    is_small = stock.is_own and 0 < len(own) <= _MAX_WHOLE_LIST
+    is_small = 0 < len(own) <= _MAX_WHOLE_LIST
     if is_small and sum(tool.num_characters for tool in own) <= _MAX_CHARACTERS and random.random() < _WHOLE_LIST_SHARE:
         return random.sample(own, len(own))
     chosen = [tool for tool in candidates(stock.shown, draft, random) if tool.name not in barred]
@@ -182,11 +186,7 @@ def shown_tools(stock: Stock, dialogue: Dialogue, random: Random) -> list[ToolSp
 def _provenance(kind: str, dialogue: Dialogue, stock: Stock) -> dict[str, Any]:
     """Where a row comes from. `operators`: by which the tools it asks for were evolved."""
     names = list(dict.fromkeys(tool.name for tool in dialogue.draft.present))
+    checks = CHECKS if any(stock.tools[name].by_hand for name in names) else (*CHECKS, "grounding")
     operators = {name: list(stock.tools[name].operators) for name in names if stock.tools[name].operators}
-    made = {
-        "backend": "rules",
-        "dialogue": kind,
-        "tools": names,
-        "checks": [*CHECKS, *(["grounding"] if stock.is_own else [])],
-    }
+    made = {"backend": "rules", "dialogue": kind, "tools": names, "checks": list(checks)}
     return {**made, "operators": operators} if operators else made

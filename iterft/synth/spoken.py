@@ -31,13 +31,15 @@ _NOT_IN_NAMES = frozenset(".{}=")
 @dataclass(frozen=True)
 class SpokenTool:
     """A tool with its wordings. `partials`: imperatives that lack a parameter, by its name. `returns`: the schema of
-    its result. `operators`: how it was evolved, and `origin` from which tool, itself if it was not."""
+    its    result. `operators`: how it was evolved, and `origin` from which tool, itself if it was not. `by_hand`: its
+    wordings are not made here, and may say a value in words of its own."""
 
     spec: ToolSpec
     partials: Mapping[str, Sequence[Wording]]
     returns: Mapping[str, Any]
     operators: tuple[str, ...]
     origin: str
+    by_hand: bool = False
 
 
 def spoken(definition: Definition, returns: Mapping[str, Any], operators: tuple[str, ...], origin: str) -> SpokenTool:

@@ -47,7 +47,6 @@ class Stock:
     others: Pool
     shown: Pool
     tools: Mapping[str, SpokenTool]
-    is_own: bool
 
     @functools.cached_property
     def links(self) -> Sequence[Link]:
@@ -83,37 +82,40 @@ class Stock:
         return is_same and not {"enum", "pattern", "format", "minimum", "maximum"} & {*wanted}
 
 
-def own_stock(tools: Sequence[SpokenTool]) -> Stock:
-    """A stock of the user's tools. Those that are one but for a few words, as an evolved tool and what it comes from,
-    are never shown together."""
+def stock_of(tools: Sequence[SpokenTool], barred: frozenset[str] = frozenset()) -> Stock:
+    """A stock of these tools. Those that come from one origin are hardly more than a few words apart and never shown
+    together. `barred`: names, without case and signs, that no tool of the others may have."""
     built_in = built_in_pool("train", 0)
     names = {bare(tool.spec.name) for tool in tools}
+    kept = [tool for tool in built_in.tools if bare(tool.name) not in names | barred]
     words = ToolPool(tool.spec.schema for tool in tools)
-    for one in tools:
-        for other in built_in.tools:
-            if words.is_alike(one.spec.schema, other.schema):
-                one.spec.rivals.add(other.name)
-    by_origin: dict[str, list[SpokenTool]] = {}
+    by_origin: dict[str, set[str]] = {}
     for tool in tools:
-        by_origin.setdefault(tool.origin, []).append(tool)
-    for family in by_origin.values():
-        for tool in family:
-            tool.spec.rivals.update(other.spec.name for other in family if other is not tool)
-    asked = Pool([tool.spec for tool in tools], (), built_in.small_talk)
-    kept = [tool for tool in built_in.tools if bare(tool.name) not in names]
+        by_origin.setdefault(tool.origin, set()).add(tool.spec.name)
+    apart = []
+    for tool in tools:
+        alike = {other.name for other in kept if words.is_alike(tool.spec.schema, other.schema)}
+        rivals = (tool.spec.rivals | by_origin[tool.origin] | alike) - {tool.spec.name}
+        apart.append(replace(tool, spec=replace(tool.spec, rivals=rivals)))
+    joints = [
+        joint for joint in built_in.joints if {tool.spec.name for tool in tools if tool.by_hand} >= {*joint.names}
+    ]
+    asked = Pool([tool.spec for tool in apart], joints, built_in.small_talk)
     others = Pool(kept, (), built_in.small_talk)
     shown = Pool([*asked.tools, *kept], (), built_in.small_talk)
-    return Stock(asked, others, shown, {tool.spec.name: tool for tool in tools}, is_own=True)
+    return Stock(asked, others, shown, {tool.spec.name: tool for tool in apart})
 
 
-def built_in_stock() -> Stock:
-    """A stock of the built-in tools, worded by hand."""
-    pool = built_in_pool("train", 0)
-    tools = {}
-    for spec in pool.tools:
-        made = spoken_of(definition_of(spec))
-        tools[spec.name] = replace(made, spec=spec)
-    return Stock(pool, pool, pool, tools, is_own=False)
+def built_in_tools() -> list[SpokenTool]:
+    """Those of the built-in tasks' train part, worded by hand. Where they have objects, they are not linked to
+    others."""
+    made = []
+    for spec in built_in_pool("train", 0).tools:
+        derived = spoken_of(definition_of(spec))
+        has_objects = any(parameter.kind is None for parameter in spec.parameters)
+        partials = {} if has_objects else derived.partials
+        made.append(replace(derived, spec=spec, partials=partials, by_hand=True))
+    return made
 
 
 def definition_of(spec: ToolSpec) -> Definition:

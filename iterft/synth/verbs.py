@@ -89,6 +89,13 @@ def is_plural(thing: str) -> bool:
     return thing.endswith("s") and not thing.endswith(("ss", "us", "is"))
 
 
+def plural(name: str) -> str:
+    """A name of one thing as that of several."""
+    if name.endswith("y") and name[-2:-1] not in "aeiou":
+        return f"{name[:-1]}ies"
+    return f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"
+
+
 def clean(text: str) -> str:
     """Text without what means something in a wording."""
     return " ".join(_SIGNS.sub(" ", text).split())

@@ -62,7 +62,7 @@ class Facts:
     @cached_property
     def tool_faults(self) -> list[tuple[str, SchemaFault]]:
         """(name of the tool, what is wrong with its parameters)."""
-        return [(name, fault) for name, tool in self.tools.items() for fault in _faults_of(_key(tool))]
+        return [(name, fault) for name, tool in self.tools.items() for fault in _faults_of(SameTool(tool))]
 
     @cached_property
     def call_faults(self) -> list[tuple[str, SchemaFault]]:
@@ -100,12 +100,28 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:80] + "..."
 
 
-def _key(tool: Tool) -> str:
-    return json.dumps(tool.get("parameters"))
+class SameTool:
+    """A tool as a key: equal to itself only. Made samples show the same objects again and again."""
+
+    __slots__ = ("tool",)
+
+    def __init__(self, tool: Tool) -> None:
+        self.tool = tool
+
+    def __hash__(self) -> int:
+        return id(self.tool)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SameTool) and other.tool is self.tool
 
 
 @lru_cache(maxsize=4096)
-def _faults_of(parameters: str) -> tuple[SchemaFault, ...]:
-    """Lists of tools repeat from sample to sample."""
+def _faults_of(same: SameTool) -> tuple[SchemaFault, ...]:
+    return _faults_in(json.dumps(same.tool.get("parameters")))
+
+
+@lru_cache(maxsize=4096)
+def _faults_in(parameters: str) -> tuple[SchemaFault, ...]:
+    """Lists of tools repeat from row to row, too."""
     schema = json.loads(parameters)
     return tuple(schema_faults(schema)) if schema is not None else ()
