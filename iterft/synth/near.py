@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import chain
 
 GRAM = 5
 THRESHOLD = 0.8
 
 _NOT_WORD = re.compile(r"\W+")
-_NUM_COMMON = 4
+_NUM_COMMON = 6
 """So many grams of their beginnings two similar texts must share; more makes beginnings longer and candidates fewer."""
 
 
@@ -32,14 +33,13 @@ class NearDuplicates:
         """The highest similarity to a text so far, 0 when it is at most the threshold."""
         own = grams(text)
         lists = [self.by_gram[gram] for gram in self._beginning(own) if gram in self.by_gram]
-        needed = min(_NUM_COMMON, len(own))
+        least, most = len(own) * THRESHOLD, len(own) / THRESHOLD
+        needed = min(_NUM_COMMON, int(least) + 1)  # no more than two sets of that similarity share at least
         best = 0.0
         for index, num_common in Counter(chain.from_iterable(lists)).items():
-            other = self.texts[index]
-            if num_common < min(needed, len(other)) or not len(own) * THRESHOLD < len(other) < len(own) / THRESHOLD:
-                continue
-            num_shared = len(own & other)
-            best = max(best, num_shared / (len(own) + len(other) - num_shared))
+            if num_common >= needed and least < len(other := self.texts[index]) < most:
+                num_shared = len(own & other)
+                best = max(best, num_shared / (len(own) + len(other) - num_shared))
         return best if best > THRESHOLD else 0.0
 
     def add(self, text: str) -> None:
@@ -50,11 +50,11 @@ class NearDuplicates:
 
     def _beginning(self, own: frozenset[str]) -> list[str]:
         """So many grams, the rarest first, that a similar set shares the number needed with them."""
-        frequency = self.frequency
-        ordered = sorted(own, key=lambda gram: (frequency[gram], gram))
+        ordered = sorted(sorted(own), key=self.frequency.__getitem__)
         return ordered[: len(own) - int(THRESHOLD * len(own)) + _NUM_COMMON]
 
 
+@lru_cache(maxsize=4)
 def grams(text: str) -> frozenset[str]:
     """All runs of five characters of the text in lower case, words with one blank between; of a shorter one, itself."""
     plain = _NOT_WORD.sub(" ", text.lower()).strip()

@@ -116,7 +116,7 @@ def _scalars(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
 
 
 def _fitting(kind: Kind, schema: Mapping[str, Any]) -> Kind | None:
-    """The kind, drawing again where a value does not fit; None where it seldom does."""
+    """The kind as it is where all values of a probe fit, else drawing again where one does not; None where few do."""
 
     def fitting(random: Random) -> Value | None:
         value = kind.draw(random)
@@ -124,7 +124,12 @@ def _fitting(kind: Kind, schema: Mapping[str, Any]) -> Kind | None:
         return Value(value.words, accepted) if accepted and accepted[0] == value.accepted[0] else None
 
     probe = Random(0)
-    if sum(fitting(probe) is not None for _ in range(_NUM_TRIES)) < _NUM_TRIES // 4:
+    drawn = [kind.draw(probe) for _ in range(_NUM_TRIES)]
+    probe = Random(0)
+    fit = [fitting(probe) for _ in range(_NUM_TRIES)]
+    if fit == drawn:
+        return kind
+    if len(fit) - fit.count(None) < _NUM_TRIES // 4:
         return None
 
     def draw(random: Random) -> Value:

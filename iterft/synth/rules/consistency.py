@@ -21,6 +21,8 @@ CALL_KINDS = frozenset(
 NO_CALL_KINDS = frozenset(["no_tool", "no_call", "missing_info", "irrelevance", "summary"])
 """Kinds of samples that say whether a call is right."""
 
+_OPENINGS = frozenset("[{<")
+"""A call begins with one of these in every dialect."""
 _ROLES = ("system", "user", "assistant", "tool")
 _ONE_CALL = re.compile(
     r"\b(?:only|exactly|at most|no more than) (?:one|1|a single) (?:function|tool|call)\b", re.IGNORECASE
@@ -168,7 +170,7 @@ def call_where_none_is_right(facts: Facts) -> str:
 
 def call_in_prose(facts: Facts) -> str:
     """Prose does not read as a call in any dialect."""
-    if not facts.reply:
+    if _OPENINGS.isdisjoint(facts.reply):
         return ""
     for dialect in facts.dialects:
         turn = parse(dialect, facts.reply)
