@@ -108,7 +108,7 @@ def _summary(stock: Stock, world: World, random: Random) -> Dialogue | None:
         return None
     calls = [settle_call(call) for call in draft.calls]
     results = [world.answer(call) for call in calls]
-    text = told(results, random)
+    text = told(calls, results, random)
     messages = (*messages_of(draft), *turn(calls, results))
     return Dialogue(draft, lambda tools, random: [Decision("summary", messages, (), text)])
 
@@ -140,7 +140,7 @@ def _dependent(stock: Stock, world: World, random: Random) -> Dialogue | None:
     decisions = [
         Decision("dependent", asked, (opening,), "", draft.said[:1]),
         Decision("dependent", between, (closing,), "", draft.said[1:]),
-        Decision("summary", (*between, *turn([done], [final])), (), told([final], random)),
+        Decision("summary", (*between, *turn([done], [final])), (), told([done], [final], random)),
     ]
     return Dialogue(draft, lambda tools, random: decisions)
 

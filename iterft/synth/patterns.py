@@ -11,18 +11,16 @@ from string import ascii_letters, ascii_lowercase, digits
 
 _CLASSES = {"d": digits, "w": ascii_letters + digits, "s": " "}
 _ANY = ascii_lowercase + digits
-_MOST = 3
-"""What is repeated without a bound is repeated at most so often beyond its least number."""
-
-Part = Callable[[Random], str]
+Part = Callable[[Random, int], str]
+"""Draws a text; what is repeated without a bound is repeated at most so often beyond its least number."""
 
 
-def draw_matching(pattern: str, random: Random) -> str:
-    """ValueError for what is not read."""
+def draw_matching(pattern: str, random: Random, most: int = 3) -> str:
+    """`most`: how often what has no bound is repeated beyond its least number. ValueError for what is not read."""
     part, rest = _alternatives(pattern)
     if rest:
         raise ValueError(f"pattern {pattern!r}: cannot be read from {rest!r} on")
-    return part(random)
+    return part(random, most)
 
 
 def is_drawable(pattern: str) -> bool:
@@ -41,7 +39,7 @@ def _alternatives(text: str) -> tuple[Part, str]:
         branch, text = _sequence(text)
         branches.append(branch)
         if not text.startswith("|"):
-            return (lambda random: random.choice(branches)(random)), text
+            return (lambda random, most: random.choice(branches)(random, most)), text
         text = text[1:]
 
 
@@ -52,9 +50,9 @@ def _sequence(text: str) -> tuple[Part, str]:
             text = text[1:]
             continue
         part, text = _atom(text)
-        least, most, text = _times(text)
-        parts.append(_repeated(part, least, most))
-    return (lambda random: "".join(part(random) for part in parts)), text
+        least, bound, text = _times(text)
+        parts.append(_repeated(part, least, bound))
+    return (lambda random, most: "".join(part(random, most) for part in parts)), text
 
 
 def _atom(text: str) -> tuple[Part, str]:
@@ -104,28 +102,32 @@ def _escaped(sign: str) -> str:
     return _CLASSES.get(sign, sign)
 
 
-def _times(text: str) -> tuple[int, int, str]:
-    """How often what stands before is repeated, and the rest."""
+def _times(text: str) -> tuple[int, int | None, str]:
+    """How often what stands before is repeated, least and most (None without a bound), and the rest."""
     head = text[:1]
     if head in ("*", "+", "?") and head:
         least = 1 if head == "+" else 0
         rest = text[2:] if text[1:2] == "?" else text[1:]
-        return least, 1 if head == "?" else least + _MOST, rest
+        return least, 1 if head == "?" else None, rest
     if head == "{":
         bounds, closed, rest = text[1:].partition("}")
         low, has_high, high = bounds.partition(",")
         if not closed or not low.isdigit() or (high and not high.isdigit()):
             raise ValueError(f"pattern: {{{bounds} is no number of times")
         least = int(low)
-        return least, int(high) if high else least + (_MOST if has_high else 0), rest
+        return least, int(high) if high else None if has_high else least, rest
     return 1, 1, text
 
 
-def _repeated(part: Part, least: int, most: int) -> Part:
-    return lambda random: "".join(part(random) for _ in range(random.randint(least, most)))
+def _repeated(part: Part, least: int, bound: int | None) -> Part:
+    def draw(random: Random, most: int) -> str:
+        times = random.randint(least, least + most if bound is None else bound)
+        return "".join(part(random, most) for _ in range(times))
+
+    return draw
 
 
 def _chooser(signs: str) -> Part:
     if not signs:
         raise ValueError("pattern: a class is empty")
-    return lambda random: random.choice(signs)
+    return lambda random, most: random.choice(signs)

@@ -31,14 +31,16 @@ _NOT_IN_NAMES = frozenset(".{}=")
 @dataclass(frozen=True)
 class SpokenTool:
     """A tool with its wordings. `partials`: imperatives that lack a parameter, by its name. `returns`: the schema of
-    its    result. `operators`: how it was evolved, and `origin` from which tool, itself if it was not. `by_hand`: its
-    wordings are not made here, and may say a value in words of its own."""
+    its    result. `operators`: how it was evolved, and `origin` from which tool, itself if it was
+    not.`declares_result`: the schema of its result is its own word, not a guess. `by_hand`: its wordings are not made
+    here, and may say a value in words of its own."""
 
     spec: ToolSpec
     partials: Mapping[str, Sequence[Wording]]
     returns: Mapping[str, Any]
     operators: tuple[str, ...]
     origin: str
+    declares_result: bool
     by_hand: bool = False
 
 
@@ -65,7 +67,7 @@ def spoken(definition: Definition, returns: Mapping[str, Any], operators: tuple[
         declared=definition.tool,
     )
     partials = {name: grammar.imperatives(_NUM_PARTIALS, without=name) for name in grammar.required}
-    return SpokenTool(spec, partials, returns, operators, origin)
+    return SpokenTool(spec, partials, returns, operators, origin, declares_result=returns == definition.returns)
 
 
 def _parameters(definition: Definition) -> list[Parameter]:

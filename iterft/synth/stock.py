@@ -56,7 +56,8 @@ class Stock:
             for path, schema in fields_of(tool.returns):
                 field = path.rpartition(".")[2]
                 for key in (field, f"{'_'.join(words_of(name)[1:])}_{field}"):
-                    if key not in _VAGUE and {"string", "integer", "number"} & set(types_of(schema)):
+                    is_telling = tool.declares_result or key.endswith("_id")
+                    if is_telling and key not in _VAGUE and {"string", "integer", "number"} & set(types_of(schema)):
                         producers.setdefault(key, []).append((name, path))
         return [
             Link(producer, path, name, parameter)

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from iterft.json_schema import inside, types_of, value_faults
+from iterft.json_schema import FORMATS, inside, types_of, value_faults
 from iterft.rollout import settle
 from iterft.synth.nested import Field, is_number, list_kind, mapping_kind, object_kind
 from iterft.synth.patterns import draw_matching, is_drawable
@@ -25,8 +25,12 @@ _TABLE = Path(__file__).parent / "parameters.txt"
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _EXAMPLE = re.compile(r"\b(?:e\.g\.|eg|for example|such as)[,:]?\s*(.+?)(?:\)|$)", re.IGNORECASE)
 _QUOTED = re.compile(r"[\"'`]([^\"'`]{1,40})[\"'`]")
-_VAGUE = re.compile(r"\b(?:the|a|an|any|this|that|etc|your)\b|\.\.\.")
+_VAGUE = re.compile(r"\b(?:the|a|an|any|this|that|etc|your)\b|\.\.\.|[YMDH]{2}")
+_LIKE_A_VALUE = re.compile(r"\S+|(?=.*[A-Z0-9])\S+ \S+(?: \S+)?")
+"""One word, or a few of which one is a name or a number."""
 _ISO = re.compile(r"YYYY|ISO|HH:MM|24-hour", re.IGNORECASE)
+_SAYS_LITTLE = frozenset(["name", "id", "number", "code", "type", "value", "data", "input"])
+"""A parameter with a name of nothing else is better told by its description."""
 _NUM_TRIES = 40
 
 _FORMATS: Mapping[str, str] = {
@@ -88,6 +92,7 @@ def _makers(name: str, schema: Mapping[str, Any], depth: int) -> Iterator[Kind]:
 
 def _scalars(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
     given = [*schema.get("examples", ()), *([schema["example"]] if "example" in schema else [])]
+    mentioned: list[str] = []
     if given:
         yield _one_of(schema, given)
     if kind == "string":
@@ -98,17 +103,23 @@ def _scalars(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
         if schema.get("format") == "uuid":
             yield Kind(schema, _uuid)
         if "pattern" in schema and is_drawable(schema["pattern"]):
-            yield Kind(schema, functools.partial(_matching, schema["pattern"]))
-        if mentioned := _mentioned(str(schema.get("description") or "")):
+            yield Kind(schema, functools.partial(_matching, schema))
+        mentioned = _mentioned(str(schema.get("description") or ""))
+        if any(map(FORMATS["date"], mentioned)):
+            yield _with_schema(kind_of("date"), schema)
+        if len(mentioned) > 1:
             yield _one_of(schema, mentioned)
     elif any(key in schema for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")):
         if spec := _named(kind, words_of(name)):
             yield _with_schema(kind_of(spec), schema)
         yield _in_bounds(schema, kind)
     is_exact = "format" in schema or bool(_ISO.search(str(schema.get("description") or "")))
-    for words in (words_of(name), words_of(str(schema.get("description") or ""))[:8]):
+    sources = [words_of(name), words_of(str(schema.get("description") or ""))[:8]]
+    for words in sources[::-1] if _SAYS_LITTLE.issuperset(sources[0]) else sources:
         if spec := _named(kind, words):
             yield _with_schema(kind_of(spec), schema, is_exact)
+    if kind == "string" and mentioned:
+        yield _one_of(schema, mentioned)
     for spec in _ANYTHING.get(kind, ()):
         yield _with_schema(kind_of(spec), schema)
     if kind == "string":
@@ -230,8 +241,12 @@ def _uuid(random: Random) -> Value:
     return Value(text, (text,))
 
 
-def _matching(pattern: str, random: Random) -> Value:
-    text = draw_matching(pattern, random)
+def _matching(schema: Mapping[str, Any], random: Random) -> Value:
+    """A text of the schema's pattern and, if tries are enough, of its length."""
+    for _ in range(_NUM_TRIES):
+        text = draw_matching(schema["pattern"], random, max(3, schema.get("minLength", 0)))
+        if not any(value_faults(text, schema)):
+            break
     return Value(text, (text,))
 
 
@@ -249,7 +264,7 @@ def _mentioned(description: str) -> list[str]:
     if example:
         quoted = _QUOTED.findall(example[1])
         plain = re.split(r",\s*(?:or |and )?|\s+or\s+|\s+and\s+", example[1].strip(" ."))
-        found = quoted or [part for part in plain if 0 < len(part) <= 24 and len(part.split()) <= 3]
+        found = quoted or [part for part in plain if len(part) <= 24 and _LIKE_A_VALUE.fullmatch(part)]
     else:
         found = _QUOTED.findall(description)
         found = found if len(found) > 1 else []

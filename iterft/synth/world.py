@@ -89,9 +89,21 @@ class World:
         return kind_for("result", _all_required(self.returns[tool]))
 
 
-def told(results: Sequence[Any], random: Random) -> str:
-    """Results in a sentence each."""
-    return " ".join(_told(result, random) for result in results)
+def told(calls: Sequence[ToolCall], results: Sequence[Any], random: Random) -> str:
+    """Results in a sentence each; with several calls, each is told from the others by a value of its own."""
+    sentences = [_told(result, random) for result in results]
+    if len(calls) < 2:
+        return sentences[0]
+    labels = [_label(call, [other for other in calls if other is not call]) for call in calls]
+    return " ".join(f"{label}: {text}" for label, text in zip(labels, sentences, strict=True))
+
+
+def _label(call: ToolCall, others: Sequence[ToolCall]) -> str:
+    """The first plain value that no other call has, else the name of the tool."""
+    for name, value in call.arguments.items():
+        if isinstance(value, str | int | float) and all(other.arguments.get(name) != value for other in others):
+            return f"For {_shown(value)}"
+    return said_name(call.name)
 
 
 def _told(result: Any, random: Random) -> str:
