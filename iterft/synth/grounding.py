@@ -60,7 +60,7 @@ class Said:
         if isinstance(value, int | float):
             return float(value) in self.numbers
         if isinstance(value, str):
-            return _plain(value) in self.text or self._holds_time(value)
+            return self._holds_any((value,)) or self._holds_time(value)
         return value is None
 
     def _holds_time(self, value: str) -> bool:
@@ -74,7 +74,7 @@ class Said:
         return is_noon or self._holds_any(clock_forms(int(clock[1]), int(clock[2])))
 
     def _holds_any(self, forms: Sequence[str]) -> bool:
-        return any(_plain(form) in self.text for form in forms)
+        return any(_stands_in(_plain(form), self.text) for form in forms)
 
 
 def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -88,6 +88,21 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from leaves(inner, f"{path}[]")
     else:
         yield path, value
+
+
+def _stands_in(part: str, text: str) -> bool:
+    """Whether the part is in the text, not as a piece of longer words."""
+    at = text.find(part)
+    while at >= 0:
+        end = at + len(part)
+        if not _both_in_word(text[at - 1 : at], part[:1]) and not _both_in_word(part[-1:], text[end : end + 1]):
+            return True
+        at = text.find(part, at + 1)
+    return False
+
+
+def _both_in_word(one: str, other: str) -> bool:
+    return one.isalnum() and other.isalnum()
 
 
 def _plain(text: str) -> str:

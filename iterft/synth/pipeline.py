@@ -41,6 +41,9 @@ SHARES: Mapping[str, float] = {
 CHECKS = ("rules", "verifier", "words", "near_duplicates")
 """What every sample has passed; those of tools that are not worded by hand also "grounding"."""
 _MAX_REDRAWS = 60
+_MOST_OF_SHARE, _SLACK = 2, 20
+"""Where other kinds are given up, a kind takes at most twice its share (of so many samples more than there are): a few
+calls among thousands of refusals are no data."""
 _NUM_EXAMPLES = 400
 _WHOLE_LIST_SHARE = 0.4
 _MAX_WHOLE_LIST = 12
@@ -101,9 +104,13 @@ def synthesize(stock: Stock, order: Order, progress: Progress) -> Iterator[dict[
 
 
 def _most_lacking(progress: Progress) -> str:
-    """The kind that is furthest behind its share, "" when all are given up."""
-    alive = {kind: share for kind, share in SHARES.items() if kind not in progress.given_up}
+    """The kind that is furthest behind its share, "" when all are given up or would outgrow the others."""
     total = progress.counts.total() + 1
+    alive = {
+        kind: share
+        for kind, share in SHARES.items()
+        if kind not in progress.given_up and progress.counts[kind] < _MOST_OF_SHARE * share * (total + _SLACK)
+    }
     return max(alive, key=lambda kind: alive[kind] * total / sum(alive.values()) - progress.counts[kind], default="")
 
 
