@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -120,10 +119,9 @@ def spoken_tools(options: argparse.Namespace, evaluation: Evaluation) -> list[Sp
     made = [tool for tool in made if tool.spec.name not in leaked]
     if not made:
         raise ValueError("--against: evaluation data has the names of all tools; rename them")
-    definitions = [replace(definition_of(tool.spec), returns=tool.returns) for tool in made]
     evolved = [
         each
-        for each in evolve(definitions, options.evolve, options.seed)
+        for each in evolve(map(definition_of, made), options.evolve, options.seed)
         if bare(each.definition.name) not in evaluation.names
     ]
     if options.evolve:

@@ -26,7 +26,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> list[SpokenTool]:
     path: Path = tmp_path_factory.mktemp("tools") / "my_tools.py"
     path.write_text(TEXT)
     mine = [spoken_of(definition) for definition in load_toolset(path).definitions]
-    return mine + [spoken_of(definition_of(tool.spec)) for tool in built_in_tools()]
+    return mine + [spoken_of(definition_of(tool)) for tool in built_in_tools()]
 
 
 def test_every_wording_says_all_that_is_required_and_only_what_is_known(tools: list[SpokenTool]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -57,6 +58,7 @@ def clauses_of(name: str, schema: Mapping[str, Any], taken: Sequence[str]) -> li
     return found
 
 
+@functools.cache
 def natural(name: str) -> tuple[str, str]:
     """The preposition that suits the parameter and the form behind it, ("", "") where none does."""
     words = words_of(name)

@@ -28,11 +28,12 @@ class NearDuplicates:
         self.frequency = Counter(chain.from_iterable(map(grams, examples)))
         self.texts: list[frozenset[str]] = []
         self.by_gram: dict[str, list[int]] = {}
+        self._read = lru_cache(maxsize=4)(self._grams_and_beginning)  # what is new is looked up and then added
 
     def similarity(self, text: str) -> float:
         """The highest similarity to a text so far, 0 when it is at most the threshold."""
-        own = grams(text)
-        lists = [self.by_gram[gram] for gram in self._beginning(own) if gram in self.by_gram]
+        own, beginning = self._read(text)
+        lists = [self.by_gram[gram] for gram in beginning if gram in self.by_gram]
         least, most = len(own) * THRESHOLD, len(own) / THRESHOLD
         needed = min(_NUM_COMMON, int(least) + 1)  # no more than two sets of that similarity share at least
         best = 0.0
@@ -43,18 +44,18 @@ class NearDuplicates:
         return best if best > THRESHOLD else 0.0
 
     def add(self, text: str) -> None:
-        own = grams(text)
-        for gram in self._beginning(own):
+        own, beginning = self._read(text)
+        for gram in beginning:
             self.by_gram.setdefault(gram, []).append(len(self.texts))
         self.texts.append(own)
 
-    def _beginning(self, own: frozenset[str]) -> list[str]:
-        """So many grams, the rarest first, that a similar set shares the number needed with them."""
+    def _grams_and_beginning(self, text: str) -> tuple[frozenset[str], list[str]]:
+        """The grams, and so many of them, the rarest first, that a similar set shares the number needed with them."""
+        own = grams(text)
         ordered = sorted(sorted(own), key=self.frequency.__getitem__)
-        return ordered[: len(own) - int(THRESHOLD * len(own)) + _NUM_COMMON]
+        return own, ordered[: len(own) - int(THRESHOLD * len(own)) + _NUM_COMMON]
 
 
-@lru_cache(maxsize=4)
 def grams(text: str) -> frozenset[str]:
     """All runs of five characters of the text in lower case, words with one blank between; of a shorter one, itself."""
     plain = _NOT_WORD.sub(" ", text.lower()).strip()

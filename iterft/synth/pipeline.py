@@ -177,16 +177,19 @@ def shown_tools(stock: Stock, dialogue: Dialogue, random: Random) -> list[ToolSp
     what is asked for in vain."""
     draft = dialogue.draft
     barred = excluded_names(draft) - {tool.name for tool in draft.present}
-    if draft.absent:
-        barred |= stock.alike(draft.absent)
-    own = [tool for tool in stock.asked.tools if tool.name not in barred]
-    is_small = 0 < len(own) <= _MAX_WHOLE_LIST
-    if is_small and sum(tool.num_characters for tool in own) <= _MAX_CHARACTERS and random.random() < _WHOLE_LIST_SHARE:
-        return random.sample(own, len(own))
-    chosen = [tool for tool in candidates(stock.shown, draft, random) if tool.name not in barred]
+
+    def may_stand(tool: ToolSpec) -> bool:
+        return tool.name not in barred and not (draft.absent and stock.is_alike(tool, draft.absent))
+
+    if len(stock.asked.tools) <= _MAX_WHOLE_LIST and random.random() < _WHOLE_LIST_SHARE:
+        own = [tool for tool in stock.asked.tools if may_stand(tool)]
+        if own and sum(tool.num_characters for tool in own) <= _MAX_CHARACTERS:
+            return random.sample(own, len(own))
+    drawn = candidates(stock.shown, draft, random)
+    chosen = [tool for tool in drawn if may_stand(tool)]
     if not chosen:
-        free = [tool for tool in stock.shown.tools if tool.name not in barred]
-        chosen = [random.choice(free)] if free else []
+        others = (random.choice(stock.shown.tools) for _ in range(_MAX_REDRAWS))
+        chosen = [tool for tool in others if may_stand(tool)][:1]
     return chosen
 
 

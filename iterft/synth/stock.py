@@ -71,9 +71,9 @@ class Stock:
     def _words(self) -> ToolPool:
         return ToolPool(tool.schema for tool in self.shown.tools)
 
-    def alike(self, tool: ToolSpec) -> set[str]:
-        """Names of the tools that might do what this one does, by the words they are described with."""
-        return {each.name for each in self.shown.tools if self._words.is_alike(each.schema, tool.schema)}
+    def is_alike(self, tool: ToolSpec, other: ToolSpec) -> bool:
+        """Whether one might do what the other does, by the words they are described with."""
+        return self._words.is_alike(tool.schema, other.schema)
 
     def _passes(self, producer: str, path: str, consumer: str, parameter: str) -> bool:
         """Whether what comes out is of a type, and not of an enum, that goes in."""
@@ -112,16 +112,17 @@ def built_in_tools() -> list[SpokenTool]:
     others."""
     made = []
     for spec in built_in_pool("train", 0).tools:
-        derived = spoken_of(definition_of(spec))
+        derived = spoken_of(Definition(spec.name, spec.description, spec.schema["parameters"], group=spec.domain))
         has_objects = any(parameter.kind is None for parameter in spec.parameters)
         partials = {} if has_objects else derived.partials
         made.append(replace(derived, spec=spec, partials=partials, by_hand=True))
     return made
 
 
-def definition_of(spec: ToolSpec) -> Definition:
-    """A built-in tool as a definition like anybody's."""
-    return Definition(spec.name, spec.description, spec.schema["parameters"], group=spec.domain)
+def definition_of(tool: SpokenTool) -> Definition:
+    """The definition that a tool has or, worded by hand, could have."""
+    returns = tool.returns if tool.declares_result else None
+    return Definition(tool.spec.name, tool.spec.description, tool.spec.schema["parameters"], returns, tool.spec.domain)
 
 
 def spoken_of(definition: Definition, operators: tuple[str, ...] = (), origin: str = "") -> SpokenTool:

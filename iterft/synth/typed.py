@@ -32,6 +32,7 @@ _ISO = re.compile(r"YYYY|ISO|HH:MM|24-hour", re.IGNORECASE)
 _SAYS_LITTLE = frozenset(["name", "id", "number", "code", "type", "value", "data", "input"])
 """A parameter with a name of nothing else is better told by its description."""
 _NUM_TRIES = 40
+_NUM_PROBES = 16
 
 _FORMATS: Mapping[str, str] = {
     "date": "date",
@@ -135,12 +136,12 @@ def _fitting(kind: Kind, schema: Mapping[str, Any]) -> Kind | None:
         return Value(value.words, accepted) if accepted and accepted[0] == value.accepted[0] else None
 
     probe = Random(0)
-    drawn = [kind.draw(probe) for _ in range(_NUM_TRIES)]
+    drawn = [kind.draw(probe) for _ in range(_NUM_PROBES)]
     probe = Random(0)
-    fit = [fitting(probe) for _ in range(_NUM_TRIES)]
+    fit = [fitting(probe) for _ in range(_NUM_PROBES)]
     if fit == drawn:
         return kind
-    if len(fit) - fit.count(None) < _NUM_TRIES // 4:
+    if len(fit) - fit.count(None) < _NUM_PROBES // 4:
         return None
 
     def draw(random: Random) -> Value:
@@ -274,29 +275,34 @@ def _mentioned(description: str) -> list[str]:
 def _named(kind: str, words: Sequence[str]) -> str:
     """The kind of the entry that fits these words best, "" where none does. A plural fits its singular."""
     best, best_rank = "", (0, 0)
-    for entry, spec in _table().get(kind, ()):
-        at = next((at for at in range(len(words), 0, -1) if _are(words[max(0, at - len(entry)) : at], entry)), 0)
-        if at and (len(entry), at) > best_rank:
-            best, best_rank = spec, (len(entry), at)
+    for end, word in enumerate(words, start=1):
+        for last in (word, word.removesuffix("s"), word.removesuffix("es")):
+            for entry, spec in _table().get((kind, last), ()):
+                before = words[max(0, end - len(entry)) : end - 1]
+                if (
+                    (len(entry), end) > best_rank
+                    and all(map(_is_number_of, before, entry))
+                    and len(before) + 1 == len(entry)
+                ):
+                    best, best_rank = spec, (len(entry), end)
     return best
 
 
-def _are(words: Sequence[str], entry: Sequence[str]) -> bool:
-    return len(words) == len(entry) and all(
-        word in (each, f"{each}s", f"{each}es") for word, each in zip(words, entry, strict=True)
-    )
+def _is_number_of(word: str, singular: str) -> bool:
+    return word in (singular, f"{singular}s", f"{singular}es")
 
 
 @functools.cache
-def _table() -> Mapping[str, list[tuple[tuple[str, ...], str]]]:
-    """Type -> (words, kind), from the file."""
-    table: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+def _table() -> Mapping[tuple[str, str], list[tuple[tuple[str, ...], str]]]:
+    """(type, last word of the entry) -> (words of the entry, kind), from the file."""
+    table: dict[tuple[str, str], list[tuple[tuple[str, ...], str]]] = {}
     for line in _TABLE.read_text(encoding="utf-8").splitlines():
         head, _, spec = line.partition(" = ")
         kind, _, entries = head.partition(": ")
         kind_of(spec)
         for entry in entries.split("|"):
-            table.setdefault(kind, []).append((tuple(entry.split()), spec))
+            words = tuple(entry.split())
+            table.setdefault((kind, words[-1]), []).append((words, spec))
     return table
 
 
