@@ -95,7 +95,7 @@ def test_a_preposition_that_another_parameter_has_is_not_used_twice() -> None:
 
 def test_a_parameter_whose_name_cannot_be_worded_is_refused_with_its_tool() -> None:
     schema = {"type": "object", "properties": {"a.b": {"type": "string"}}}
-    with pytest.raises(ValueError, match=r"tool f: a\.b: a name with"):
+    with pytest.raises(ValueError, match=r"tool f: a\.b: a name with a blank, a dot"):
         spoken_of(Definition("f", "Does it.", schema))
 
 

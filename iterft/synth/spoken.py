@@ -25,7 +25,8 @@ from iterft.toolsets.parts import Definition
 _NUM_IMPERATIVES, _NUM_QUERIES, _NUM_PARTIALS = 12, 10, 4
 _MAX_OPTIONAL = 3
 """Optional parameters that one wording may name: people leave most of them unsaid."""
-_NOT_IN_NAMES = frozenset(".{}=")
+_NOT_IN_NAMES = frozenset(".{}=[](),'\"<>|~@ ")
+"""What has a meaning in wordings, or cannot be written as the name of an argument in every dialect."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _parameters(definition: Definition) -> list[Parameter]:
     made = []
     for name, inner in schema["properties"].items():
         if not _NOT_IN_NAMES.isdisjoint(name):
-            raise ValueError(f"{name}: a name with one of . {{ }} = cannot be worded; rename it")
+            raise ValueError(f"{name}: a name with a blank, a dot, a bracket or a quote cannot be worded; rename it")
         default = inner.get("default")
         kind = kinds.setdefault(topic_of(name, inner), kind_for(name, inner))
         flag = Kind({"type": "boolean"}, kind.draw) if types_of(inner) == ["boolean"] else kind
