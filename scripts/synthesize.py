@@ -79,6 +79,10 @@ def make_data(options: argparse.Namespace) -> int:
     """1 when fewer samples could be made than asked for. ValueError when the tools cannot be used."""
     if options.out is None:
         raise ValueError("--out: missing; say where the samples go")
+    if options.num < 1:
+        raise ValueError(f"--num {options.num}: must be at least 1")
+    if not 0 < options.held_out_share < 1:
+        raise ValueError(f"--held-out-share {options.held_out_share}: must lie between 0 and 1")
     evaluation = evaluation_data(options.against)
     tools = spoken_tools(options, evaluation)
     parts = [(options.out, options.num, tools)]

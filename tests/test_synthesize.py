@@ -188,6 +188,8 @@ def test_too_few_tools_for_what_is_asked_are_said_and_what_there_is_is_kept(tmp_
     [
         (("--tools", "none.py", "--out", "x.jsonl"), "--tools none.py: no such file"),
         (("-n", 5), "--out: missing"),
+        (("--out", "x.jsonl", "-n", 0), "--num 0: must be at least 1"),
+        (("--out", "x.jsonl", "--held-out-share", 1), "--held-out-share 1.0: must lie between"),
         (("--check", "none.jsonl"), "--check none.jsonl: no such file"),
         (("--out", "x.jsonl", "--against", "none.jsonl"), "--against none.jsonl: no such file"),
     ],

@@ -268,6 +268,7 @@ def send(outer: Outer, size: "int" = 1) -> Inner:
             "the type refers to itself",
         ),
         ("1 / 0", "cannot be imported: ZeroDivisionError"),
+        ("import sys\nsys.exit(3)", "cannot be imported: SystemExit"),
         ("x = 1", "holds no tool"),
     ],
 )
@@ -366,6 +367,8 @@ def with_parameter(schema: Any) -> list[dict[str, Any]]:
         (with_parameter({"$ref": "#/$defs/Y"}), "x: $ref '#/$defs/Y' points to nothing"),
         (with_parameter({"type": "object", "properties": {"y": {"type": "strng"}}}), "x.y: unknown type"),
         (with_parameter("string"), "x: 'string' is no schema"),
+        (with_parameter({"type": "string", "not": {"enum": ["a"]}}), "x: not is not understood"),
+        ([{**TOOL, "parameters": {"anyOf": [TOOL["parameters"]]}}], "parameters: alternatives at the top"),
         ([TOOL, TOOL], "name: 2 tools have it"),
         ([TOOL, 3], "tool number 2"),
         ({"tools": [{**MCP_TOOL, "inputSchema": {"type": "string"}}]}, "must be of type object"),

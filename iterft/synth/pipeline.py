@@ -52,8 +52,8 @@ _MAX_CHARACTERS = 5000
 
 @dataclass(frozen=True)
 class Order:
-    """What is wanted. `runs`: word runs of evaluation data, which no sample may hold. `judge`: what else it must
-    pass."""
+    """What is wanted. `name` is only the beginning of ids. `runs`: word runs of evaluation data, which no sample may
+    hold. `judge`: what else it must pass."""
 
     num_samples: int
     seed: int
@@ -117,7 +117,7 @@ def _most_lacking(progress: Progress) -> str:
 def _fresh_entry(kind: str, stock: Stock, world: World, order: Order, progress: Progress) -> dict[str, Any] | None:
     """A dialogue that passes everything and is unlike those so far, None when no draw gives one."""
     for attempt in range(_MAX_REDRAWS):
-        random = Random(f"{order.name} {order.seed} {progress.num_dialogues} {kind} {attempt}")
+        random = Random(f"{order.seed} {progress.num_dialogues} {kind} {attempt}")
         dialogue = DIALOGUES[kind](stock, world, random)
         reason = "no dialogue came of it" if dialogue is None else ""
         if dialogue is not None and progress.texts.similarity(dialogue.asked):

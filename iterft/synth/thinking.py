@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from iterft.rollout import settle_call
 from iterft.synth.catalog import ToolSpec
 from iterft.synth.dialogues import Decision
 from iterft.synth.drafts import Draft
+from iterft.synth.wording import Bindings
 from iterft.types import ToolCall
 
 
@@ -33,12 +33,12 @@ def thought(decision: Decision, draft: Draft, tools: Sequence[ToolSpec]) -> str:
     return "No tool is needed. Answer in plain words."
 
 
-def _of_call(tool: ToolSpec, call: ToolCall, said: Any) -> str:
+def _of_call(tool: ToolSpec, call: ToolCall, said: Bindings) -> str:
     """Which tool, then each value with the words that say it."""
     values = settle_call(call).arguments
     sources = []
     for name, value in values.items():
-        words = said[name].words if name in said else ""
+        words = ", ".join(found.words for path, found in said.items() if path.partition(".")[0] == name and found.words)
         origin = f'said as "{words}"' if words else "by what the request implies"
         sources.append(f"{name} = {json.dumps(value, ensure_ascii=False)}, {origin}")
     left_out = [

@@ -73,7 +73,8 @@ def _makers(name: str, schema: Mapping[str, Any], depth: int) -> Iterator[Kind]:
     branches = schema.get("anyOf")
     names = [kind for kind in types_of(schema) if kind != "null"]
     if isinstance(schema.get("enum"), list):
-        yield _one_of(schema, [value for value in schema["enum"] if value is not None])
+        scalars = [value for value in schema["enum"] if isinstance(value, str | int | float)]
+        yield from [_one_of(schema, scalars)] if scalars else ()
     elif isinstance(branches, list):
         yield _union(schema, [kind_for(name, branch, depth) for branch in branches if branch.get("type") != "null"])
     elif len(names) > 1:
@@ -92,7 +93,9 @@ def _makers(name: str, schema: Mapping[str, Any], depth: int) -> Iterator[Kind]:
 
 
 def _scalars(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
-    given = [*schema.get("examples", ()), *([schema["example"]] if "example" in schema else [])]
+    examples = schema.get("examples", ())
+    given = [*(examples if isinstance(examples, list) else ()), *([schema["example"]] if "example" in schema else [])]
+    given = [value for value in given if isinstance(value, str | int | float)]
     mentioned: list[str] = []
     if given:
         yield _one_of(schema, given)
@@ -195,7 +198,6 @@ def _spoken(name: str, schema: Mapping[str, Any], depth: int) -> Kind:
 
 
 def _one_of(schema: Mapping[str, Any], values: Sequence[Any]) -> Kind:
-    values = [value for value in values if isinstance(value, str | int | float)]
     return Kind(schema, lambda random: _said(random.choice(values)))
 
 

@@ -56,6 +56,8 @@ def schema_of(hint: Any, depth: int = 0) -> dict[str, Any]:
         return _annotated(schema_of(arguments[0], depth + 1), arguments[1:])
     if hint in _PLAIN:
         return dict(_PLAIN[hint])
+    if isinstance(hint, typing.NewType):
+        return schema_of(hint.__supertype__, depth + 1)
     if origin is typing.Literal:
         return _enum(list(arguments))
     if origin in (typing.Union, types.UnionType):

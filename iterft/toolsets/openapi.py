@@ -15,7 +15,7 @@ from iterft.json_schema import referred
 from iterft.toolsets.parts import Definition, Refusal, define
 
 METHODS = ("get", "put", "post", "delete", "patch")
-_ODD = re.compile(r"\W+")
+_ODD = re.compile(r"[^\w.-]+")
 _BY_CLIENT = frozenset(["accept", "authorization", "content-type"])
 
 
@@ -92,6 +92,7 @@ def _add_body(
     clashes = set(properties) & set(inner.get("properties") or ())
     if inner.get("type") == "object" and inner.get("properties") and "allOf" not in inner and not clashes:
         properties.update(inner["properties"])
+        # A body is optional unless it says otherwise, which documents of bodies with required fields often forget.
         required += [name for name in inner.get("required") or () if body.get("required", True)]
     else:
         properties["body"] = schema

@@ -18,6 +18,9 @@ from iterft.types import Tool
 MAX_NAME = 64
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _LEFT_OUT = frozenset(["$schema", "$defs", "definitions", "title", "xml", "externalDocs", "deprecated"])
+_NOT_UNDERSTOOD = frozenset(["not", "if", "then", "else", "patternProperties", "dependentRequired", "dependentSchemas"])
+_NOT_UNDERSTOOD |= {"prefixItems", "contains", "propertyNames", "dependencies", "additionalItems"}
+"""Keywords that narrow what is allowed, and would be ignored."""
 _MAX_DEPTH = 24
 
 
@@ -69,6 +72,8 @@ def define(
             result = normalised(returns, root or returns, "returns")
     except ValueError as error:
         return Refusal(shown, (*faults, str(error)))
+    if "anyOf" in resolved:
+        faults.append("parameters: alternatives at the top are not understood; describe one object")
     resolved.setdefault("properties", {})
     if resolved.get("type", "object") != "object":
         faults.append(f"parameters: must be of type object, but are {resolved.get('type')!r}")
@@ -92,6 +97,10 @@ def normalised(schema: Any, root: Any, path: str = "", depth: int = 0) -> dict[s
             raise ValueError(f"{field}: $ref {schema['$ref']!r} points to nothing in this document")
         own = {key: value for key, value in schema.items() if key != "$ref"}
         return {**normalised(target, root, path, depth + 1), **own}
+    if schema.get("propertyNames") == {"type": "string"}:  # holds for every object
+        schema = {key: value for key, value in schema.items() if key != "propertyNames"}
+    if odd := _NOT_UNDERSTOOD.intersection(schema):
+        raise ValueError(f"{field}: {', '.join(sorted(odd))} is not understood; say it in other keywords")
     made = {key: value for key, value in schema.items() if key not in _LEFT_OUT}
     if isinstance(made.get("type"), str) and made["type"] not in TYPES:
         read = type_schema(made.pop("type"))

@@ -41,7 +41,7 @@ def load_module(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's code: whatever it raises is why the file cannot be read
+    except (Exception, SystemExit) as error:  # the user's code: whatever it raises is why the file cannot be read
         raise ValueError(f"cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(path.parent.resolve()))

@@ -16,7 +16,7 @@ MAX_CHARACTERS = 20_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _BROKEN = re.compile("\ufffd|[\u00c2\u00c3][\u0080-\u00bf\u0152-\u02dc\u2013-\u2122]|\u00e2\u20ac[\u0080-\u2122]")
 _MARKS = re.compile(
-    r"<\|[A-Za-z_]+\|>|\[/?INST\]|\[/?TOOL_CALLS\]|</?s>|<</?SYS>>|</?(?:tool_call|tool_response|functioncall)>"
+    r"<\|[A-Za-z_]+\|>|\[/?INST\]|\[/?TOOL_CALLS\]|</s>|<</?SYS>>|</?(?:tool_call|tool_response|functioncall)>"
 )
 _PLACEHOLDER = re.compile(
     r"\[(?:insert|your|enter)\b[^\]\n]*\]|\{\{\s*\w+\s*\}\}|<(?:insert|your|enter)\b[^>\n]*>", re.IGNORECASE
