@@ -183,7 +183,7 @@ class Grammar:
         statement = self._statement()
         if statement and self.random.random() < 0.4:
             return f"{statement} Could you {deed.wording}?"
-        return frame.format(deed.wording + clauses)
+        return frame.format(deed.wording_of_own + clauses)
 
     def _statement(self) -> str:
         """All required values as sentences of their own, "" where they cannot be said so."""

@@ -54,8 +54,7 @@ class Stock:
         producers: dict[str, list[tuple[str, str]]] = {}
         for name, tool in self.tools.items():
             for path, schema in fields_of(tool.returns):
-                field = path.rpartition(".")[2]
-                for key in (field, f"{'_'.join(words_of(name)[1:])}_{field}"):
+                for key in _names_of(path, name):
                     is_telling = tool.declares_result or key.endswith("_id")
                     if is_telling and key not in _VAGUE and {"string", "integer", "number"} & set(types_of(schema)):
                         producers.setdefault(key, []).append((name, path))
@@ -63,7 +62,7 @@ class Stock:
             Link(producer, path, name, parameter)
             for name, tool in self.tools.items()
             for parameter in tool.partials
-            for producer, path in producers.get(parameter, ())
+            for producer, path in producers.get(_bare_name(parameter), ())
             if producer != name and producer not in tool.spec.rivals and self._passes(producer, path, name, parameter)
         ]
 
@@ -76,11 +75,32 @@ class Stock:
         return self._words.is_alike(tool.schema, other.schema)
 
     def _passes(self, producer: str, path: str, consumer: str, parameter: str) -> bool:
-        """Whether what comes out is of a type, and not of an enum, that goes in."""
+        """Whether what comes out is of the type that goes in, which is not narrowed to what may not come out."""
         given = dict(fields_of(self.tools[producer].returns))[path]
         wanted = self.tools[consumer].spec.kinds[parameter].schema
         is_same = bool(set(types_of(given)) & set(types_of(wanted)))
-        return is_same and not {"enum", "pattern", "format", "minimum", "maximum"} & {*wanted}
+        has_form = given.get("format") == wanted.get("format")
+        return is_same and has_form and not {"enum", "pattern", "minimum", "maximum"} & {*wanted}
+
+
+def _bare_name(name: str) -> str:
+    """`petId` and `pet_id` are one name."""
+    return "_".join(words_of(name))
+
+
+def _names_of(path: str, tool: str) -> list[str]:
+    """Names that an argument may have which takes this field of the tool's result: that of the field alone or behind
+    what it is a field of, as `id` of a `find_orders` is an order_id, and that of its `buyer` a buyer_id."""
+    home, _, field = path.rpartition(".")
+    home = home.rpartition(".")[2].removesuffix("[]")
+    owners = {_bare_name(home).removesuffix("s")} if home else _nouns(tool)
+    return sorted({_bare_name(field), *(f"{owner}_{_bare_name(field)}" for owner in owners)})
+
+
+def _nouns(tool: str) -> set[str]:
+    """What a tool may be about, after its verb: `find_open_orders` open, order, open_order."""
+    words = [word.removesuffix("s") for word in words_of(tool.rpartition(".")[2])[1:]]
+    return {"_".join(words), *words[:1], *words[-1:]}
 
 
 def stock_of(tools: Sequence[SpokenTool], barred: frozenset[str] = frozenset()) -> Stock:

@@ -43,7 +43,15 @@ class Deed:
     @property
     def wording(self) -> str:
         """The phrase in the language of wordings, with all the ways to say it."""
-        said = f"<{'|'.join(self.says)}>" if len(self.says) > 1 else self.says[0]
+        return self._worded(self.says)
+
+    @property
+    def wording_of_own(self) -> str:
+        """The same for what one wants to do oneself: not "show me"."""
+        return self._worded([said for said in self.says if not said.endswith(" me")])
+
+    def _worded(self, says: Sequence[str]) -> str:
+        said = f"<{'|'.join(says)}>" if len(says) > 1 else says[0]
         return f"{said} {self.thing}".strip()
 
     @property
@@ -111,6 +119,8 @@ def _described(description: str) -> Deed | None:
     found = _SENTENCE.match(description.strip())
     text = clean(_TAIL.sub("", found[1])).replace("the user's", "my") if found else ""
     words = text.split()
+    if len(words) > 2 and words[0].endswith("ly") and words[1].lower() in verbs():
+        words = words[1:]  # "Recursively search for files"
     if not 2 <= len(words) <= _MAX_WORDS or not words[0][0].isalpha():
         return None
     first = words[0].lower()
