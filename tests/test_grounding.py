@@ -22,6 +22,7 @@ def sample(said: str, **arguments: Any) -> Sample:
         ("a blue_green deployment", "blue-green"),
         ("for 1,200 euros", 1200),
         ("three of them", 3),
+        ("how many: five?", 5),
         ("12.50 dollars", 12.5),
         ("minus: -4", -4),
         ("on May 3rd, 2026", "2026-05-03"),

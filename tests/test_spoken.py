@@ -73,6 +73,8 @@ def test_wordings_of_one_tool_differ(tools: list[SpokenTool]) -> None:
         ("sentiment_analyze", "", ["analyze the sentiment"]),
         ("ping", "", ["get the ping"]),
         ("hoist", "Hoists the flag", ["hoist the flag"]),
+        ("drive_list_files", "", ["list files"]),
+        ("search_files", "Recursively search for old files", ["search for files", "search for old files"]),
     ],
 )
 def test_what_a_tool_does_is_told_from_its_name_and_description(

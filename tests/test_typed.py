@@ -35,6 +35,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "shade": {"type": "string", "description": "Shade, e.g. 'ash grey' or 'moss green'"},
     "keys": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 3, "uniqueItems": True},
     "sizes": {"type": "array", "items": {"type": "number"}},
+    "corners": {"type": "array", "items": {"type": "boolean"}, "minItems": 4, "maxItems": 4},
     "grid": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
     "home": {
         "type": "object",

@@ -50,7 +50,7 @@ class Said:
         self.raw = "\n".join(texts)
         self.text = _plain(self.raw)
         self.numbers = {float(found.replace(",", "")) for found in _NUMBER.findall(self.raw)}
-        self.numbers |= {float(NUMBER_WORDS.index(word)) for word in self.text.split() if word in NUMBER_WORDS}
+        self.numbers |= {float(NUMBER_WORDS.index(word)) for word in _WORD.findall(self.text) if word in NUMBER_WORDS}
 
     def holds(self, path: str, value: Any) -> bool:
         """Whether the value of the argument at `path` was said."""

@@ -31,23 +31,25 @@ class Field:
 
 
 def list_kind(schema: Mapping[str, Any], item: Kind, deep: bool) -> Kind:
-    """Different items of one type, in the order said."""
+    """Items of one type, in the order said, different ones as far as there are any."""
     least = schema.get("minItems", 1)
     most = max(least, min(schema.get("maxItems", least + 2), max(least + 2, 3)))
 
     def draw(random: Random) -> Value:
         wanted = random.randint(max(1, least), max(1, most))
-        found: dict[str, Any] = {}
-        for _ in range(_NUM_TRIES):
+        words: list[str] = []
+        values: list[Any] = []
+        for number in range(_NUM_TRIES):
             value = item.draw(random)
             accepted = value.accepted[0]
-            is_alike = all(type(accepted) is type(other) for other in found.values())
-            if is_alike and accepted not in found.values():
-                found[_marked(value)] = accepted
-            if len(found) == wanted:
+            is_alike = all(type(accepted) is type(other) for other in values)
+            must_differ = number < _NUM_TRIES // 2 or schema.get("uniqueItems") is True or len(values) >= least
+            if is_alike and not (must_differ and accepted in values):
+                words.append(_marked(value))
+                values.append(accepted)
+            if len(values) == wanted:
                 break
-        values = list(found.values())
-        return Value(json.dumps(settle(values)) if deep else joined(list(found), random), (values,))
+        return Value(json.dumps(settle(values)) if deep else joined(words, random), (values,))
 
     return Kind(schema, draw)
 

@@ -78,7 +78,8 @@ def _parameters(definition: Definition) -> list[Parameter]:
     for name, inner in schema["properties"].items():
         if not _NOT_IN_NAMES.isdisjoint(name):
             raise ValueError(f"{name}: a name with a blank, a dot, a bracket or a quote cannot be worded; rename it")
-        default = inner.get("default")
+        is_required = name in schema.get("required", ())
+        default = None if is_required else inner.get("default")  # what must be given has no say when it is not
         kind = kinds.setdefault(topic_of(name, inner), kind_for(name, inner))
         flag = Kind({"type": "boolean"}, kind.draw) if types_of(inner) == ["boolean"] else kind
         made.append(
@@ -86,7 +87,7 @@ def _parameters(definition: Definition) -> list[Parameter]:
                 name,
                 flag,
                 str(inner.get("description") or ""),
-                name in schema.get("required", ()),
+                is_required,
                 () if default is None else (accept(default),),
             )
         )

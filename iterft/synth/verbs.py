@@ -62,7 +62,7 @@ class Deed:
 
 def deeds(name: str, description: str) -> list[Deed]:
     """One or two: out of the name (behind the last dot), out of the description where that says more."""
-    words = words_of(name.rpartition(".")[2])
+    words = _from_verb(words_of(name.rpartition(".")[2]))
     described = _described(description)
     found = []
     if len(words) > 1 and (words[0] in verbs() or (described and words[0] == described.verb)):
@@ -75,6 +75,12 @@ def deeds(name: str, description: str) -> list[Deed]:
         is_verb = bool(words) and words[0] in verbs()
         found.append(_deed(words[0], "") if is_verb else Deed("get", verbs()["get"][1], _with_article("get", words)))
     return found
+
+
+def _from_verb(words: list[str]) -> list[str]:
+    """The words of a name without what stands before its verb: `drive_list_files` lists files."""
+    at = next((at for at, word in enumerate(words[:3]) if word in verbs()), 0)
+    return words[at:] if len(words) > at + 1 else words
 
 
 @functools.cache
