@@ -40,8 +40,7 @@ class Link:
 @dataclass(frozen=True)
 class Stock:
     """`asked`: what is asked for, `others`: what is shown beside it or asked for in vain, `shown`: both. `tools`: the
-    asked ones by name, with all their wordings. `is_own`: the asked ones are the user's, a list that belongs
-    together."""
+    asked ones by name, with all their wordings."""
 
     asked: Pool
     others: Pool
