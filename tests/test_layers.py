@@ -11,10 +11,11 @@ PACKAGE = Path(iterft.__file__).parent
 
 LAYERS = """
 types
-protocols config chat log tool_list json_schema
+protocols config chat log tool_list json_schema journal threads
 tiny template dialects
 readers
-sources toolsets
+sources completions toolsets
+trouble
 engine models tokens data endpoint
 rollout policies envs rewards augment
 search deficiency warmup

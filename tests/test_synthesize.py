@@ -94,13 +94,16 @@ def test_a_second_call_takes_its_value_from_the_first_result(made: Path) -> None
         assert any(str(value) not in asked["content"] for value in handed_on)
 
 
-def test_the_thinking_names_the_tool_the_words_and_what_is_missing(made: Path) -> None:
+def test_the_thought_names_the_tool_the_words_and_what_is_missing(made: Path) -> None:
     for row in rows(made / "data.jsonl"):
         for call in row["answer"]:
-            assert f"{call['name']} fits" in row["thinking"]
-            assert all(f"{name} = " in row["thinking"] for name in call["arguments"])
+            assert f": {call['name']}" in row["thought"]
+            assert all(f"{name} = " in row["thought"] for name in call["arguments"])
         if row["kind"] == "missing_info":
-            assert "is required and nobody has said it" in row["thinking"]
+            assert row["thought"].endswith(" is not said")
+        if row["kind"] == "summary":
+            assert row["thought"] == "all calls are answered"
+    assert all(sample.thought for sample in load_samples(made / "data.jsonl", "FILE", 0.0).samples)
 
 
 def test_the_same_seed_makes_the_same_file_another_seed_another_and_fewer_are_a_beginning(

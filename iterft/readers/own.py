@@ -3,9 +3,9 @@
     {"id", "messages", "tools": [{name, description, parameters}], "answer": [{"name", "arguments"}], "text", "source"}
 
 An empty `answer` means that no call is right, `text` then holds the reply. `messages` is the prompt: roles system,
-user, assistant (perhaps with `tool_calls`) and tool. `kind` and `env_config` may be there too. `accepted`, where it is
-there, is `answer` with the list of accepted values of each argument, as in `types.Sample`. An empty `tools` is the
-writer's choice and is read.
+user, assistant (perhaps with `tool_calls`) and tool. `kind`, `env_config` and `thought` (what a think part may say) may
+be there too. `accepted`, where it is there, is `answer` with the list of accepted values of each argument, as in
+`types.Sample`. An empty `tools` is the writer's choice and is read.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from iterft.chat import THINK_CLOSE
 from iterft.readers.parts import Row, RowFault, as_answer, read_tool, shown
 from iterft.types import Prompt, Sample, ToolCall
 
@@ -30,8 +31,11 @@ def read(row: Row, number: str) -> list[Sample]:
     if row.get("accepted") is not None:
         answer = _read_accepted(row["accepted"], answer, row["id"])
     text, env_config = row.get("text") or "", row.get("env_config") or {}
+    thought = row.get("thought") or ""
     if not isinstance(text, str) or not isinstance(env_config, dict):
         raise RowFault("'text' not a string or 'env_config' not an object", f"id {row['id']!r}")
+    if not isinstance(thought, str) or THINK_CLOSE in thought:
+        raise RowFault(f"'thought' not a string, or it holds {THINK_CLOSE}", f"id {row['id']!r}")
     if not row["messages"]:
         raise RowFault("a message without a role", f"id {row['id']!r}")
     for message in row["messages"]:
@@ -45,6 +49,7 @@ def read(row: Row, number: str) -> list[Sample]:
             source=str(row.get("source", "")),
             kind=str(row.get("kind", "")),
             env_config=env_config,
+            thought=thought,
         )
     ]
 

@@ -25,6 +25,7 @@ from iterft.synth.clauses import said_name
 from iterft.synth.drafts import DRAFTS, Draft, follow_up
 from iterft.synth.shown import messages_of, reply_of
 from iterft.synth.stock import Stock
+from iterft.synth.thoughts import ALL_ANSWERED, calls_thought, missing_thought
 from iterft.synth.values import Value
 from iterft.synth.wording import Bindings, fill
 from iterft.synth.world import World, told
@@ -45,12 +46,13 @@ _CHAINS = (
 
 @dataclass(frozen=True)
 class Decision:
-    """One turn of the assistant and what it follows. `text` "" with calls; `said` as in `Draft`."""
+    """One turn of the assistant and what it follows. `text` "" with calls; `thought` and `said` as in `Draft`."""
 
     kind: str
     messages: tuple[Message, ...]
     answer: tuple[ToolCall, ...]
     text: str
+    thought: str
     said: tuple[Bindings, ...] = ()
 
 
@@ -82,7 +84,8 @@ def _plain(kind: str) -> Maker:
             return None
 
         def decide(tools: Sequence[ToolSpec], random: Random) -> list[Decision]:
-            return [Decision(kind, messages_of(draft), draft.calls, reply_of(draft, tools, random), draft.said)]
+            text = reply_of(draft, tools, random)
+            return [Decision(kind, messages_of(draft), draft.calls, text, draft.thought, draft.said)]
 
         return Dialogue(draft, decide)
 
@@ -95,9 +98,10 @@ def _asked(stock: Stock, world: World, random: Random) -> Dialogue | None:
         return None
     draft = follow_up(tool, random)
     first, *_ = messages = messages_of(draft)
+    missing = next(gap.path for gap in tool.gaps if gap.question == draft.messages[1])
     decisions = [
-        Decision("missing_info", (first,), (), draft.messages[1]),
-        Decision("single", messages, draft.calls, "", draft.said),
+        Decision("missing_info", (first,), (), draft.messages[1], missing_thought(tool, missing)),
+        Decision("single", messages, draft.calls, "", draft.thought, draft.said),
     ]
     return Dialogue(draft, lambda tools, random: decisions)
 
@@ -110,7 +114,7 @@ def _summary(stock: Stock, world: World, random: Random) -> Dialogue | None:
     results = [world.answer(call) for call in calls]
     text = told(calls, results, random)
     messages = (*messages_of(draft), *turn(calls, results))
-    return Dialogue(draft, lambda tools, random: [Decision("summary", messages, (), text)])
+    return Dialogue(draft, lambda tools, random: [Decision("summary", messages, (), text, ALL_ANSWERED)])
 
 
 def _dependent(stock: Stock, world: World, random: Random) -> Dialogue | None:
@@ -132,15 +136,18 @@ def _dependent(stock: Stock, world: World, random: Random) -> Dialogue | None:
     words = Value(str(value), (value,))
     bindings = {**other[1][0], link.parameter: words}
     closing = reference(second.spec, bindings)
-    draft = Draft((query,), (opening, closing), (first.spec, second.spec), said=(one[1][0], bindings))
+    steps = [(first.spec, one[1][0]), (second.spec, bindings)]
+    draft = Draft(
+        (query,), (opening, closing), (first.spec, second.spec), calls_thought(steps), said=(steps[0][1], bindings)
+    )
     asked = messages_of(draft)
     between = (*asked, *turn([made], [result]))
     done = settle_call(closing)
     final = world.answer(done)
     decisions = [
-        Decision("dependent", asked, (opening,), "", draft.said[:1]),
-        Decision("dependent", between, (closing,), "", draft.said[1:]),
-        Decision("summary", (*between, *turn([done], [final])), (), told([done], [final], random)),
+        Decision("dependent", asked, (opening,), "", calls_thought(steps[:1]), draft.said[:1]),
+        Decision("dependent", between, (closing,), "", calls_thought(steps[1:]), draft.said[1:]),
+        Decision("summary", (*between, *turn([done], [final])), (), told([done], [final], random), ALL_ANSWERED),
     ]
     return Dialogue(draft, lambda tools, random: decisions)
 

@@ -23,7 +23,6 @@ from iterft.synth.rows import row_of
 from iterft.synth.shown import candidates, excluded_names
 from iterft.synth.sift import Judge
 from iterft.synth.stock import Stock
-from iterft.synth.thinking import thought
 from iterft.synth.world import World
 from iterft.types import Prompt, Sample
 
@@ -147,11 +146,11 @@ def _rows(
             text=decision.text,
             source="rules",
             kind=decision.kind,
+            thought=decision.thought if order.with_thinking else "",
         )
         if reason := _fault(sample, decision, stock, order):
             return [], reason
-        more = {"thinking": thought(decision, dialogue.draft, tools)} if order.with_thinking else {}
-        rows.append(row_of(sample, **more, provenance=_provenance(kind, dialogue, stock)))
+        rows.append(row_of(sample, provenance=_provenance(kind, dialogue, stock)))
     return rows, ""
 
 

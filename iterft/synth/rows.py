@@ -22,7 +22,7 @@ def row_of(sample: Sample, **more: Any) -> dict[str, Any]:
     }
     if sample.answer:
         row["accepted"] = [{"name": call.name, "arguments": call.arguments} for call in sample.answer]
-    texts = {"text": sample.text, "source": sample.source, "kind": sample.kind}
+    texts = {"text": sample.text, "thought": sample.thought, "source": sample.source, "kind": sample.kind}
     row |= {key: text for key, text in texts.items() if text}
     if sample.env_config:
         row["env_config"] = sample.env_config

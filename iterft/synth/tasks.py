@@ -128,6 +128,7 @@ def _fresh_sample(pool: Pool, sample_id: str, seen: set[str], shown: Sequence[To
             text=reply_of(draft, tools, random),
             source="builtin",
             kind=kind,
+            thought=draft.thought,
         )
     return None
 
