@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from iterft.journal import read_journal
 from iterft.synth.rows import line_of
 
 
@@ -16,27 +17,13 @@ def journal_of(out: Path) -> Path:
 
 
 def take_up(path: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The whole entries of a journal with these settings; a line that a kill cut off is cut off the file too. [] and a
-    new journal where there is none, or one of another run."""
-    entries: list[dict[str, Any]] = []
-    head = line_of(settings)
-    kept = 0
-    if path.is_file():
-        with path.open("rb") as lines:
-            if lines.readline().decode() == head:
-                kept = lines.tell()
-                for line in lines:
-                    if not line.endswith(b"\n"):
-                        break
-                    entries.append(json.loads(line))
-                    kept += len(line)
+    """The entries of a journal with these settings; [] and a new journal where there is none, or one of another run."""
+    values = read_journal(path)
+    if next(values, None) == dict(settings):
+        return list(values)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if kept:
-        with path.open("r+b") as file:
-            file.truncate(kept)
-    else:
-        path.write_text(head, encoding="utf-8")
-    return entries
+    path.write_text(line_of(settings), encoding="utf-8")
+    return []
 
 
 def digest_of(values: Iterable[Any]) -> str:
