@@ -46,28 +46,53 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+@dataclass(frozen=True)
+class Reading:
+    """One row: its number, what stands there, the samples in it or why there are none, the form it was read in."""
+
+    number: int
+    content: Any
+    samples: Sequence[Sample]
+    fault: RowFault | None
+    form: str
+
+
+def readings(source: str | Path, key: str, form: str = AUTO) -> Iterator[Reading]:
+    """The rows of a file or a data set on the hub, one after another. With the form "auto", the first row of a known
+    form decides, and rows of another are faults, as are ids that occurred before. ValueError when the source cannot be
+    read."""
+    ids: set[str] = set()
+    found = form
+    for number, content in rows(str(source), key):
+        try:
+            row = as_row(content)
+            found = expected_form(row, found) if form == AUTO else form
+            samples = read_row(row, number, found)
+            for sample in samples:
+                if sample.id in ids:
+                    raise RowFault("duplicate id", f"id {sample.id!r}")
+        except RowFault as fault:
+            yield Reading(number, content, (), fault, found)
+        else:
+            ids.update(sample.id for sample in samples)
+            yield Reading(number, content, samples, None, found)
+
+
 def load_samples(source: str | Path, key: str, max_unreadable_share: float, form: str = AUTO) -> Loaded:
-    """Reads a file or a data set on the hub. `key` is the recipe key that named it. With the form "auto", the first row
-    of a known form decides, and rows of another are faults. ValueError when the source is missing or empty, or more
-    rows than the share cannot be read; rows that show no tools are counted, but not as unreadable."""
+    """Reads a file or a data set on the hub (see `readings`). `key` is the recipe key that named it. ValueError when
+    the source is missing or empty, or more rows than the share cannot be read; rows that show no tools are counted, but
+    not as unreadable."""
     dropped: Counter[str] = Counter()
-    samples: dict[str, Sample] = {}
+    samples: list[Sample] = []
     found, first_fault, num_rows = form, "", 0
     with collector_paused():
-        for number, content in rows(str(source), key):
+        for reading in readings(source, key, form):
             num_rows += 1
-            try:
-                row = as_row(content)
-                found = expected_form(row, found) if form == AUTO else form
-                read = read_row(row, number, found)
-                for sample in read:
-                    if sample.id in samples:
-                        raise RowFault("duplicate id", f"id {sample.id!r}")
-            except RowFault as fault:
+            found = reading.form
+            samples += reading.samples
+            if fault := reading.fault:
                 dropped[fault.reason] += 1
-                first_fault = first_fault or f"row {number}: {fault.reason} ({fault.detail})"
-            else:
-                samples.update((sample.id, sample) for sample in read)
+                first_fault = first_fault or f"row {reading.number}: {fault.reason} ({fault.detail})"
     if not num_rows:
         raise ValueError(f"{key} {source}: the file is empty; give one with rows")
     num_unreadable = dropped.total() - dropped[NO_TOOLS]
@@ -76,7 +101,7 @@ def load_samples(source: str | Path, key: str, max_unreadable_share: float, form
             f"{key} {source}: {num_unreadable} of {num_rows} rows cannot be read, more than data.max_unreadable_share="
             f"{max_unreadable_share}; first: {first_fault}; mend them, set data.form or raise the share"
         )
-    return Loaded(tuple(samples.values()), dict(dropped), num_rows, found)
+    return Loaded(tuple(samples), dict(dropped), num_rows, found)
 
 
 def as_row(content: Any) -> Row:

@@ -114,14 +114,14 @@ def seed_of(*parts: object) -> int:
 
 
 def reference_calls(sample: Sample) -> tuple[ToolCall, ...]:
-    """The reference as calls: of each argument the first accepted alternative; what may be left out is left out."""
-    return tuple(
-        ToolCall(
-            call.name,
-            {key: settle(values[0]) for key, values in call.arguments.items() if len(values) == 1 or "" not in values},
-        )
-        for call in sample.answer
-    )
+    """The reference as calls."""
+    return tuple(map(settle_call, sample.answer))
+
+
+def settle_call(call: ToolCall) -> ToolCall:
+    """A call with plain values: of each argument the first accepted one; what may be left out is left out."""
+    kept = {key: values[0] for key, values in call.arguments.items() if len(values) == 1 or "" not in values}
+    return ToolCall(call.name, {key: settle(value) for key, value in kept.items()})
 
 
 def settle(value: object) -> object:

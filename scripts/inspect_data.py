@@ -1,8 +1,8 @@
 """What a file (or hub data set) of tool-calling data holds, before anything is trained on it.
 
 Prints the form found, rows read and dropped by reason, samples by kind and by source x tier, references that cannot
-be learnt, a histogram of prompt lengths, the overlap with BFCL's questions (which must never be trained on), and
-a few samples in full. Lengths are tokens of the recipe's model with --recipe, else estimated as characters / 4.
+be learnt, a histogram of prompt lengths, the overlap with BFCL's questions and tools (which must never be trained on),
+and a few samples in full. Lengths are tokens of the recipe's model with --recipe, else estimated as characters / 4.
 
 python scripts/inspect_data.py my.jsonl [--form toolace] [--recipe smollm2-135m] [--show 5]
 """
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from iterft import Recipe, build
+from iterft.augment.pool import bare
 from iterft.chat import plain_messages
 from iterft.config import DEFAULT_RECIPE, DataSettings
 from iterft.data import AUTO, Loaded, kind_of, load_samples
@@ -25,11 +25,10 @@ from iterft.evals import bfcl
 from iterft.log import Log
 from iterft.readers.forms import FORMS
 from iterft.readers.parts import NO_TOOLS
+from iterft.synth.leaks import NUM_WORDS, evaluation_of, overlap
 from iterft.types import Message, Sample
 from iterft.warmup import tier_table
 
-NUM_WORDS = 8
-"""So many words in a row that are also in a question of BFCL are an overlap."""
 CHARACTERS_PER_TOKEN = 4
 MAX_SHOWN = 1500
 
@@ -135,29 +134,18 @@ def characters(recipe: Recipe) -> Callable[[Sample], int]:
 
 def print_overlap(samples: Sequence[Sample]) -> None:
     try:
-        questions = [text for name in bfcl.CATEGORIES for item in bfcl.load(name) for text in asked(item)]
+        questions = [sample for name in bfcl.CATEGORIES for sample in bfcl.load(name)]
     except ValueError as error:
         print(f"\noverlap with BFCL: skipped, {error}")
         return
-    known = {run for text in questions for run in word_runs(text)}
-    hits = {sample.id: runs for sample in samples if (runs := overlaps(sample, known))}
+    evaluation = evaluation_of(questions)
+    hits = {sample.id: runs for sample in samples if (runs := overlap(sample, evaluation.runs))}
     print(f"\noverlap with BFCL: {len(hits)} samples share {NUM_WORDS} words in a row with one of its questions")
     for name, run in list(hits.items())[:5]:
         print(f"  {name}: {run}")
-
-
-def overlaps(sample: Sample, known: set[str]) -> str:
-    """The first run of words in the sample's user messages that is known, "" if none is."""
-    return next((run for text in asked(sample) for run in word_runs(text) if run in known), "")
-
-
-def asked(sample: Sample) -> Iterable[str]:
-    return (message.get("content") or "" for message in sample.prompt.messages if message["role"] == "user")
-
-
-def word_runs(text: str) -> Iterable[str]:
-    words = re.findall(r"\w+", text.lower())
-    return (" ".join(words[start : start + NUM_WORDS]) for start in range(len(words) - NUM_WORDS + 1))
+    shown = {tool["name"] for sample in samples for tool in sample.prompt.tools}
+    known = sorted(name for name in shown if bare(name) in evaluation.names)
+    print(f"  {len(known)} of {len(shown)} names of tools occur there: {', '.join(known[:10]) or 'none'}")
 
 
 def print_sample(sample: Sample) -> None:

@@ -11,10 +11,10 @@ PACKAGE = Path(iterft.__file__).parent
 
 LAYERS = """
 types
-protocols config chat log tool_list journal threads
+protocols config chat log tool_list json_schema journal threads
 tiny template dialects
 readers
-sources completions
+sources completions toolsets
 trouble
 engine models tokens data endpoint
 rollout policies envs rewards augment
@@ -87,7 +87,17 @@ def test_readers_are_known_by_their_table_only() -> None:
         for target in imported(path)
         if target.startswith("readers.") and not name.startswith("readers")
     }
-    assert named <= {"readers.forms", "readers.parts"}
+    assert named <= {"readers.forms", "readers.parts", "readers.schema"}
+
+
+def test_forms_of_toolsets_are_known_by_their_table_only() -> None:
+    named = {
+        target
+        for name, path in modules().items()
+        for target in imported(path)
+        if target.startswith("toolsets.") and not name.startswith("toolsets")
+    }
+    assert named <= {"toolsets.forms", "toolsets.parts"}
 
 
 def test_the_engine_knows_nothing_of_tools() -> None:

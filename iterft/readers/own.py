@@ -4,11 +4,13 @@
 
 An empty `answer` means that no call is right, `text` then holds the reply. `messages` is the prompt: roles system,
 user, assistant (perhaps with `tool_calls`) and tool. `kind`, `env_config` and `thought` (what a think part may say) may
-be there too. An empty `tools` is the writer's choice and is read.
+be there too. `accepted`, where it is there, is `answer` with the list of accepted values of each argument, as in
+`types.Sample`. An empty `tools` is the writer's choice and is read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from iterft.chat import THINK_CLOSE
@@ -26,6 +28,8 @@ def read(row: Row, number: str) -> list[Sample]:
         raise RowFault("'id' missing", f"row {number}")
     tools = tuple(map(read_tool, row["tools"]))
     answer = tuple(as_answer(_read_call(call)) for call in row["answer"])
+    if row.get("accepted") is not None:
+        answer = _read_accepted(row["accepted"], answer, row["id"])
     text, env_config = row.get("text") or "", row.get("env_config") or {}
     thought = row.get("thought") or ""
     if not isinstance(text, str) or not isinstance(env_config, dict):
@@ -48,6 +52,17 @@ def read(row: Row, number: str) -> list[Sample]:
             thought=thought,
         )
     ]
+
+
+def _read_accepted(accepted: Any, answer: Sequence[ToolCall], name: Any) -> tuple[ToolCall, ...]:
+    calls = tuple(map(_read_call, accepted)) if isinstance(accepted, list) else ()
+    if [call.name for call in calls] != [call.name for call in answer]:
+        raise RowFault("'accepted' does not go with 'answer'", f"id {name!r}")
+    for call in calls:
+        for parameter, values in call.arguments.items():
+            if not isinstance(values, list) or not values:
+                raise RowFault("'accepted' holds no list of values", f"id {name!r}: {call.name}, {parameter}")
+    return calls
 
 
 def _check_message(message: Any, name: Any) -> None:

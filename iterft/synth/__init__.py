@@ -1,1 +1,6 @@
-"""Synthesis: samples made by programs and by models. `tasks.generate` is the built-in source that needs no download."""
+"""Synthesis: samples made by programs and by models.
+
+`tasks.generate` is the built-in source: our own tools, worded by hand. `pipeline.synthesize` makes samples of anybody's
+tools by rules: `spoken` words a definition, `typed` draws values, `drafts` and `dialogues` say what is asked and what
+comes of it in the `world`, `checks`, `grounding`, `near` and `leaks` say what is kept. `scripts/synthesize.py` runs it.
+"""

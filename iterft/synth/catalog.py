@@ -18,6 +18,7 @@ other; they are never shown together.
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ class Gap:
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """One tool. `deed` completes "I cannot ..."; `schema` is what the policy sees."""
+    """One tool. `deed` completes "I cannot ..."; `schema` is what the policy sees: `declared`, where its owner has said
+    it all, else what the parameters make up."""
 
     name: str
     deed: str
@@ -68,6 +70,7 @@ class ToolSpec:
     queries: list[Wording] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     rivals: set[str] = field(default_factory=set)
+    declared: Mapping[str, Any] | None = None
 
     @functools.cached_property
     def kinds(self) -> Mapping[str, Kind]:
@@ -75,7 +78,14 @@ class ToolSpec:
 
     @functools.cached_property
     def schema(self) -> Mapping[str, Any]:
+        if self.declared is not None:
+            return self.declared
         return {"name": self.name, "description": self.description, "parameters": _schema(self.parameters)}
+
+    @functools.cached_property
+    def num_characters(self) -> int:
+        """Of the schema as JSON."""
+        return len(json.dumps(self.schema))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What is asked for, before it is decided which tools are shown: one function per kind of sample.
 
-Each draws one `Draft` from the tools of a split, or None where this draw led nowhere. Shares, candidates and the
-`Sample` itself are `tasks.py`.
+Each draws one `Draft` from a pool of tools, or None where this draw led nowhere. Which tools are shown is `shown.py`;
+shares and samples are `tasks.py` (the built-in tasks) and `dialogues.py` (anybody's tools).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_REDRAWS = 200
 
 @dataclass(frozen=True)
 class Pool:
-    """What one split draws from. `small_talk` are pairs of query and reply."""
+    """What is drawn from. `small_talk` are pairs of query and reply."""
 
     tools: Sequence[ToolSpec]
     joints: Sequence[Joint]
@@ -35,10 +35,23 @@ class Pool:
     def by_name(self) -> Mapping[str, ToolSpec]:
         return {tool.name: tool for tool in self.tools}
 
+    @functools.cached_property
+    def by_cluster(self) -> Mapping[str, list[ToolSpec]]:
+        return _grouped(self.tools, lambda tool: tool.cluster)
+
+    @functools.cached_property
+    def by_domain(self) -> Mapping[str, list[ToolSpec]]:
+        return _grouped(self.tools, lambda tool: tool.domain)
+
+    @functools.cached_property
+    def num_with_gaps(self) -> int:
+        return sum(bool(tool.gaps) for tool in self.tools)
+
 
 @dataclass(frozen=True)
 class Draft:
-    """A sample before it gets its candidates: `present` must be among them, `absent` and its rivals must not."""
+    """A sample before it gets its candidates: `present` must be among them, `absent` and its rivals must not. `said`:
+    what each call was said with, by path of the parameter."""
 
     messages: tuple[str, ...]
     calls: tuple[ToolCall, ...]
@@ -46,19 +59,28 @@ class Draft:
     thought: str
     absent: ToolSpec | None = None
     text: str = ""
+    said: tuple[Bindings, ...] = ()
+
+
+def _grouped(tools: Sequence[ToolSpec], key: Callable[[ToolSpec], str]) -> Mapping[str, list[ToolSpec]]:
+    groups: dict[str, list[ToolSpec]] = {}
+    for tool in tools:
+        groups.setdefault(key(tool), []).append(tool)
+    return groups
 
 
 def _asking(messages: Sequence[str], asked: Sequence[tuple[ToolSpec, Bindings]]) -> Draft:
     """Messages that ask for these calls."""
     calls = tuple(reference(tool, bindings) for tool, bindings in asked)
     present = tuple({tool.name: tool for tool, _ in asked}.values())
-    return Draft(tuple(messages), calls, present, calls_thought(asked))
+    said = tuple(bindings for _, bindings in asked)
+    return Draft(tuple(messages), calls, present, calls_thought(asked), said=said)
 
 
 def _single(pool: Pool, random: Random) -> Draft | None:
     tool = random.choice(pool.tools)
-    if tool.gaps and random.random() < _FOLLOW_UP_SHARE * len(pool.tools) / sum(bool(t.gaps) for t in pool.tools):
-        return _follow_up(tool, random)
+    if tool.gaps and random.random() < _FOLLOW_UP_SHARE * len(pool.tools) / pool.num_with_gaps:
+        return follow_up(tool, random)
     query, bindings = _one_query(tool, random)
     return _asking([query], [(tool, bindings)])
 
@@ -76,7 +98,7 @@ def _filled(wording: Wording, tool: ToolSpec, random: Random) -> tuple[str, Bind
     return filled[0], filled[1][0]
 
 
-def _follow_up(tool: ToolSpec, random: Random) -> Draft:
+def follow_up(tool: ToolSpec, random: Random) -> Draft:
     """The earlier exchange says what is wanted and all values but one; the last message gives that one."""
     gap = random.choice(tool.gaps)
     query, bindings = _filled(gap.query, tool, random)
@@ -124,8 +146,7 @@ def _parallel_different(pool: Pool, random: Random) -> Draft | None:
     tools = [random.choice(pool.tools)]
     num_tools = random.choices((2, 3), (75, 25))[0]
     for _ in range(_MAX_REDRAWS):
-        near = [tool for tool in pool.tools if tool.domain == tools[0].domain]
-        tool = random.choice(near if random.random() < 0.6 else pool.tools)
+        tool = random.choice(pool.by_domain[tools[0].domain] if random.random() < 0.6 else pool.tools)
         if not any(tool is other or tool.name in other.rivals for other in tools):
             tools.append(tool)
         if len(tools) == num_tools:

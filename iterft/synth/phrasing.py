@@ -62,27 +62,27 @@ _OFFERS = (" I could {other}, if that helps.", " What I can do is {other}.", " I
 
 def request(imperative: str, random: Random) -> str:
     """A message with one request."""
-    return _framed(random.choice(_REQUESTS), [imperative])
+    return framed(random.choice(_REQUESTS), [imperative])
 
 
 def requests(imperatives: Sequence[str], random: Random) -> str:
     """A message with two or three requests."""
-    return _framed(random.choice(_PAIRS if len(imperatives) == 2 else _TRIPLES), imperatives)
+    return framed(random.choice(_PAIRS if len(imperatives) == 2 else _TRIPLES), imperatives)
 
 
 def added(query: str, imperatives: Sequence[str], random: Random) -> str:
     """A whole query with one or two more requests after it."""
-    return f"{_ended(query)} {_framed(random.choice(_ADDED), [' and '.join(imperatives)])}"
+    return f"{_ended(query)} {framed(random.choice(_ADDED), [' and '.join(imperatives)])}"
 
 
 def same_for(query: str, words: Sequence[str], random: Random) -> str:
     """A whole query, then the wish for the same with other `words`."""
-    return f"{_ended(query)} {_framed(random.choice(_SAME), [joined(list(words), random)])}"
+    return f"{_ended(query)} {framed(random.choice(_SAME), [joined(list(words), random)])}"
 
 
 def reply(words: str, random: Random) -> str:
     """A user's answer to the question for one value."""
-    return _framed(random.choice(_REPLIES), [words])
+    return framed(random.choice(_REPLIES), [words])
 
 
 def refusal(deed: str, others: Sequence[str], random: Random) -> str:
@@ -95,7 +95,9 @@ def _ended(query: str) -> str:
     return query if query[-1] in ".?!)" else query + "."
 
 
-def _framed(frame: str, clauses: Sequence[str]) -> str:
+def framed(frame: str, clauses: Sequence[str]) -> str:
+    """The clauses in the places {} of a frame; {!} begins it with a capital. No full stop behind one that has its
+    own."""
     pieces = frame.replace("{!}", "{}").split("{}")
     text = pieces[0]
     for index, (clause, piece) in enumerate(zip(clauses, pieces[1:], strict=True)):

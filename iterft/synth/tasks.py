@@ -20,17 +20,16 @@ do say what they want. Not here: what is asked for (`drafts.py`), multi-turn tas
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Literal
 
-from iterft.synth import phrasing
 from iterft.synth.catalog import ToolSpec, load_catalog
-from iterft.synth.drafts import DRAFTS, Draft, Pool
+from iterft.synth.drafts import DRAFTS, Pool
+from iterft.synth.shown import candidates, fits, messages_of, reply_of
 from iterft.synth.wording import parse
-from iterft.types import Message, Prompt, Sample
+from iterft.types import Prompt, Sample
 
 Split = Literal["train", "held_out"]
 
@@ -44,8 +43,6 @@ SHARES: Mapping[str, float] = {
 HELD_OUT_SHARE = 0.25
 """Of the tools: enough for a varied test, while three quarters remain to train on."""
 
-_NUM_CANDIDATES = {1: 13, 2: 20, 3: 23, 4: 19, 5: 11, 6: 7, 7: 4, 8: 3}
-_MAX_TOOL_CHARACTERS = 2600  # about 650 tokens
 _MAX_REDRAWS = 200
 _SMALL_TALK = Path(__file__).parent / "small_talk.txt"
 
@@ -59,7 +56,7 @@ def generate(num_samples: int, seed: int, split: Split, split_seed: int = 0, que
     `queries_per_list` consecutive samples show the same tools, as in an application whose tools stay what they are;
     a sample whose kind the list does not allow has a list of its own.
     """
-    pool = _pool(split, split_seed)
+    pool = built_in_pool(split, split_seed)
     seen: set[str] = set()
     samples: list[Sample] = []
     tools: list[ToolSpec] = []
@@ -92,7 +89,8 @@ def tool_split(seed: int) -> tuple[frozenset[str], frozenset[str]]:
 
 
 @functools.cache
-def _pool(split: Split, split_seed: int) -> Pool:
+def built_in_pool(split: Split, split_seed: int) -> Pool:
+    """The tools and the small talk of a split."""
     if split not in ("train", "held_out"):
         raise ValueError(f"split is {split!r}; it must be 'train' or 'held_out'")
     catalog = load_catalog()
@@ -119,15 +117,15 @@ def _fresh_sample(pool: Pool, sample_id: str, seen: set[str], shown: Sequence[To
         random = Random(f"{sample_id} {attempt}")
         draft = DRAFTS[kind](source, random)
         key = repr((draft.messages, draft.calls)) if draft else ""
-        if draft is None or key in seen or (shown and not _fits(draft, shown)):
+        if draft is None or key in seen or (shown and not fits(draft, shown)):
             continue
         seen.add(key)
-        tools = shown or _candidates(pool, draft, random)
+        tools = shown or candidates(pool, draft, random)
         return Sample(
             id=sample_id,
-            prompt=Prompt(_messages(draft.messages), tuple(tool.schema for tool in tools)),
+            prompt=Prompt(messages_of(draft), tuple(tool.schema for tool in tools)),
             answer=draft.calls,
-            text=draft.text or _refusal(draft, tools, random) if not draft.calls else "",
+            text=reply_of(draft, tools, random),
             source="builtin",
             kind=kind,
             thought=draft.thought,
@@ -138,62 +136,3 @@ def _fresh_sample(pool: Pool, sample_id: str, seen: set[str], shown: Sequence[To
 def _restricted(pool: Pool, shown: Sequence[ToolSpec]) -> Pool:
     names = {tool.name for tool in shown}
     return Pool(shown, [joint for joint in pool.joints if names.issuperset(joint.names)], pool.small_talk)
-
-
-def _fits(draft: Draft, shown: Sequence[ToolSpec]) -> bool:
-    """Whether the list holds what the draft needs, and nothing that would do in place of another tool."""
-    names = {tool.name for tool in shown}
-    asked = [*draft.present, *([draft.absent] if draft.absent else [])]
-    rivals = {rival for tool in asked for rival in tool.rivals}
-    kept = names.issuperset(tool.name for tool in draft.present)
-    return kept and not names & rivals and not (draft.absent and draft.absent.name in names)
-
-
-def _messages(texts: Sequence[str]) -> tuple[Message, ...]:
-    return tuple({"role": ("user", "assistant")[turn % 2], "content": text} for turn, text in enumerate(texts))
-
-
-def _refusal(draft: Draft, tools: Sequence[ToolSpec], random: Random) -> str:
-    assert draft.absent, "only a query for an absent tool is refused"
-    related = [tool.deed for tool in tools if tool.domain == draft.absent.domain]
-    return phrasing.refusal(draft.absent.deed, related, random)
-
-
-def _candidates(pool: Pool, draft: Draft, random: Random) -> list[ToolSpec]:
-    """The tools that are needed and near misses, mostly of the same domain, in random order."""
-    wanted = random.choices(list(_NUM_CANDIDATES), list(_NUM_CANDIDATES.values()))[0]
-    asked = [*draft.present, *([draft.absent] if draft.absent else [])]
-    excluded = {name for tool in asked for name in (tool.name, *tool.rivals)}
-    chosen = list(draft.present)
-    size = sum(_num_characters(tool) for tool in chosen)
-    for _ in range(4 * wanted):
-        if len(chosen) >= wanted:
-            break
-        tool = _near_miss(pool, random.choice(asked), random) if asked else random.choice(pool.tools)
-        grown = size + _num_characters(tool)
-        if tool.name not in excluded and (grown <= _MAX_TOOL_CHARACTERS or not chosen):
-            chosen.append(tool)
-            excluded.add(tool.name)
-            size = grown
-    if not chosen:
-        chosen = [next(tool for tool in pool.tools if tool.name not in excluded)]
-    random.shuffle(chosen)
-    return chosen
-
-
-def _near_miss(pool: Pool, tool: ToolSpec, random: Random) -> ToolSpec:
-    nearness = random.random()
-    if nearness < 0.55:
-        return random.choice([other for other in pool.tools if other.cluster == tool.cluster])
-    if nearness < 0.85:
-        return random.choice([other for other in pool.tools if other.domain == tool.domain])
-    return random.choice(pool.tools)
-
-
-@functools.cache
-def _num_characters_of(name: str) -> int:
-    return len(json.dumps(load_catalog().tools[name].schema))
-
-
-def _num_characters(tool: ToolSpec) -> int:
-    return _num_characters_of(tool.name)

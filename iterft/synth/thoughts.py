@@ -18,6 +18,7 @@ from iterft.synth.values import Value
 from iterft.synth.wording import Bindings
 
 NO_TOOL_ASKED = "no tool is asked for"
+ALL_ANSWERED = "all calls are answered"
 
 
 def calls_thought(asked: Sequence[tuple[ToolSpec, Bindings]]) -> str:

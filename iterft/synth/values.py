@@ -37,7 +37,7 @@ class Kind:
 
     def literal(self, text: str) -> Value:
         """The value that `{name=text}` sets without a word: the text, or JSON where no string is wanted."""
-        return Value("", (text if self.schema["type"] == "string" else json.loads(text),))
+        return Value("", (text if self.schema.get("type") == "string" else json.loads(text),))
 
 
 _STRING: Mapping[str, Any] = {"type": "string"}
@@ -143,11 +143,7 @@ def _date(rest: str) -> Kind:
 
     def draw(random: Random) -> Value:
         day = datetime.date(2026, 2, 1) + datetime.timedelta(days=random.randint(first, last))
-        month = MONTHS[day.month - 1]
-        ordinal = _ordinal(day.day)
-        forms = ("{day} {month} {year}", "{month} {day}, {year}", "{month} {th}, {year}", "the {th} of {month} {year}")
-        words = random.choice((*forms, day.isoformat())).format(day=day.day, th=ordinal, month=month, year=day.year)
-        return Value(words, (day.isoformat(),))
+        return Value(random.choice(date_forms(day)), (day.isoformat(),))
 
     return Kind(_STRING, draw, " (YYYY-MM-DD)")
 
@@ -159,10 +155,7 @@ def _clock(rest: str) -> Kind:
     def draw(random: Random) -> Value:
         hour, minute = random.randint(low, high), random.choice((0, 0, 15, 30, 30, 45))
         exact = f"{hour:02d}:{minute:02d}"
-        half = "am" if hour < 12 else "pm"
-        twelve = (hour - 1) % 12 + 1
-        plain = f"{twelve}:{minute:02d} {half}" if minute else f"{twelve} {half}"
-        words = "noon" if exact == "12:00" else random.choice((exact, plain, plain, plain.replace(" ", "")))
+        words = "noon" if exact == "12:00" else random.choice(clock_forms(hour, minute))
         return Value(words, (exact, f"{hour}:{minute:02d}") if hour < 10 else (exact,))
 
     return Kind(_STRING, draw, " (24-hour HH:MM)")
@@ -207,6 +200,26 @@ _MAKERS: Mapping[str, Callable[[str], Kind]] = {
     "code": _code,
     "flag": _flag,
 }
+
+
+def date_forms(day: datetime.date) -> tuple[str, ...]:
+    """How people write a day."""
+    number, month, year = day.day, MONTHS[day.month - 1], day.year
+    ordinal = _ordinal(number)
+    return (
+        f"{number} {month} {year}",
+        f"{month} {number}, {year}",
+        f"{month} {ordinal}, {year}",
+        f"the {ordinal} of {month} {year}",
+        day.isoformat(),
+    )
+
+
+def clock_forms(hour: int, minute: int) -> tuple[str, ...]:
+    """How people write a time of day, the usual way twice."""
+    half, twelve = ("am" if hour < 12 else "pm"), (hour - 1) % 12 + 1
+    plain = f"{twelve}:{minute:02d} {half}" if minute else f"{twelve} {half}"
+    return (f"{hour:02d}:{minute:02d}", plain, plain, plain.replace(" ", ""))
 
 
 def joined(words: list[str], random: Random) -> str:

@@ -163,7 +163,7 @@ def _drawn(path: str, kinds: Mapping[str, Kind], random: Random, bindings: Bindi
     taken = [value.accepted for other, value in bindings.items() if kinds[other] is kind]
     for _ in range(_MAX_REDRAWS):
         value = kind.draw(random)
-        if value.accepted not in taken or kind.schema["type"] != "string":
+        if value.accepted not in taken or kind.schema.get("type") != "string":
             break
     return value
 
@@ -174,7 +174,7 @@ def _differ(one: Bindings, other: Bindings, clause: Wording, kinds: Mapping[str,
     So one query never sets the same lamp twice.
     """
     paths = [part.path for part in clause if isinstance(part, Slot)]
-    names = [path for path in paths if kinds[path].schema["type"] == "string"] or paths
+    names = [path for path in paths if kinds[path].schema.get("type") == "string"] or paths
     return one[names[0]].accepted != other[names[0]].accepted
 
 

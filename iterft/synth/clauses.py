@@ -1,0 +1,106 @@
+"""How a query names the value of a parameter: clauses in the language of wordings, by what the parameter is about."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from iterft.json_schema import types_of
+from iterft.synth.typed import words_of
+
+_NATURAL: Sequence[tuple[str, str, str]] = (
+    (" in", "{}", "city|town|location|place|country|region|venue|room|hotel|currency|language|unit"),
+    (" on", "{}", "date|day|weekday"),
+    (" at", "{}", "time|hour"),
+    (" from", "{}", "origin|source|from|start|departure|sender"),
+    (" to", "{}", "destination|target|to|recipient|end|until"),
+    (" for", "{}", "customer|client|user|person|patient|guest|employee|assignee|ticker|product|item|dish|animal"),
+    (" about", "{}", "topic|subject"),
+    (" for", "{} minutes", "minutes"),
+    (" for", "{} days", "days"),
+    (" for", "{} nights", "nights"),
+    (" for", "{} people", "guests|people|persons|passengers"),
+)
+"""(the preposition, the form behind it, the first or last words of names that it suits)."""
+
+_FREE_TEXT = re.compile(
+    r"title|subject|headline|message|text|body|content|note|comment|description|caption|query|keywords?|term|topic|phrase"
+    r"|prompt|reason|feedback|summary|question|expression|song|track|album|movie|film|book"
+)
+_TAKING = ("include", "with", "show", "enable", "allow", "use", "send", "notify", "add", "keep", "return", "apply")
+_BEING = ("is", "are", "has", "should")
+
+
+def said_name(name: str) -> str:
+    """A parameter's name as it is said."""
+    return " ".join(words_of(name)) or re.sub(r"[\[\]<>|~{}@]", "", name)
+
+
+def clauses_of(name: str, schema: Mapping[str, Any], taken: Sequence[str]) -> list[str]:
+    """Wordings that each begin with a blank or a comma. `taken`: prepositions that other parameters have."""
+    said, slot = said_name(name), _slot(name, schema)
+    if types_of(schema) == ["boolean"]:
+        return _flag_clauses(name, words_of(name))
+    found = [
+        f" with {said} {slot}",
+        f", {said}: {slot}",
+        f" with {slot} as the {said}",
+        f", {said} {slot}",
+        f" using {slot} for the {said}",
+    ]
+    if {"array", "object"} & set(types_of(schema)):
+        return [*found[:2], f", with these {said}: {slot}"]
+    preposition, form = natural(name)
+    if preposition and preposition not in taken:
+        found = [f"{preposition} {form.format(slot)}"] * 5 + found
+    return found
+
+
+@functools.cache
+def natural(name: str) -> tuple[str, str]:
+    """The preposition that suits the parameter and the form behind it, ("", "") where none does."""
+    words = words_of(name)
+    for end in (words[-1], words[0]) if words else ():
+        for preposition, form, suited in _NATURAL:
+            if end in suited.split("|"):
+                return preposition, form
+    return "", ""
+
+
+def question_for(name: str, schema: Mapping[str, Any]) -> list[str]:
+    """Questions that ask for the parameter."""
+    said = said_name(name)
+    enum = [str(value) for value in schema.get("enum", ()) if value is not None]
+    if 2 <= len(enum) <= 5:
+        return [f"Which {said} would you like: {', '.join(enum[:-1])} or {enum[-1]}?", f"Which {said} should I use?"]
+    if {"array", "object"} & set(types_of(schema)):
+        return [f"Which {said} should I use?", f"Could you give me the {said}?"]
+    found = [f"What is the {said}?", f"Which {said} should I use?", f"Could you tell me the {said}?"]
+    preposition, _ = natural(name)
+    if preposition == " on":
+        found.append("On which day?")
+    if "integer" in types_of(schema) and said.endswith("s"):
+        found.append(f"How many {said}?")
+    return found
+
+
+def _slot(name: str, schema: Mapping[str, Any]) -> str:
+    is_free = "string" in types_of(schema) and "enum" not in schema and any(map(_FREE_TEXT.fullmatch, words_of(name)))
+    return f'"{{{name}}}"' if is_free else f"{{{name}}}"
+
+
+def _flag_clauses(name: str, words: Sequence[str]) -> list[str]:
+    """Clauses that name the parameter and whether it holds; the value itself is not said."""
+    true, false = f"{{{name}=true}}", f"{{{name}=false}}"
+    if len(words) > 1 and words[0] in _TAKING:
+        verb, rest = words[0], " ".join(words[1:])
+        return [f" and {verb} {rest}{true}", f" but do not {verb} {rest}{false}", f", {verb} {rest}: yes{true}"]
+    rest = " ".join(words[1:] if len(words) > 1 and words[0] in _BEING else words)
+    return [
+        f", {rest}: yes{true}",
+        f", {rest}: no{false}",
+        f" with {rest} <on|enabled|set to true>{true}",
+        f" with {rest} <off|disabled|set to false>{false}",
+    ]

@@ -1,0 +1,101 @@
+"""Kinds of lists and objects, made of the kinds of what is in them.
+
+At the top of a parameter they are said in prose ("street 5 Elm Road and city Oslo"); `deep` inside another they are
+said as JSON, as people paste them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from iterft.rollout import settle
+from iterft.synth.values import Kind, Value, joined
+
+_NUM_TRIES = 40
+_KEYS = ("color", "size", "note", "group", "source", "level")
+"""Fields of objects that may have any."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of an object. `default`: what holds when it is left out, None where nothing says."""
+
+    name: str
+    kind: Kind
+    is_required: bool
+    default: Any
+
+
+def list_kind(schema: Mapping[str, Any], item: Kind, deep: bool) -> Kind:
+    """Items of one type, in the order said, different ones as far as there are any."""
+    least = schema.get("minItems", 1)
+    most = max(least, min(schema.get("maxItems", least + 2), max(least + 2, 3)))
+
+    def draw(random: Random) -> Value:
+        wanted = random.randint(max(1, least), max(1, most))
+        words: list[str] = []
+        values: list[Any] = []
+        for number in range(_NUM_TRIES):
+            value = item.draw(random)
+            accepted = value.accepted[0]
+            is_alike = all(type(accepted) is type(other) for other in values)
+            must_differ = number < _NUM_TRIES // 2 or schema.get("uniqueItems") is True or len(values) >= least
+            if is_alike and not (must_differ and accepted in values):
+                words.append(_marked(value))
+                values.append(accepted)
+            if len(values) == wanted:
+                break
+        return Value(json.dumps(settle(values)) if deep else joined(words, random), (values,))
+
+    return Kind(schema, draw)
+
+
+def object_kind(schema: Mapping[str, Any], fields: Sequence[Field], deep: bool) -> Kind:
+    """All required fields and some of the others, at least one."""
+
+    def draw(random: Random) -> Value:
+        chosen = {field.name for field in fields if field.is_required or random.random() < 0.4}
+        chosen = chosen or {random.choice(fields).name}
+        accepted: dict[str, list[Any]] = {}
+        said = []
+        for field in fields:
+            if field.name in chosen:
+                value = field.kind.draw(random)
+                said.append(f"{field.name.replace('_', ' ')} {_marked(value)}")
+                accepted[field.name] = [settle(each) for each in value.accepted]
+            elif field.default is not None:
+                accepted[field.name] = ["", field.default]
+        return Value(json.dumps(settle(accepted)) if deep else joined(said, random), (accepted,))
+
+    return Kind(schema, draw)
+
+
+def mapping_kind(schema: Mapping[str, Any], value_kind: Kind, deep: bool) -> Kind:
+    """One or two fields of everyday names."""
+
+    def draw(random: Random) -> Value:
+        drawn = {key: value_kind.draw(random) for key in random.sample(_KEYS, random.randint(1, 2))}
+        accepted = {key: [settle(value.accepted[0])] for key, value in drawn.items()}
+        said = [f"{key} {_marked(value)}" for key, value in drawn.items()]
+        return Value(json.dumps(settle(accepted)) if deep else joined(said, random), (accepted,))
+
+    return Kind(schema, draw)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _marked(value: Value) -> str:
+    """The words of one of several things: numbers bare, texts that could be taken for two in quotes."""
+    accepted = value.accepted[0]
+    if is_number(accepted):
+        return json.dumps(accepted)
+    if isinstance(accepted, dict) and not value.words.startswith("{"):
+        return f"({value.words})"
+    is_open = isinstance(accepted, str) and ("," in value.words or " and " in value.words)
+    return f'"{value.words}"' if is_open else value.words

@@ -1,0 +1,90 @@
+"""A run of the rules backend in counts and histograms, as plain text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from iterft.synth.near import THRESHOLD, NearDuplicates
+
+_BAR = 40
+_MAX_LISTED = 200
+
+Row = Mapping[str, Any]
+
+
+def overview(rows: Sequence[Row], shares: Mapping[str, float], asked_for: Iterable[str], redrawn: Counter[str]) -> str:
+    """`shares`: of the samples by kind of dialogue, as wanted. `asked_for`: names of the tools that could be.
+    `redrawn`: draws thrown away by reason."""
+    sections = (
+        _kinds(rows, shares),
+        _histogram("samples by what is decided", Counter(str(row["kind"]) for row in rows)),
+        _histogram("calls in a sample", Counter(len(row["answer"]) for row in rows)),
+        _histogram("tools shown", Counter(len(row["tools"]) for row in rows)),
+        _histogram("messages before the decision", Counter(len(row["messages"]) for row in rows)),
+        _histogram(
+            "characters of what the user says, up to", Counter(50 * (1 + len(text) // 50) for text in _asked(rows))
+        ),
+        _coverage(rows, list(asked_for)),
+        _histogram("samples by operator of their tools", _operators(rows)),
+        _histogram("draws thrown away in this process", redrawn),
+    )
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def duplicate_shares(rows: Sequence[Row]) -> tuple[float, float]:
+    """(exact, near): the share of dialogues whose user says just, or nearly, what the user of an earlier one does."""
+    asked = _asked(rows)
+    texts, near = NearDuplicates(asked[:400]), 0
+    for text in asked:
+        near += texts.similarity(text) > 0
+        texts.add(text)
+    return 1 - len(set(asked)) / max(1, len(asked)), near / max(1, len(asked))
+
+
+def _kinds(rows: Sequence[Row], shares: Mapping[str, float]) -> Iterator[str]:
+    counts = Counter(row["provenance"]["dialogue"] for row in rows)
+    exact, near = duplicate_shares(rows)
+    yield f"{len(rows)} samples of {len(_asked(rows))} dialogues"
+    yield f"exact duplicates {exact:.2%}, near duplicates {near:.2%} (5-grams of characters, Jaccard > {THRESHOLD})"
+    for kind, share in shares.items():
+        yield f"  {kind:20} {counts[kind]:7}  {counts[kind] / max(1, len(rows)):6.1%}, wanted {share:.1%}"
+
+
+def _asked(rows: Sequence[Row]) -> list[str]:
+    """What the user says in each dialogue, told at its last decision."""
+    by_dialogue: dict[str, str] = {}
+    for row in rows:
+        said = [str(message["content"]) for message in row["messages"] if message["role"] == "user"]
+        by_dialogue[row["id"].rpartition("/")[0]] = "\n".join(said)
+    return list(by_dialogue.values())
+
+
+def _coverage(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
+    counts = Counter(name for row in rows for name in row["provenance"]["tools"])
+    each = sorted((counts[name], name) for name in names)
+    numbers = [count for count, _ in each]
+    yield f"coverage: {sum(count > 0 for count in numbers)} of {len(names)} tools are asked for; samples of a tool: "
+    yield f"  least {numbers[0]}, median {median(numbers):.0f}, most {numbers[-1]}"
+    for count, name in each[:_MAX_LISTED]:
+        yield f"  {count:7}  {name}"
+
+
+def _operators(rows: Sequence[Row]) -> Counter[str]:
+    return Counter(
+        operator
+        for row in rows
+        for operators in row["provenance"].get("operators", {}).values()
+        for operator in operators
+    )
+
+
+def _histogram(title: str, counts: Counter[Any]) -> list[str]:
+    if not counts:
+        return []
+    is_number = all(isinstance(key, int) for key in counts)
+    keys = sorted(counts) if is_number else [key for key, _ in counts.most_common()]
+    most = max(counts.values())
+    return [title, *(f"  {key!s:24} {counts[key]:7}  {'#' * round(_BAR * counts[key] / most)}" for key in keys)]

@@ -1,0 +1,44 @@
+"""Samples as rows of our own form (`readers.own`), with whatever else is known of them beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from iterft.rollout import reference_calls
+from iterft.types import Sample
+
+
+def row_of(sample: Sample, **more: Any) -> dict[str, Any]:
+    """What `readers.own` reads as the same sample. `answer` are the usual values, `accepted` all that are right."""
+    row: dict[str, Any] = {
+        "id": sample.id,
+        "messages": list(sample.prompt.messages),
+        "tools": list(sample.prompt.tools),
+        "answer": [{"name": call.name, "arguments": call.arguments} for call in reference_calls(sample)],
+    }
+    if sample.answer:
+        row["accepted"] = [{"name": call.name, "arguments": call.arguments} for call in sample.answer]
+    texts = {"text": sample.text, "thought": sample.thought, "source": sample.source, "kind": sample.kind}
+    row |= {key: text for key, text in texts.items() if text}
+    if sample.env_config:
+        row["env_config"] = sample.env_config
+    return {**row, **more}
+
+
+def line_of(row: Any) -> str:
+    """The row as a line of JSON lines."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes its place once all is written."""
+    temporary = path.with_name(path.name + ".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary.open("w", encoding="utf-8") as out:
+        yield out
+    temporary.replace(path)

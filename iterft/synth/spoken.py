@@ -1,0 +1,195 @@
+"""Wordings for anybody's tools: a definition becomes a `ToolSpec` like those of our own tools, which are worded by
+hand.
+
+A phrase for what the tool does (`verbs`), a clause for each value (`clauses`), in random orders and forms, seeded by
+the tool. Not here: values (`typed`), what is asked for (`drafts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from iterft.json_schema import types_of
+from iterft.readers.parts import accept
+from iterft.synth.catalog import Gap, Parameter, ToolSpec
+from iterft.synth.clauses import clauses_of, natural, question_for, said_name
+from iterft.synth.typed import kind_for, topic_of, words_of
+from iterft.synth.values import Kind
+from iterft.synth.verbs import Deed, be, clean, deeds
+from iterft.synth.wording import Wording, parse
+from iterft.toolsets.parts import Definition
+
+_NUM_IMPERATIVES, _NUM_QUERIES, _NUM_PARTIALS = 12, 10, 4
+_MAX_OPTIONAL = 3
+"""Optional parameters that one wording may name: people leave most of them unsaid."""
+_NOT_IN_NAMES = frozenset(".{}=[](),'\"<>|~@ ")
+"""What has a meaning in wordings, or cannot be written as the name of an argument in every dialect."""
+
+
+@dataclass(frozen=True)
+class SpokenTool:
+    """A tool with its wordings. `partials`: imperatives that lack a parameter, by its name. `returns`: the schema of
+    its    result. `operators`: how it was evolved, and `origin` from which tool, itself if it was
+    not.`declares_result`: the schema of its result is its own word, not a guess. `by_hand`: its wordings are not made
+    here, and may say a value in words of its own."""
+
+    spec: ToolSpec
+    partials: Mapping[str, Sequence[Wording]]
+    returns: Mapping[str, Any]
+    operators: tuple[str, ...]
+    origin: str
+    declares_result: bool
+    by_hand: bool = False
+
+
+def spoken(definition: Definition, returns: Mapping[str, Any], operators: tuple[str, ...], origin: str) -> SpokenTool:
+    """ValueError, naming tool and parameter, for one that cannot be put into words."""
+    try:
+        parameters = _parameters(definition)
+    except ValueError as error:
+        raise ValueError(f"tool {definition.name}: {error}") from error
+    grammar = Grammar(
+        deeds(definition.name, definition.description), definition.parameters, Random(f"wording {definition.name}")
+    )
+    group = definition.group or "tools"
+    spec = ToolSpec(
+        name=definition.name,
+        deed=grammar.deeds[0].plain,
+        description=definition.description,
+        domain=group,
+        cluster=f"{group}/{words_of(definition.name)[-1].removesuffix('s')}",
+        parameters=parameters,
+        imperatives=grammar.imperatives(_NUM_IMPERATIVES),
+        queries=grammar.queries(_NUM_QUERIES),
+        gaps=grammar.gaps(),
+        declared=definition.tool,
+    )
+    partials = {name: grammar.imperatives(_NUM_PARTIALS, without=name) for name in grammar.required}
+    return SpokenTool(spec, partials, returns, operators, origin, declares_result=returns == definition.returns)
+
+
+def _parameters(definition: Definition) -> list[Parameter]:
+    schema = definition.parameters
+    kinds: dict[str, Kind] = {}
+    made = []
+    for name, inner in schema["properties"].items():
+        if not _NOT_IN_NAMES.isdisjoint(name):
+            raise ValueError(f"{name}: a name with a blank, a dot, a bracket or a quote cannot be worded; rename it")
+        is_required = name in schema.get("required", ())
+        default = None if is_required else inner.get("default")  # what must be given has no say when it is not
+        kind = kinds.setdefault(topic_of(name, inner), kind_for(name, inner))
+        flag = Kind({"type": "boolean"}, kind.draw) if types_of(inner) == ["boolean"] else kind
+        made.append(
+            Parameter(
+                name,
+                flag,
+                str(inner.get("description") or ""),
+                is_required,
+                () if default is None else (accept(default),),
+            )
+        )
+    return made
+
+
+class Grammar:
+    """Makes wordings of one tool, each from fresh draws of a generator."""
+
+    def __init__(self, deeds: Sequence[Deed], schema: Mapping[str, Any], random: Random) -> None:
+        self.deeds = deeds
+        self.properties: Mapping[str, Any] = schema["properties"]
+        self.required = [name for name in self.properties if name in schema.get("required", ())]
+        self.random = random
+
+    def imperatives(self, number: int, without: str = "") -> list[Wording]:
+        """Verb phrases that say all required parameters but `without`. In every second one, where a single value can be
+        said several times, it is the clause that repeats."""
+        made = []
+        for index in range(number):
+            deed = self.deeds[index % len(self.deeds)]
+            repeated = self.repeatable(without) if index % 4 < 2 and not without else ""
+            made.append(parse(deed.wording + self.clauses(without, repeated)))
+        return made
+
+    def queries(self, number: int) -> list[Wording]:
+        return [parse(self._query(self.deeds[index % len(self.deeds)])) for index in range(number)]
+
+    def gaps(self) -> list[Gap]:
+        """Two or three for each required parameter that one can ask for."""
+        made = []
+        for name in self.required:
+            if types_of(self.properties[name]) == ["boolean"]:
+                continue
+            for question in question_for(name, self.properties[name])[:3]:
+                phrase = self.random.choice(self.deeds).wording + self.clauses(name, "")
+                frame = self.random.choice(("Could you {}?", "Please {}.", "I'd like you to {}.", "Can you {}?"))
+                made.append(Gap(name, parse(frame.format(phrase)), clean(question)))
+        return made
+
+    def clauses(self, without: str, repeated: str) -> str:
+        """Those with a preposition of their own first, as a list of values comes last."""
+        optional = [name for name in self.properties if name not in self.required and name != without]
+        chosen = self.random.sample(optional, min(len(optional), self.random.randint(0, _MAX_OPTIONAL)))
+        names = [name for name in self.required if name != without] + chosen
+        self.random.shuffle(names)
+        written = [self._clause(name, names, name == repeated) for name in names]
+        pairs = sorted(zip(names, written, strict=True), key=lambda pair: pair[1].lstrip("[<").startswith(","))
+        return "".join(clause if name in self.required else f"[{clause}]" for name, clause in pairs)
+
+    def repeatable(self, without: str) -> str:
+        """A required parameter of one text or number, "" where there is none."""
+        fit = [
+            name
+            for name in self.required
+            if name != without and set(types_of(self.properties[name])) & {"string", "integer", "number"}
+        ]
+        return self.random.choice(fit) if fit else ""
+
+    def _clause(self, name: str, among: Sequence[str], is_repeated: bool) -> str:
+        schema = self.properties[name]
+        taken = [natural(other)[0] for other in among if other != name]
+        forms = clauses_of(name, schema, taken)
+        if types_of(schema) == ["boolean"]:
+            return f"<{'|'.join(forms)}>"
+        form = self.random.choice(forms)
+        slot = f'"{{{name}}}"' if f'"{{{name}}}"' in form else f"{{{name}}}"
+        return form.replace(slot, f"~{slot}~") if is_repeated else form
+
+    def _query(self, deed: Deed) -> str:
+        clauses = self.clauses("", "")
+        if deed.is_question and self.random.random() < 0.6:
+            verb = be(deed.thing)
+            return self.random.choice(
+                (
+                    f"What {verb} {deed.thing}{clauses}?",
+                    f"Can you tell me {deed.thing}{clauses}?",
+                    f"I'd like to know {deed.thing}{clauses}.",
+                    f"I need {deed.thing}{clauses}.",
+                    f"Do you know {deed.thing}{clauses}?",
+                )
+            )
+        frame = self.random.choice(
+            (
+                "I want to {}.",
+                "I need to {}.",
+                "Is it possible to {}?",
+                "How about we {}?",
+                "I'm trying to {}. Can you do that for me?",
+                "My boss asked me to {}. Please take care of it.",
+                "It's time to {}.",
+            )
+        )
+        statement = self._statement()
+        if statement and self.random.random() < 0.4:
+            return f"{statement} Could you {deed.wording}?"
+        return frame.format(deed.wording_of_own + clauses)
+
+    def _statement(self) -> str:
+        """All required values as sentences of their own, "" where they cannot be said so."""
+        if not self.required or any(types_of(self.properties[name]) == ["boolean"] for name in self.required):
+            return ""
+        said = [f"the {said_name(name)} {be(said_name(name))} {{{name}}}" for name in self.required]
+        text = ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1]
+        return f"{text[0].upper()}{text[1:]}."

@@ -1,0 +1,149 @@
+"""The tools that samples are made of: those asked for, and others to be shown beside them.
+
+Without tools of the user's own, those of the built-in tasks' train part are asked for. Else these are the others, as
+far as they are not alike to the user's: they serve as distractors and as what is asked for in vain. Those that the
+built-in tasks hold out never occur, so that they go on being unseen.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from iterft.augment.pool import ToolPool, bare
+from iterft.json_schema import types_of
+from iterft.synth.catalog import ToolSpec
+from iterft.synth.drafts import Pool
+from iterft.synth.spoken import SpokenTool, spoken
+from iterft.synth.tasks import built_in_pool
+from iterft.synth.typed import fields_of, words_of
+from iterft.synth.world import returns_of
+from iterft.toolsets.parts import Definition
+
+_VAGUE = frozenset(
+    ["name", "id", "status", "unit", "type", "result", "value", "count", "text", "message", "error", "date"]
+)
+"""Names of fields that say too little for their values to be handed on to another tool by name."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A value that one tool returns and another needs: `field` of the result is argument `parameter`."""
+
+    producer: str
+    field: str
+    consumer: str
+    parameter: str
+
+
+@dataclass(frozen=True)
+class Stock:
+    """`asked`: what is asked for, `others`: what is shown beside it or asked for in vain, `shown`: both. `tools`: the
+    asked ones by name, with all their wordings."""
+
+    asked: Pool
+    others: Pool
+    shown: Pool
+    tools: Mapping[str, SpokenTool]
+
+    @functools.cached_property
+    def links(self) -> Sequence[Link]:
+        """Between tools that can be shown together."""
+        producers: dict[str, list[tuple[str, str]]] = {}
+        for name, tool in self.tools.items():
+            for path, schema in fields_of(tool.returns):
+                for key in _names_of(path, name):
+                    is_telling = tool.declares_result or key.endswith("_id")
+                    if is_telling and key not in _VAGUE and {"string", "integer", "number"} & set(types_of(schema)):
+                        producers.setdefault(key, []).append((name, path))
+        return [
+            Link(producer, path, name, parameter)
+            for name, tool in self.tools.items()
+            for parameter in tool.partials
+            for producer, path in producers.get(_bare_name(parameter), ())
+            if producer != name and producer not in tool.spec.rivals and self._passes(producer, path, name, parameter)
+        ]
+
+    @functools.cached_property
+    def _words(self) -> ToolPool:
+        return ToolPool(tool.schema for tool in self.shown.tools)
+
+    def is_alike(self, tool: ToolSpec, other: ToolSpec) -> bool:
+        """Whether one might do what the other does, by the words they are described with."""
+        return self._words.is_alike(tool.schema, other.schema)
+
+    def _passes(self, producer: str, path: str, consumer: str, parameter: str) -> bool:
+        """Whether what comes out is of the type that goes in, which is not narrowed to what may not come out."""
+        given = dict(fields_of(self.tools[producer].returns))[path]
+        wanted = self.tools[consumer].spec.kinds[parameter].schema
+        is_same = bool(set(types_of(given)) & set(types_of(wanted)))
+        has_form = given.get("format") == wanted.get("format")
+        return is_same and has_form and not {"enum", "pattern", "minimum", "maximum"} & {*wanted}
+
+
+def _bare_name(name: str) -> str:
+    """`petId` and `pet_id` are one name."""
+    return "_".join(words_of(name))
+
+
+def _names_of(path: str, tool: str) -> list[str]:
+    """Names that an argument may have which takes this field of the tool's result: that of the field alone or behind
+    what it is a field of, as `id` of a `find_orders` is an order_id, and that of its `buyer` a buyer_id."""
+    home, _, field = path.rpartition(".")
+    home = home.rpartition(".")[2].removesuffix("[]")
+    owners = {_bare_name(home).removesuffix("s")} if home else _nouns(tool)
+    return sorted({_bare_name(field), *(f"{owner}_{_bare_name(field)}" for owner in owners)})
+
+
+def _nouns(tool: str) -> set[str]:
+    """What a tool may be about, after its verb: `find_open_orders` open, order, open_order."""
+    words = [word.removesuffix("s") for word in words_of(tool.rpartition(".")[2])[1:]]
+    return {"_".join(words), *words[:1], *words[-1:]}
+
+
+def stock_of(tools: Sequence[SpokenTool], barred: frozenset[str] = frozenset()) -> Stock:
+    """A stock of these tools. Those that come from one origin are hardly more than a few words apart and never shown
+    together. `barred`: names, without case and signs, that no tool of the others may have."""
+    built_in = built_in_pool("train", 0)
+    names = {bare(tool.spec.name) for tool in tools}
+    kept = [tool for tool in built_in.tools if bare(tool.name) not in names | barred]
+    words = ToolPool(tool.spec.schema for tool in tools)
+    by_origin: dict[str, set[str]] = {}
+    for tool in tools:
+        by_origin.setdefault(tool.origin, set()).add(tool.spec.name)
+    apart = []
+    for tool in tools:
+        alike = {other.name for other in kept if words.is_alike(tool.spec.schema, other.schema)}
+        rivals = (tool.spec.rivals | by_origin[tool.origin] | alike) - {tool.spec.name}
+        apart.append(replace(tool, spec=replace(tool.spec, rivals=rivals)))
+    joints = [
+        joint for joint in built_in.joints if {tool.spec.name for tool in tools if tool.by_hand} >= {*joint.names}
+    ]
+    asked = Pool([tool.spec for tool in apart], joints, built_in.small_talk)
+    others = Pool(kept, (), built_in.small_talk)
+    shown = Pool([*asked.tools, *kept], (), built_in.small_talk)
+    return Stock(asked, others, shown, {tool.spec.name: tool for tool in apart})
+
+
+def built_in_tools() -> list[SpokenTool]:
+    """Those of the built-in tasks' train part, worded by hand. Where they have objects, they are not linked to
+    others."""
+    made = []
+    for spec in built_in_pool("train", 0).tools:
+        derived = spoken_of(Definition(spec.name, spec.description, spec.schema["parameters"], group=spec.domain))
+        has_objects = any(parameter.kind is None for parameter in spec.parameters)
+        partials = {} if has_objects else derived.partials
+        made.append(replace(derived, spec=spec, partials=partials, by_hand=True))
+    return made
+
+
+def definition_of(tool: SpokenTool) -> Definition:
+    """The definition that a tool has or, worded by hand, could have."""
+    returns = tool.returns if tool.declares_result else None
+    return Definition(tool.spec.name, tool.spec.description, tool.spec.schema["parameters"], returns, tool.spec.domain)
+
+
+def spoken_of(definition: Definition, operators: tuple[str, ...] = (), origin: str = "") -> SpokenTool:
+    """ValueError, naming tool and parameter, for a tool that cannot be put into words."""
+    return spoken(definition, returns_of(definition), operators, origin or definition.name)

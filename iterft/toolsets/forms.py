@@ -1,0 +1,98 @@
+"""The one entry: a file of tools -> their definitions, whichever form it is in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iterft.readers.parts import parse_json
+from iterft.toolsets import json_list, mcp, openapi, python_file
+from iterft.toolsets.parts import Definition, Reader, Refusal
+
+_MAX_TOLD = 8
+
+
+@dataclass(frozen=True)
+class Form:
+    """`fits(document)`: whether a decoded document, or a module, is of this form and of none above it in the table."""
+
+    fits: Callable[[Any], bool]
+    read: Reader
+
+
+FORMS: Mapping[str, Form] = {
+    "python": Form(python_file.fits, python_file.read),
+    "openapi": Form(openapi.fits, openapi.read),
+    "mcp": Form(mcp.fits, mcp.read),
+    "json": Form(json_list.fits, json_list.read),
+}
+
+
+@dataclass(frozen=True)
+class Toolset:
+    """The tools of one file, of distinct names, those that were refused, and the form it has."""
+
+    definitions: tuple[Definition, ...]
+    refusals: tuple[Refusal, ...]
+    form: str
+
+
+def load_toolset(path: Path, *, skip_refused: bool = False) -> Toolset:
+    """Reads a Python file, JSON, JSON lines or YAML. ValueError when it cannot be read, holds no tool, or, unless
+    `skip_refused`, one of its tools is refused."""
+    if not path.is_file():
+        raise ValueError(f"--tools {path}: no such file; give a .py, .json, .jsonl, .yaml file, or leave it out")
+    try:
+        document = python_file.load_module(path) if path.suffix == ".py" else _document(path)
+        form = next((name for name, each in FORMS.items() if each.fits(document)), "")
+        if not form:
+            raise ValueError(
+                "no tools found; give a list of {name, description, parameters}, OpenAPI 3, or a tools/list of MCP"
+            )
+        found = list(FORMS[form].read(document))
+    except ValueError as error:
+        raise ValueError(f"--tools {path}: {error}") from error
+    definitions = [each for each in found if isinstance(each, Definition)]
+    refusals = [each for each in found if isinstance(each, Refusal)]
+    for name, count in Counter(each.name for each in definitions).items():
+        if count > 1:
+            refusals.append(Refusal(name, (f"name: {count} tools have it; rename all but one",)))
+            definitions = [each for each in definitions if each.name != name]
+    if refusals and not skip_refused:
+        told = "".join(f"\n  {refusal}" for refusal in refusals[:_MAX_TOLD])
+        more = f"\n  and {len(refusals) - _MAX_TOLD} more" if len(refusals) > _MAX_TOLD else ""
+        raise ValueError(
+            f"--tools {path}: {len(refusals)} of {len(found)} tools cannot be used; mend them, or leave them out with "
+            f"--skip-refused{told}{more}"
+        )
+    if not definitions:
+        raise ValueError(f"--tools {path}: it holds no tool that can be used")
+    return Toolset(tuple(definitions), tuple(refusals), form)
+
+
+def _document(path: Path) -> Any:
+    """ValueError for what is neither JSON, JSON lines nor YAML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is no UTF-8 text ({error})") from error
+    if path.suffix in (".yaml", ".yml"):
+        return _yaml(text)
+    if path.suffix == ".jsonl":
+        return [parse_json(line) for line in text.splitlines() if line.strip()]
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"is no JSON ({error})") from error
+
+
+def _yaml(text: str) -> Any:
+    from yaml import YAMLError, safe_load
+
+    try:
+        return safe_load(text)
+    except YAMLError as error:
+        raise ValueError(f"is no YAML ({' '.join(str(error).split())})") from error

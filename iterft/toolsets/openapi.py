@@ -1,0 +1,117 @@
+"""An OpenAPI 3 document: one tool per operation.
+
+Its parameters are those of path, query and header, and the fields of a JSON body; a body that is no object is one
+parameter `body`. What the client sends by itself (Authorization, Accept, cookies) is left out. `returns` is the schema
+of the first JSON answer in the 200s. The group is the first tag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from iterft.json_schema import referred
+from iterft.toolsets.parts import Definition, Refusal, define
+
+METHODS = ("get", "put", "post", "delete", "patch")
+_ODD = re.compile(r"[^\w.-]+")
+_BY_CLIENT = frozenset(["accept", "authorization", "content-type"])
+
+
+def fits(document: Any) -> bool:
+    return isinstance(document, dict) and ("openapi" in document or "swagger" in document)
+
+
+def read(document: Any) -> Iterator[Definition | Refusal]:
+    """ValueError when the version is not 3.x or there are no paths."""
+    version = str(document.get("openapi", document.get("swagger")))
+    if "openapi" not in document or not version.startswith("3."):
+        raise ValueError(f"openapi: version {version} is not read, only 3.x; convert the document")
+    paths = document.get("paths")
+    if not isinstance(paths, Mapping) or not paths:
+        raise ValueError("paths: missing or empty")
+    for path, item in paths.items():
+        item = _resolved(item, document)
+        for method in METHODS:
+            operation = item.get(method) if isinstance(item, Mapping) else None
+            if isinstance(operation, Mapping):
+                yield _tool(f"{method} {path}", operation, item.get("parameters") or (), document)
+
+
+def _tool(place: str, operation: Mapping[str, Any], shared: Any, document: Mapping[str, Any]) -> Definition | Refusal:
+    name = operation.get("operationId") or place.replace("{", "by ")
+    try:
+        schema = _parameters(shared, operation, document)
+    except ValueError as error:
+        return Refusal(place, (str(error),))
+    tags = operation.get("tags") or [""]
+    description = " ".join(
+        dict.fromkeys(text.strip() for key in ("summary", "description") if (text := str(operation.get(key) or "")))
+    )
+    returns = _returns(operation, document)
+    made = define(_ODD.sub("_", str(name)).strip("_"), description, schema, returns, str(tags[0]), document)
+    return Refusal(place, made.faults) if isinstance(made, Refusal) else made
+
+
+def _parameters(shared: Any, operation: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """ValueError, beginning with the field, for a parameter that cannot be read or a body that is not JSON."""
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    listed = {}
+    for parameter in (*shared, *(operation.get("parameters") or ())):
+        parameter = _resolved(parameter, document)
+        if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
+            raise ValueError(f"parameters: {parameter!r} has no name")
+        listed[parameter["name"], parameter.get("in")] = parameter  # an operation's own comes after the path's
+    for (name, place), parameter in listed.items():
+        if place == "cookie" or (place == "header" and name.lower() in _BY_CLIENT):
+            continue
+        schema = parameter.get("schema")
+        if not isinstance(schema, Mapping):
+            raise ValueError(f"{name}: schema missing")
+        said = {key: parameter[key] for key in ("description", "example") if parameter.get(key)}
+        properties[name] = {**said, **schema} if "$ref" not in schema else {**schema, **said}
+        if parameter.get("required") or place == "path":
+            required.append(name)
+    body = _resolved(operation.get("requestBody") or {}, document)
+    if body:
+        _add_body(body, properties, required, document)
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _add_body(
+    body: Mapping[str, Any], properties: dict[str, Any], required: list[str], document: Mapping[str, Any]
+) -> None:
+    content = body.get("content") or {}
+    kind = next((kind for kind in content if "json" in kind or "form" in kind), None)
+    if kind is None:
+        raise ValueError(f"requestBody: none of {', '.join(content) or 'no content'} is JSON or a form")
+    schema = content[kind].get("schema") or {}
+    inner = _resolved(schema, document)
+    clashes = set(properties) & set(inner.get("properties") or ())
+    if inner.get("type") == "object" and inner.get("properties") and "allOf" not in inner and not clashes:
+        properties.update(inner["properties"])
+        # A body is optional unless it says otherwise, which documents of bodies with required fields often forget.
+        required += [name for name in inner.get("required") or () if body.get("required", True)]
+    else:
+        properties["body"] = schema
+        if body.get("required"):
+            required.append("body")
+
+
+def _returns(operation: Mapping[str, Any], document: Mapping[str, Any]) -> Any:
+    for status, answer in (operation.get("responses") or {}).items():
+        if str(status).startswith("2"):
+            content = _resolved(answer, document).get("content") or {}
+            for kind, inner in content.items():
+                if "json" in kind:
+                    return inner.get("schema")
+    return None
+
+
+def _resolved(value: Any, document: Mapping[str, Any]) -> Any:
+    """What a `$ref` points to, {} where it points to nothing; anything else as it is."""
+    if isinstance(value, Mapping) and "$ref" in value:
+        return referred(value["$ref"], document) or {}
+    return value

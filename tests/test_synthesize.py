@@ -1,0 +1,259 @@
+"""scripts/synthesize.py: the user's tools in, verified samples out; what is broken is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plants import PLANTS, SOUND
+from sample_tools import TEXT
+
+from iterft import Recipe, build
+from iterft.data import load_samples
+from iterft.synth.grounding import ungrounded
+from iterft.synth.near import NearDuplicates
+from iterft.synth.pipeline import SHARES
+from iterft.synth.rows import line_of, row_of
+from iterft.synth.stock import built_in_tools
+from iterft.synth.tasks import tool_split
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "synthesize.py"
+NUM = 600
+
+
+def synthesize(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tools and what was made of them."""
+    folder = tmp_path_factory.mktemp("synthesis")
+    (folder / "my_tools.py").write_text(TEXT)
+    done = synthesize("--tools", folder / "my_tools.py", "--out", folder / "data.jsonl", "-n", NUM, "--thinking")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{NUM} samples, all pass the verifier" in done.stdout
+    return folder
+
+
+def test_every_sample_is_read_back_and_its_reference_passes_the_verifier(made: Path) -> None:
+    loaded = load_samples(made / "data.jsonl", "FILE", 0.0)
+    assert (loaded.form, len(loaded.samples), loaded.dropped) == ("own", NUM, {})
+    world = build.world(Recipe.load())
+    assert [build.reference_fault(world, sample, is_learnt=True) for sample in loaded.samples] == [""] * NUM
+
+
+def test_every_value_of_a_call_was_said_by_the_user_or_by_a_tool(made: Path) -> None:
+    samples = load_samples(made / "data.jsonl", "FILE", 0.0).samples
+    assert [ungrounded(sample) for sample in samples] == [[]] * NUM
+    assert sum(len(sample.answer) for sample in samples) > NUM / 2
+
+
+def test_kinds_have_their_shares_and_every_tool_is_asked_for(made: Path) -> None:
+    made_rows = rows(made / "data.jsonl")
+    counts = Counter(row["provenance"]["dialogue"] for row in made_rows)
+    for kind, share in SHARES.items():
+        assert abs(counts[kind] / NUM - share) < 0.02, kind
+    kinds = Counter(row["kind"] for row in made_rows)
+    assert {"missing_info", "summary", "dependent", "no_tool"} < set(kinds)
+    assert all(bool(row["answer"]) != bool(row.get("text")) for row in made_rows)
+    asked = {name for row in made_rows for name in row["provenance"]["tools"]}
+    assert len(asked) == 7
+
+
+def test_no_two_dialogues_are_near_duplicates(made: Path) -> None:
+    said: dict[str, str] = {}
+    for row in rows(made / "data.jsonl"):
+        texts = [message["content"] for message in row["messages"] if message["role"] == "user"]
+        said[row["id"].partition("/")[0]] = "\n".join(texts)
+    near = NearDuplicates()
+    for text in said.values():
+        assert near.similarity(text) == 0.0, text
+        near.add(text)
+
+
+def test_a_second_call_takes_its_value_from_the_first_result(made: Path) -> None:
+    second = [row for row in rows(made / "data.jsonl") if row["kind"] == "dependent" and len(row["messages"]) == 3]
+    assert second
+    for row in second:
+        asked, called, result = row["messages"]
+        values = [str(value) for value in json.loads(result["content"]).values()]
+        handed_on = [value for value in row["answer"][0]["arguments"].values() if str(value) in values]
+        assert handed_on and called["tool_calls"]
+        assert any(str(value) not in asked["content"] for value in handed_on)
+
+
+def test_the_thought_names_the_tool_the_words_and_what_is_missing(made: Path) -> None:
+    for row in rows(made / "data.jsonl"):
+        for call in row["answer"]:
+            assert f": {call['name']}" in row["thought"]
+            assert all(f"{name} = " in row["thought"] for name in call["arguments"])
+        if row["kind"] == "missing_info":
+            assert row["thought"].endswith(" is not said")
+        if row["kind"] == "summary":
+            assert row["thought"] == "all calls are answered"
+    assert all(sample.thought for sample in load_samples(made / "data.jsonl", "FILE", 0.0).samples)
+
+
+def test_the_same_seed_makes_the_same_file_another_seed_another_and_fewer_are_a_beginning(
+    made: Path, tmp_path: Path
+) -> None:
+    for number, arguments in enumerate((("-n", 90), ("-n", 90, "--seed", 1), ("-n", 60))):
+        folder = tmp_path / str(number)
+        synthesize("--tools", made / "my_tools.py", "--out", folder / "data.jsonl", "--thinking", *arguments)
+    first, other, short = (rows(tmp_path / str(number) / "data.jsonl") for number in range(3))
+    assert first == rows(made / "data.jsonl")[:90]
+    assert short == first[:60]
+    assert [row["messages"] for row in other] != [row["messages"] for row in first]
+
+
+def test_a_killed_run_ends_where_an_undisturbed_one_does(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data.jsonl"
+    command = [sys.executable, str(SCRIPT), "--tools", str(made / "my_tools.py"), "--out", str(out)]
+    command += ["-n", str(NUM), "--thinking"]
+    journal = tmp_path / "data.jsonl.journal"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while process.poll() is None and (not journal.exists() or journal.stat().st_size < 100_000):
+        pass
+    process.kill()
+    process.wait()
+    assert journal.exists() and not out.exists()
+    with journal.open("a") as file:
+        file.write('{"kind": "single", "ro')
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "going on from" in done.stdout
+    assert out.read_text() == (made / "data.jsonl").read_text()
+    assert not journal.exists()
+
+
+def test_the_loop_trains_on_what_was_made(made: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "iterft.loop", "--recipe", "debug", "--iters", "1", "--run", str(tmp_path / "run")]
+    command += ["--set", f"data.train={made / 'data.jsonl'}", "--set", "data.held_out="]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "iter_001" / "done.json").exists()
+
+
+def test_without_tools_the_built_in_ones_are_asked_for_and_held_out_ones_never_shown(tmp_path: Path) -> None:
+    done = synthesize("--out", tmp_path / "data.jsonl", "-n", 120)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = {tool["name"] for row in rows(tmp_path / "data.jsonl") for tool in row["tools"]}
+    assert shown <= tool_split(0)[0] and len(shown) > 60
+
+
+def test_held_out_tools_are_never_shown_in_training_not_even_evolved(made: Path, tmp_path: Path) -> None:
+    arguments = ("--evolve", 20, "--out", tmp_path / "t.jsonl", "--held-out", tmp_path / "h.jsonl", "-n", 100)
+    done = synthesize("--tools", made / "my_tools.py", *arguments, "--held-out-share", 0.3)
+    assert done.returncode in (0, 1), done.stderr
+    train, held_out = rows(tmp_path / "t.jsonl"), rows(tmp_path / "h.jsonl")
+    assert len(train) + len(held_out) == 100
+    asked = {name for row in held_out for name in row["provenance"]["tools"]}
+    assert asked and not asked & {tool["name"] for row in train for tool in row["tools"]}
+    operators = [row["provenance"].get("operators") for row in (*train, *held_out)]
+    assert any(operators)
+
+
+def test_names_and_words_of_evaluation_data_are_kept_out(made: Path, tmp_path: Path) -> None:
+    leaked = [row for row in rows(made / "data.jsonl") if row["kind"] == "single"][:1]
+    leaked[0]["tools"] = [{**leaked[0]["tools"][0], "name": "convertCurrency"}]
+    leaked[0] |= {"answer": [], "accepted": None, "text": "No."}
+    (tmp_path / "eval.jsonl").write_text("".join(map(line_of, leaked)))
+    arguments = ("--tools", made / "my_tools.py", "--out", tmp_path / "data.jsonl", "-n", 80)
+    done = synthesize(*arguments, "--against", tmp_path / "eval.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "1 tools are left out, as evaluation data has their names: convert_currency" in done.stdout
+    shown = {tool["name"] for row in rows(tmp_path / "data.jsonl") for tool in row["tools"]}
+    assert "convert_currency" not in shown and "place_order" in shown
+
+
+def test_too_few_tools_for_what_is_asked_are_said_and_what_there_is_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text('def ping() -> bool:\n    """Ping the server."""\n')
+    done = synthesize("--tools", tmp_path / "one.py", "--out", tmp_path / "data.jsonl", "-n", 3000)
+    assert done.returncode == 1
+    assert "fewer than asked for" in done.stdout and "given up" in done.stdout
+    kinds = Counter(row["kind"] for row in rows(tmp_path / "data.jsonl"))
+    assert 0 < kinds["no_tool"] < 100, "no refusals in the place of calls"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tools", "none.py", "--out", "x.jsonl"), "--tools none.py: no such file"),
+        (("-n", 5), "--out: missing"),
+        (("--out", "x.jsonl", "-n", 0), "--num 0: must be at least 1"),
+        (("--out", "x.jsonl", "--held-out-share", 1), "--held-out-share 1.0: must lie between"),
+        (("--check", "none.jsonl"), "--check none.jsonl: no such file"),
+        (("--out", "x.jsonl", "--against", "none.jsonl"), "--against none.jsonl: no such file"),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence_and_exit_code_2(arguments: tuple[object, ...], message: str) -> None:
+    done = synthesize(*arguments)
+    assert done.returncode == 2 and done.stderr.startswith(message)
+
+
+def test_a_bad_tool_stops_and_names_its_field_unless_such_are_left_out(tmp_path: Path) -> None:
+    tools = tmp_path / "tools.py"
+    tools.write_text(TEXT + '\n\ndef odd(x: list) -> None:\n    """Odd."""\n')
+    done = synthesize("--tools", tools, "--out", tmp_path / "data.jsonl", "-n", 20)
+    assert done.returncode == 2 and "tool odd: x: list does not say what it holds" in done.stderr
+    assert not (tmp_path / "data.jsonl").exists()
+    done = synthesize("--tools", tools, "--out", tmp_path / "data.jsonl", "-n", 20, "--skip-refused")
+    assert done.returncode == 0 and "7 tools read as python, 1 left out" in done.stdout
+
+
+def test_checking_counts_reasons_and_keeps_rejected_rows_with_theirs(tmp_path: Path) -> None:
+    sound = [row_of(sample) | {"id": f"sound-{number}"} for number, sample in enumerate(SOUND)]
+    broken = [row_of(PLANTS[reason][0]) | {"id": reason} for reason in ("unknown_tool", "nothing_to_learn")]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(map(line_of, (*sound, *broken))) + "{\n")
+    clean, rejected = tmp_path / "clean.jsonl", tmp_path / "rejected.jsonl"
+    done = synthesize("--check", data, "--out", clean, "--rejected", rejected)
+    assert (done.returncode, done.stderr) == (0, "")
+    total = len(sound) + 2
+    assert f"{total + 1} rows, {total} samples, 2 rejected" in done.stdout
+    assert "1  unknown_tool" in done.stdout and "1  unreadable: not JSON" in done.stdout
+    assert [row["id"] for row in rows(clean)] == [row["id"] for row in sound]
+    *kept, unreadable = rows(rejected)
+    assert [(row["id"], row["reasons"][0]["reason"]) for row in kept] == [
+        ("unknown_tool", "unknown_tool"),
+        ("nothing_to_learn", "nothing_to_learn"),
+    ]
+    assert unreadable == {"number": total + 1, "reasons": unreadable["reasons"], "row": "{\n"}
+    again = synthesize("--check", clean)
+    assert again.returncode == 0 and "0 rejected" in again.stdout
+
+
+def test_checking_can_ask_that_values_were_said(tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    row = row_of(SOUND[0])
+    row["messages"] = [{"role": "user", "content": "What will the weather be?"}]
+    data.write_text(line_of(row))
+    assert "0 rejected" in synthesize("--check", data).stdout
+    assert "1  ungrounded_value" in synthesize("--check", data, "--grounding").stdout
+
+
+@pytest.mark.parametrize("content", ["", '{"a": 1}\n'])
+def test_a_file_without_a_readable_row_is_exit_code_2(tmp_path: Path, content: str) -> None:
+    (tmp_path / "data.jsonl").write_text(content)
+    done = synthesize("--check", tmp_path / "data.jsonl", "--out", tmp_path / "clean.jsonl")
+    assert done.returncode == 2 and "none could be read" in done.stderr
+    assert not (tmp_path / "clean.jsonl").exists()
+
+
+def test_making_samples_leaves_the_built_in_catalog_as_it_is() -> None:
+    before = {tool.spec.name: set(tool.spec.rivals) for tool in built_in_tools()}
+    from iterft.synth.stock import stock_of
+
+    stock_of(built_in_tools())
+    assert {tool.spec.name: set(tool.spec.rivals) for tool in built_in_tools()} == before
