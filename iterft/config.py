@@ -23,6 +23,9 @@ TRL_LOSSES = (
 OWN_LOSSES = ("simpo", "orpo", "conservative")
 """What `stage.loss_types` may hold; see `stages.losses`."""
 
+VLLM_MAX_RANK = 512
+"""Of the adapters it serves."""
+
 Rule = tuple[str, Callable[[Any], bool]]
 
 
@@ -236,12 +239,17 @@ class StageSettings:
 
 @dataclass(kw_only=True)
 class PolicySettings:
-    """How turns are sampled."""
+    """How turns are sampled. `kind`: `hf`, the transformers model decoded by our engine, or `vllm`, an engine that lives
+    as long as the run (`policies.vllm_engine`). `max_rows` are sampled at a time. `kv_cache_gib` bounds the KV that is
+    kept; vLLM on a GPU takes `gpu_memory_share` of the card instead, for weights and KV, and gives it back during
+    updates. vLLM counts as stalled when it says nothing for `stall_seconds`."""
 
-    kind: str = one_of("hf", "hf")
+    kind: str = one_of("hf", "hf", "vllm")
     max_new_tokens: int = positive(160)
     max_rows: int = positive(256)
     kv_cache_gib: float = positive(2.0)
+    gpu_memory_share: float = share(0.8)
+    stall_seconds: float = positive(25.0)
 
 
 @dataclass(kw_only=True)
@@ -379,6 +387,8 @@ def validate(settings: Any, prefix: str = "") -> None:
             f"{prefix}quantization: {settings.quantization} weights cannot be tuned in full; set {prefix}tuning=lora, "
             f"or {prefix}quantization=none"
         )
+    if isinstance(settings, Recipe) and settings.policy.kind == "vllm":
+        validate_vllm(settings)
     if not isinstance(settings, StageSettings):
         return
     if "exo_pair" in settings.loss_types and not settings.extra.get("label_smoothing"):
@@ -388,6 +398,21 @@ def validate(settings: Any, prefix: str = "") -> None:
             f"{prefix}loss_weights: must have one weight per loss type, but there are "
             f"{len(settings.loss_weights)} for {len(settings.loss_types)}"
         )
+
+
+def validate_vllm(recipe: Recipe) -> None:
+    """ValueError for what policy.kind vllm cannot do."""
+    model = recipe.model
+    faults = {
+        "model.quantization: must be none": model.quantization != "none",
+        "search.self_weight: must be 0 where model.tuning is full, as it holds one checkpoint at a time": (
+            model.tuning == "full" and recipe.search.self_weight > 0
+        ),
+        f"model.lora.r: must be at most {VLLM_MAX_RANK}": model.tuning == "lora" and model.lora.r > VLLM_MAX_RANK,
+    }
+    for fault, is_there in faults.items():
+        if is_there:
+            raise ValueError(f"{fault}, with policy.kind vllm; change it, or set policy.kind=hf")
 
 
 def first_line(error: Exception) -> str:

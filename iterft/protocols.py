@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from iterft.types import (
     Experience,
     PartialTurn,
     Prompt,
+    Request,
     Reward,
     Sample,
     Trajectory,
@@ -51,6 +53,12 @@ class Policy(Protocol):
         a generator seeded by (seeds[p], n) alone, so results do not depend on the batch. Temperature 0 is greedy.
         `advance(k)` is told of every k prefixes that are done. `refute(p, ids)` is asked after every token of a
         continuation of prefix p; where it says True, the continuation ends there."""
+        ...
+
+    def stream(self, requests: deque[Request], temperature: float) -> Iterator[tuple[Request, list[Completion]]]:
+        """Takes requests out of the queue and yields each with its completions once all of them have ended, in whatever
+        order that happens. The caller may append requests between two results. Ends when there is none left; closing
+        it drops what is under way. A completion is what `sample` would give."""
         ...
 
     def logprob(self, prefixes: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:

@@ -5,7 +5,7 @@ All rewards, values and Q lie in [0, 1]. Everything is frozen except `Node` and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -108,6 +108,18 @@ class PartialTurn:
 
 
 FinishReason = Literal["stop", "length", "refuted"]
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a policy is asked for: `num_samples` (1 or more) continuations of `prefix` to the end of the turn, inside of
+    which it may end. Continuation n draws from a generator seeded by (seed, n) alone. `refute(ids)` is asked after
+    every token but the stop token of a continuation; where it says True, the continuation ends there."""
+
+    prefix: tuple[int, ...]
+    num_samples: int
+    seed: int
+    refute: Callable[[Sequence[int]], bool] | None = None
 
 
 @dataclass(frozen=True)

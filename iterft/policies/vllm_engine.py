@@ -1,0 +1,366 @@
+"""One vLLM engine for a whole run, in a process of its own: adapters come and go, it never restarts.
+
+Requests in, outputs out, each to whoever asked for them; a dead or stalled engine is reported with its cause. All that
+vLLM prints goes to a log file. Not here: what is asked for and how its outputs become completions (`vllm`).
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+import weakref
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+import torch
+
+from iterft.config import ModelSettings, PolicySettings
+from iterft.log import Log
+from iterft.models import device, dtype_of
+from iterft.types import Checkpoint
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Of adapters, as vLLM makes room for them."""
+
+MAX_ADAPTERS = 2
+"""In use at a time: the policy's and the grader's."""
+
+MIN_LENGTH = 4096
+"""Tokens a sequence may have in any case, if the model's context allows: prompts of other sources than the recipe's
+data are as long as they are."""
+
+ERROR_LINE = re.compile(r"^(?:\(.*?\) )?(?:ERROR .*?\] )?((?:\w+\.)*\w*(?:Error|Exception): .+)$", re.MULTILINE)
+ECHOES = ("Engine core initialization failed", "WorkerProc initialization failed", "EngineCore encountered an issue")
+"""What vLLM's processes say when another of them has failed."""
+
+Result = TypeVar("Result")
+Call = tuple["Future[Any]", Callable[[], Any]]
+
+
+class VllmEngine:
+    """Holds the engine's processes until `close()`, garbage collection or exit."""
+
+    def __init__(
+        self,
+        base: str,
+        model: ModelSettings,
+        settings: PolicySettings,
+        max_prompt_tokens: int,
+        log: Log,
+        log_file: Path,
+    ) -> None:
+        """Starts the engine. `max_prompt_tokens`: of the prompts that turns and parts of turns follow. ValueError with
+        the engine's own last error when it does not start."""
+        self.base, self.tuning, self.settings, self.log, self.log_file = base, model.tuning, settings, log, log_file
+        self.max_length = longest_sequence(base, max_prompt_tokens + 2 * settings.max_new_tokens)
+        log.say(f"starting vLLM (what it says: {log_file})")
+        before = multiprocessing.active_children()
+        self.engine = start(engine_options(base, model, settings, self.max_length), log_file)
+        self.cores = [process for process in multiprocessing.active_children() if process not in before]
+        self.workers = children_of(self.cores)
+        self.calls: SimpleQueue[Call | None] = SimpleQueue()
+        Thread(target=answer, args=(self.calls,), daemon=True, name="vllm-calls").start()
+        self.close = weakref.finalize(self, shut_down, self.engine, self.calls)
+        self.failure = ""
+        self.pending: list[Any] = []
+        self.num_requests = 0
+        self.num_versions = 0
+        self.num_users = 0
+        self.weights = base
+        self.rest()
+
+    @contextmanager
+    def serving(self, checkpoint: Checkpoint) -> Iterator[Any]:
+        """Awake with that checkpoint; yields what requests have to name: a `LoRARequest`, None for plain weights. The
+        last one to leave puts the engine to rest."""
+        if self.num_users == 0:
+            self.wake()
+        adapter = self.load(checkpoint)
+        self.num_users += 1
+        try:
+            yield adapter
+        finally:
+            self.num_users -= 1
+            if not self.failure:
+                if adapter is not None:
+                    self.ask("drop an adapter", lambda: self.engine.remove_lora(adapter.lora_int_id))
+                if self.num_users == 0:
+                    self.rest()
+
+    def load(self, checkpoint: Checkpoint) -> Any:
+        """Brings a checkpoint's weights in. An adapter gets a name and number that none had before, by which vLLM keeps
+        KV and weights of one version apart from those of another."""
+        from vllm.lora.request import LoRARequest
+
+        if self.tuning == "full":
+            self.reload(str(checkpoint.path or self.base))
+            return None
+        if checkpoint.path is None:
+            return None
+        self.num_versions += 1
+        adapter = LoRARequest(f"policy-v{self.num_versions}", self.num_versions, str(checkpoint.path))
+        self.ask(f"load the adapter {checkpoint.path}", lambda: self.engine.add_lora(adapter))
+        return adapter
+
+    def reload(self, weights: str) -> None:
+        """Reads all weights anew, in place. ValueError while another checkpoint is in use."""
+        if weights == self.weights:
+            return
+        if self.num_users:
+            raise ValueError(
+                f"policy.kind vllm: with model.tuning=full it holds one checkpoint at a time, but {weights} is asked for "
+                f"while {self.weights} is in use; set policy.kind=hf"
+            )
+        arguments = {"weights_path": weights}
+        self.ask(f"load {weights}", lambda: self.engine.collective_rpc("reload_weights", kwargs=arguments))
+        self.weights = weights
+        self.forget()
+
+    def wake(self) -> None:
+        """Takes the accelerator back."""
+        if device().type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+            self.ask("wake up", self.engine.wake_up)
+
+    def rest(self) -> None:
+        """Leaves the accelerator to others. On CPUs vLLM has no such state, and its memory stays taken."""
+        self.forget()
+        if device().type == "cuda":
+            self.ask("go to sleep", lambda: self.engine.sleep(level=1))
+        else:
+            self.log.say_once(
+                f"vLLM on a CPU keeps weights and {self.settings.kv_cache_gib:g} GiB (policy.kv_cache_gib) of KV cache "
+                "in memory during updates"
+            )
+
+    def add(self, ids: Sequence[int], params: Any, adapter: Any) -> str:
+        """Hands a request in; its name. ValueError when it is longer than the engine can take."""
+        length = len(ids) + params.max_tokens
+        if length > self.max_length:
+            raise ValueError(
+                f"policy.kind vllm: {len(ids)} tokens and room for {params.max_tokens} more are asked for, but the engine "
+                f"takes {self.max_length}; raise data.max_prompt_tokens, or set policy.kind=hf"
+            )
+        self.num_requests += 1
+        name = str(self.num_requests)
+        prompt = {"prompt_token_ids": list(ids)}
+        self.ask("take a request", lambda: self.engine.add_request(name, prompt, params, lora_request=adapter))
+        return name
+
+    def outputs(self, names: Container[str]) -> list[Any]:
+        """vLLM's outputs for these requests, one or more, as soon as there are some; those for others are kept."""
+        while True:
+            found = [output for output in self.pending if output.request_id in names]
+            if found:
+                self.pending = [output for output in self.pending if output.request_id not in names]
+                return found
+            self.pending += self.ask("go on", self.engine.step)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Ends requests before their time."""
+        if names and not self.failure:
+            self.ask("drop requests", lambda: self.engine.abort_request(list(names)))
+            self.pending = [output for output in self.pending if output.request_id not in names]
+
+    def forget(self) -> None:
+        """Drops all KV."""
+        self.ask("drop its KV", self.engine.reset_prefix_cache)
+
+    def ask(self, what: str, call: Callable[[], Result]) -> Result:
+        """What `call` returns. RuntimeError with the cause when the engine dies, refuses, or says nothing for
+        `policy.stall_seconds`: vLLM itself would wait for ever."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if self.failure:
+            raise RuntimeError(self.failure)
+        future: Future[Result] = Future()
+        self.calls.put((future, call))
+        quiet_since, computed = time.monotonic(), self.seconds_computed()
+        while wait([future], timeout=1.0).not_done:
+            if not all(core.is_alive() for core in self.cores):
+                self.fail(self.death())
+            now, total = time.monotonic(), self.seconds_computed()
+            if total - computed > 0.1 * (now - quiet_since):
+                quiet_since, computed = now, total
+            if now - quiet_since > self.settings.stall_seconds:
+                self.fail(
+                    f"has stalled: no answer for {self.settings.stall_seconds:g} s (policy.stall_seconds; raise it if "
+                    "the machine is only slow)"
+                )
+        error = future.exception()
+        if isinstance(error, EngineDeadError):
+            self.fail(self.death())
+        if isinstance(error, ValueError):
+            raise error
+        if error is not None:
+            raise RuntimeError(f"vLLM could not {what}: {one_line(str(error))}") from error
+        return future.result()
+
+    def seconds_computed(self) -> float:
+        """Processor time of the workers where they compute on processors: while it grows, a step is slow and no stall.
+        Beside a GPU it grows in a stall too, as they wait by asking again and again."""
+        if device().type != "cpu":
+            return 0.0
+        times = [worker.cpu_times() for worker in self.workers if worker.is_running()]
+        return sum(float(part.user + part.system) for part in times)
+
+    def death(self) -> str:
+        """How its process ended."""
+        for core in self.cores:
+            core.join(timeout=5.0)
+        codes = [core.exitcode for core in self.cores if core.exitcode]
+        if not codes:
+            return "has died"
+        if codes[0] > 0:
+            return f"has died (exit code {codes[0]})"
+        name = signal.Signals(-codes[0]).name
+        hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
+        return f"has died (killed by {name}{hint})"
+
+    def fail(self, what: str) -> None:
+        """Ends what is left of the engine and raises RuntimeError."""
+        cause = last_error(self.log_file)
+        self.failure = (
+            f"the vLLM engine {what}; its last error: {cause or 'it left none'}; see {self.log_file}. Free memory, or lower "
+            "policy.kv_cache_gib (CPU), policy.gpu_memory_share (GPU) or policy.max_rows; the same command then goes on"
+        )
+        for core in self.cores:
+            core.kill()
+        for worker in self.workers:
+            if worker.is_running():
+                worker.kill()
+        self.close()
+        raise RuntimeError(self.failure)
+
+
+def start(options: dict[str, Any], log_file: Path) -> Any:
+    """vLLM's engine with a core process of its own."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    with printing_to(log_file):
+        try:
+            from vllm import EngineArgs, LLMEngine
+
+            engine = LLMEngine.from_engine_args(EngineArgs(**options), enable_multiprocessing=True)
+        except (RuntimeError, ValueError, ImportError) as error:
+            cause = last_error(log_file) or one_line(str(error))
+            raise ValueError(
+                f"policy.kind vllm: the engine did not start ({cause}); see {log_file}, or set policy.kind=hf"
+            ) from error
+    logging.getLogger("vllm").handlers[:] = [logging.FileHandler(log_file)]
+    return engine
+
+
+def engine_options(base: str, model: ModelSettings, settings: PolicySettings, max_length: int) -> dict[str, Any]:
+    """Arguments of vLLM's engine."""
+    options: dict[str, Any] = {
+        "model": base,
+        "skip_tokenizer_init": True,
+        "dtype": str(dtype_of(model.dtype)).removeprefix("torch."),
+        "max_model_len": max_length,
+        "max_num_seqs": settings.max_rows,
+        "enable_prefix_caching": True,
+        "logprobs_mode": "raw_logprobs",  # before temperature
+        "generation_config": "vllm",  # the model's own would cut the distribution and add stop tokens
+        "disable_log_stats": True,
+        "seed": 0,
+    }
+    if model.tuning == "lora":
+        rank = min(rank for rank in RANKS if rank >= model.lora.r)
+        options |= {
+            "enable_lora": True,
+            "max_lora_rank": rank,
+            "max_loras": MAX_ADAPTERS,
+            # Not the output layer, with which vLLM on CPUs cannot score the tokens of a prompt.
+            "lora_target_modules": adapted_layers(base),
+        }
+    if device().type == "cuda":
+        return options | {"gpu_memory_utilization": settings.gpu_memory_share, "enable_sleep_mode": True}
+    return options | {
+        "kv_cache_memory_bytes": int(settings.kv_cache_gib * 1024**3),
+        "block_size": 32,  # only whole blocks are shared; the default on CPUs is 128
+        "enforce_eager": True,  # with adapters vLLM compiles nothing on CPUs, without them it takes minutes
+        # vLLM takes back the draw of a row whose prompt is only partly computed, which generators on CPUs cannot.
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max_length,
+    }
+
+
+def adapted_layers(base: str) -> list[str]:
+    """Names of the layers that `models.load_for_training` puts adapters on: all linear ones but the output layer."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
+    head = model.get_output_embeddings()
+    linear = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear) and layer is not head]
+    return sorted({name.rpartition(".")[2] for name in linear})
+
+
+def longest_sequence(base: str, needed: int) -> int:
+    """Tokens of prompt and turn that the engine makes room for."""
+    from transformers import AutoConfig
+
+    context = getattr(AutoConfig.from_pretrained(base).get_text_config(), "max_position_embeddings", needed)
+    return max(needed, min(MIN_LENGTH, context))
+
+
+def answer(calls: SimpleQueue[Call | None]) -> None:
+    """Makes the calls that come, in a thread that can be left behind when one never returns."""
+    while (item := calls.get()) is not None:
+        future, call = item
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+
+def shut_down(engine: Any, calls: SimpleQueue[Call | None]) -> None:
+    calls.put(None)
+    engine.engine_core.shutdown(timeout=5.0)
+
+
+def children_of(processes: Sequence[Any]) -> list[Any]:
+    import psutil
+
+    return [child for process in processes for child in psutil.Process(process.pid).children(recursive=True)]
+
+
+@contextmanager
+def printing_to(file: Path) -> Iterator[None]:
+    """Whatever this process and the ones it starts print, native code included, goes to a new file. The latter keep
+    it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(number) for number in (1, 2)]
+    with file.open("wb") as out:
+        for number in (1, 2):
+            os.dup2(out.fileno(), number)
+    try:
+        yield
+    finally:
+        for number, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def last_error(log_file: Path) -> str:
+    """The last line of a log that tells an error and does not only pass one on; "" without one."""
+    lines = ERROR_LINE.findall(log_file.read_text(encoding="utf-8", errors="replace"))
+    return one_line(next((line for line in reversed(lines) if not any(echo in line for echo in ECHOES)), ""))
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
