@@ -192,7 +192,7 @@ class VllmEngine:
             if not all(core.is_alive() for core in self.cores):
                 self.fail(self.death())
             now, total = time.monotonic(), self.seconds_computed()
-            if total - computed > 0.1 * (now - quiet_since):
+            if total - computed > 0.05 * (now - quiet_since):  # waiting alone costs 0.02
                 quiet_since, computed = now, total
             if now - quiet_since > self.settings.stall_seconds:
                 self.fail(
