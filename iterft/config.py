@@ -239,10 +239,10 @@ class StageSettings:
 
 @dataclass(kw_only=True)
 class PolicySettings:
-    """How turns are sampled. `kind`: `hf`, the transformers model decoded by our engine, or `vllm`, an engine that lives
-    as long as the run (`policies.vllm_engine`). `max_rows` are sampled at a time. `kv_cache_gib` bounds the KV that is
-    kept; vLLM on a GPU takes `gpu_memory_share` of the card instead, for weights and KV, and gives it back during
-    updates. vLLM counts as stalled when it says nothing for `stall_seconds`."""
+    """How turns are sampled. `kind`: `hf`, the transformers model decoded by our engine, or `vllm`, an engine that
+    lives as long as the run (`policies.vllm_engine`). `max_rows` are sampled at a time. `kv_cache_gib` bounds the KV
+    that is kept; vLLM on a GPU takes `gpu_memory_share` of the card instead, for weights and KV, and gives it back
+    during updates. vLLM counts as stalled when it says nothing for `stall_seconds`."""
 
     kind: str = one_of("hf", "hf", "vllm")
     max_new_tokens: int = positive(160)

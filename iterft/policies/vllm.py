@@ -82,7 +82,8 @@ class VllmPolicy:
                     request = requests.popleft()
                     under_way[request] = [Row(request) for _ in range(request.num_samples)]
                     for n, row in enumerate(under_way[request]):
-                        rows[self.engine.add(request.prefix, self.sampling(request, n, temperature), self.adapter)] = row
+                        params = self.sampling(request, n, temperature)
+                        rows[self.engine.add(request.prefix, params, self.adapter)] = row
                 if not rows:
                     return
                 for request in self.take(rows):

@@ -1,4 +1,4 @@
-"""One vLLM engine for a whole run, in a process of its own: adapters come and go, it never restarts.
+"""One vLLM engine for a whole run, in processes of its own: adapters come and go, it does not start again.
 
 Requests in, outputs out, each to whoever asked for them; a dead or stalled engine is reported with its cause. All that
 vLLM prints goes to a log file. Not here: what is asked for and how its outputs become completions (`vllm`).
@@ -64,21 +64,26 @@ class VllmEngine:
         the engine's own last error when it does not start."""
         self.base, self.tuning, self.settings, self.log, self.log_file = base, model.tuning, settings, log, log_file
         self.max_length = longest_sequence(base, max_prompt_tokens + 2 * settings.max_new_tokens)
-        log.say(f"starting vLLM (what it says: {log_file})")
-        before = multiprocessing.active_children()
-        self.engine = start(engine_options(base, model, settings, self.max_length), log_file)
-        self.cores = [process for process in multiprocessing.active_children() if process not in before]
-        self.workers = children_of(self.cores)
-        self.calls: SimpleQueue[Call | None] = SimpleQueue()
-        Thread(target=answer, args=(self.calls,), daemon=True, name="vllm-calls").start()
-        self.close = weakref.finalize(self, shut_down, self.engine, self.calls)
+        self.options = engine_options(base, model, settings, self.max_length)
         self.failure = ""
         self.pending: list[Any] = []
         self.num_requests = 0
         self.num_versions = 0
         self.num_users = 0
-        self.weights = base
+        log.say(f"starting vLLM (what it says: {log_file})")
+        self.start(base)
         self.rest()
+
+    def start(self, weights: str) -> None:
+        """Brings the processes up, with the weights of that folder."""
+        before = multiprocessing.active_children()
+        self.weights = weights
+        self.engine = start({**self.options, "model": weights}, self.log_file)
+        self.cores = [process for process in multiprocessing.active_children() if process not in before]
+        self.workers = children_of(self.cores)
+        self.calls: SimpleQueue[Call | None] = SimpleQueue()
+        Thread(target=answer, args=(self.calls,), daemon=True, name="vllm-calls").start()
+        self.close = weakref.finalize(self, shut_down, self.engine, self.calls)
 
     @contextmanager
     def serving(self, checkpoint: Checkpoint) -> Iterator[Any]:
@@ -86,9 +91,10 @@ class VllmEngine:
         last one to leave puts the engine to rest."""
         if self.num_users == 0:
             self.wake()
-        adapter = self.load(checkpoint)
         self.num_users += 1
+        adapter = None
         try:
+            adapter = self.load(checkpoint)
             yield adapter
         finally:
             self.num_users -= 1
@@ -104,7 +110,7 @@ class VllmEngine:
         from vllm.lora.request import LoRARequest
 
         if self.tuning == "full":
-            self.reload(str(checkpoint.path or self.base))
+            self.restart(str(checkpoint.path or self.base))
             return None
         if checkpoint.path is None:
             return None
@@ -113,19 +119,19 @@ class VllmEngine:
         self.ask(f"load the adapter {checkpoint.path}", lambda: self.engine.add_lora(adapter))
         return adapter
 
-    def reload(self, weights: str) -> None:
-        """Reads all weights anew, in place. ValueError while another checkpoint is in use."""
+    def restart(self, weights: str) -> None:
+        """Starts anew where other weights are in: read in place by vLLM 0.32, those of a model whose output layer is
+        its embedding come out wrong. ValueError while another checkpoint is in use."""
         if weights == self.weights:
             return
-        if self.num_users:
+        if self.num_users > 1:
             raise ValueError(
-                f"policy.kind vllm: with model.tuning=full it holds one checkpoint at a time, but {weights} is asked for "
-                f"while {self.weights} is in use; set policy.kind=hf"
+                f"policy.kind vllm: with model.tuning=full it holds one checkpoint at a time, but {weights} is asked "
+                f"for while {self.weights} is in use; set policy.kind=hf"
             )
-        arguments = {"weights_path": weights}
-        self.ask(f"load {weights}", lambda: self.engine.collective_rpc("reload_weights", kwargs=arguments))
-        self.weights = weights
-        self.forget()
+        self.log.say_once("vLLM starts anew for every checkpoint, as model.tuning is full")
+        self.close()
+        self.start(weights)
 
     def wake(self) -> None:
         """Takes the accelerator back."""
@@ -150,8 +156,8 @@ class VllmEngine:
         length = len(ids) + params.max_tokens
         if length > self.max_length:
             raise ValueError(
-                f"policy.kind vllm: {len(ids)} tokens and room for {params.max_tokens} more are asked for, but the engine "
-                f"takes {self.max_length}; raise data.max_prompt_tokens, or set policy.kind=hf"
+                f"policy.kind vllm: {len(ids)} tokens and room for {params.max_tokens} more are asked for, but the "
+                f"engine takes {self.max_length}; raise data.max_prompt_tokens, or set policy.kind=hf"
             )
         self.num_requests += 1
         name = str(self.num_requests)
@@ -233,8 +239,9 @@ class VllmEngine:
         """Ends what is left of the engine and raises RuntimeError."""
         cause = last_error(self.log_file)
         self.failure = (
-            f"the vLLM engine {what}; its last error: {cause or 'it left none'}; see {self.log_file}. Free memory, or lower "
-            "policy.kv_cache_gib (CPU), policy.gpu_memory_share (GPU) or policy.max_rows; the same command then goes on"
+            f"the vLLM engine {what}; its last error: {cause or 'it left none'}; see {self.log_file}. Free memory, or "
+            "lower policy.kv_cache_gib (CPU), policy.gpu_memory_share (GPU) or policy.max_rows; the same command then "
+            "goes on"
         )
         for core in self.cores:
             core.kill()
@@ -264,9 +271,8 @@ def start(options: dict[str, Any], log_file: Path) -> Any:
 
 
 def engine_options(base: str, model: ModelSettings, settings: PolicySettings, max_length: int) -> dict[str, Any]:
-    """Arguments of vLLM's engine."""
+    """Arguments of vLLM's engine, all but the model."""
     options: dict[str, Any] = {
-        "model": base,
         "skip_tokenizer_init": True,
         "dtype": str(dtype_of(model.dtype)).removeprefix("torch."),
         "max_model_len": max_length,
@@ -329,7 +335,7 @@ def answer(calls: SimpleQueue[Call | None]) -> None:
 
 def shut_down(engine: Any, calls: SimpleQueue[Call | None]) -> None:
     calls.put(None)
-    engine.engine_core.shutdown(timeout=5.0)
+    engine.engine_core.shutdown(timeout=1.0)  # there is nothing to finish
 
 
 def children_of(processes: Sequence[Any]) -> list[Any]:
