@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -130,8 +131,10 @@ class VllmEngine:
                 f"for while {self.weights} is in use; set policy.kind=hf"
             )
         self.log.say_once("vLLM starts anew for every checkpoint, as model.tuning is full")
+        self.failure = "the vLLM engine did not start again"
         self.close()
         self.start(weights)
+        self.failure = ""
 
     def wake(self) -> None:
         """Takes the accelerator back."""
@@ -256,7 +259,7 @@ def start(options: dict[str, Any], log_file: Path) -> Any:
     """vLLM's engine with a core process of its own."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-    with printing_to(log_file):
+    with printing_to(log_file), interrupts_held():
         try:
             from vllm import EngineArgs, LLMEngine
 
@@ -266,7 +269,10 @@ def start(options: dict[str, Any], log_file: Path) -> Any:
             raise ValueError(
                 f"policy.kind vllm: the engine did not start ({cause}); see {log_file}, or set policy.kind=hf"
             ) from error
-    logging.getLogger("vllm").handlers[:] = [logging.FileHandler(log_file)]
+    logger = logging.getLogger("vllm")
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers[:] = [logging.FileHandler(log_file)]
     return engine
 
 
@@ -331,6 +337,7 @@ def answer(calls: SimpleQueue[Call | None]) -> None:
             future.set_result(call())
         except BaseException as error:
             future.set_exception(error)
+        del item, future, call  # until the next one comes, they would keep alive what they refer to
 
 
 def shut_down(engine: Any, calls: SimpleQueue[Call | None]) -> None:
@@ -360,6 +367,18 @@ def printing_to(file: Path) -> Iterator[None]:
         for number, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, number)
             os.close(copy)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits; the processes that are started meanwhile never see one, so that whoever is interrupted can still
+    tidy up with their help."""
+    resource_tracker.ensure_running()  # multiprocessing lets interrupts through again when it starts this
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def last_error(log_file: Path) -> str:
