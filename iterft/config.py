@@ -184,14 +184,26 @@ class DeficiencySettings:
 
 @dataclass(kw_only=True)
 class SearchSettings:
-    """PUCT over structural steps. `num_simulations` counts completions below the root beyond those that the
-    deficiency check has sampled already. `self_weight`: how much of a turn's value is what the warm-up's checkpoint
-    thinks of it (`rewards.self_judge`); the verifier has the rest, and the last word on pairs."""
+    """Tree search over structural steps. `kind`: the rule by which it goes down, see `search.selection`.
+    `num_simulations` counts completions below the root beyond those that the deficiency check has sampled already;
+    `num_samples` are drawn from a node at a time, from `leaves_in_flight` nodes of a tree at once. `c_puct`: weight of
+    exploration in puct and uct. `entropy_weight`: puct goes first to where names and arguments are uncertain, their
+    priors raised by 1 + this x nats. `trees_in_flight` trees grow side by side without waiting for each other; the
+    search waits only between such groups, and a kill costs at most one. `max_tokens`, `max_seconds`: no further leaf is
+    asked for once that much has been sampled or has passed in an iteration's search (0: no limit); what has been found
+    is used. `self_weight`: how much of a turn's value is what the warm-up's checkpoint thinks of it
+    (`rewards.self_judge`); the verifier has the rest, and the last word on pairs."""
 
+    kind: str = one_of("puct", "puct", "uct", "gumbel", "independent")
     step: str = one_of("argument", "turn", "call", "argument")
     num_simulations: int = at_least(0, 4)
     num_samples: int = positive(2)
+    leaves_in_flight: int = positive(1)
+    trees_in_flight: int = positive(64)
     c_puct: float = at_least(0, 1.0)
+    entropy_weight: float = at_least(0, 0.0)
+    max_tokens: int = at_least(0, 0)
+    max_seconds: float = at_least(0, 0.0)
     temperature: float = positive(0.7)
     plant: bool = True
     self_weight: float = share(0.0)

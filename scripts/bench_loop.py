@@ -78,7 +78,7 @@ def run_once(recipe: Recipe) -> Outcome:
         if row["event"] == "forwarded":
             tokens[row["stage"]] += row["unique_tokens"] + row["computed_again"]
         elif row["event"] == "decoded":
-            tokens["prefixes and scoring"] += row["prefilled"]
+            tokens["prefixes and scoring"] += row["prefilled"] + row["refed"]
             tokens["sampled"] += row["sampled"]
     sides = ("sample_id", "prompt_ids", "chosen_ids", "rejected_ids")
     return Outcome(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,9 +17,10 @@ from iterft.config import LoraSettings, ModelSettings
 from iterft.engine import branch_attention, prefix_tree
 from iterft.engine.attach import Budget, attach
 from iterft.engine.branch_attention import find_branches, sees
-from iterft.engine.decoding import Request, choose, pack
-from iterft.engine.generate import PrefixDecoder, num_bytes
+from iterft.engine.decoding import Decoded, Fork, choose, decode_all, pack
+from iterft.engine.generate import PrefixDecoder
 from iterft.engine.head import CHUNK, token_scores
+from iterft.engine.kept import size_of
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.prefix_tree import UNLIMITED, Counters, score_sequences
 from iterft.engine.trie import build_rows, merge
@@ -60,13 +61,12 @@ def plain_logprobs(model: Any, ids: Sequence[int]) -> torch.Tensor:
     return logits.log_softmax(-1).gather(-1, torch.tensor(list(ids[1:]))[:, None]).squeeze(-1)
 
 
-def requests_of(num_samples: int = 2) -> list[Request]:
+def requests_of(num_samples: int = 2) -> list[Fork]:
     """Prompts of several lengths, two of them equal, some with a turn that has begun."""
     prompts = [ids_of(1, 30), ids_of(2, 7), ids_of(3, 30), ids_of(1, 30), ids_of(4, 2), ids_of(5, 61)]
     extras = [(), ids_of(6, 5), ids_of(7, 1), ids_of(8, 9), (), ids_of(9, 3)]
     return [
-        Request(prompt, extra, num_samples, seed)
-        for seed, (prompt, extra) in enumerate(zip(prompts, extras, strict=True))
+        Fork(prompt, extra, num_samples, seed) for seed, (prompt, extra) in enumerate(zip(prompts, extras, strict=True))
     ]
 
 
@@ -74,7 +74,7 @@ def requests_of(num_samples: int = 2) -> list[Request]:
 def test_greedy_decoding_is_that_of_transformers(architecture: str) -> None:
     model = model_of(architecture)
     requests = requests_of(1)
-    for request, (row,) in zip(requests, decoder_of(model).decode(requests, 0.0, 70), strict=True):
+    for request, (row,) in zip(requests, decode_all(decoder_of(model).stream, requests, 0.0, 70), strict=True):
         ids = torch.tensor([[*request.prompt, *request.extra]])
         expected = model.generate(
             ids,
@@ -92,7 +92,7 @@ def test_greedy_decoding_is_that_of_transformers(architecture: str) -> None:
 def test_log_probs_of_what_is_sampled_are_those_of_a_plain_forward(architecture: str) -> None:
     model = model_of(architecture)
     requests = requests_of()
-    for request, rows in zip(requests, decoder_of(model).decode(requests, 1.3, 8), strict=True):
+    for request, rows in zip(requests, decode_all(decoder_of(model).stream, requests, 1.3, 8), strict=True):
         for row in rows:
             with torch.no_grad():
                 expected = plain_logprobs(model, [*request.prompt, *request.extra, *row.ids])[-len(row.ids) :]
@@ -103,10 +103,10 @@ def test_log_probs_of_what_is_sampled_are_those_of_a_plain_forward(architecture:
 def test_one_at_a_time_gives_what_all_together_give(architecture: str) -> None:
     model = model_of(architecture)
     requests = requests_of(3)
-    together = decoder_of(model).decode(requests, 1.0, 10)
+    together = decode_all(decoder_of(model).stream, requests, 1.0, 10)
     for alone_of in (
-        lambda request: decoder_of(model).decode([request], 1.0, 10),
-        lambda request: decoder_of(model, max_rows=2).decode([*requests_of(1)[:2], request], 1.0, 10)[-1:],
+        lambda request: decode_all(decoder_of(model).stream, [request], 1.0, 10),
+        lambda request: decode_all(decoder_of(model, max_rows=2).stream, [*requests_of(1)[:2], request], 1.0, 10)[-1:],
     ):
         for request, rows in zip(requests, together, strict=True):
             (alone,) = alone_of(request)
@@ -118,19 +118,19 @@ def test_one_at_a_time_gives_what_all_together_give(architecture: str) -> None:
 def test_samples_of_a_prefix_differ_and_depend_on_its_seed_alone() -> None:
     model = model_of()
     prompt = ids_of(1, 20)
-    (rows,) = decoder_of(model).decode([Request(prompt, (), 4, 5)], 1.0, 10)
+    (rows,) = decode_all(decoder_of(model).stream, [Fork(prompt, (), 4, 5)], 1.0, 10)
     assert len({row.ids for row in rows}) == 4
-    (fewer,) = decoder_of(model).decode([Request(prompt, (), 2, 5)], 1.0, 10)
+    (fewer,) = decode_all(decoder_of(model).stream, [Fork(prompt, (), 2, 5)], 1.0, 10)
     assert [row.ids for row in fewer] == [row.ids for row in rows[:2]]
-    (others,) = decoder_of(model).decode([Request(prompt, (), 4, 6)], 1.0, 10)
+    (others,) = decode_all(decoder_of(model).stream, [Fork(prompt, (), 4, 6)], 1.0, 10)
     assert {row.ids for row in others}.isdisjoint({row.ids for row in rows})
 
 
 def test_what_is_written_already_may_stand_in_the_prompt_or_behind_it() -> None:
     model = model_of()
     whole = ids_of(1, 24)
-    (inside,) = decoder_of(model).decode([Request(whole, (), 2, 0)], 1.0, 8)
-    (behind,) = decoder_of(model).decode([Request(whole[:15], whole[15:], 2, 0)], 1.0, 8)
+    (inside,) = decode_all(decoder_of(model).stream, [Fork(whole, (), 2, 0)], 1.0, 8)
+    (behind,) = decode_all(decoder_of(model).stream, [Fork(whole[:15], whole[15:], 2, 0)], 1.0, 8)
     assert [row.ids for row in inside] == [row.ids for row in behind]
 
 
@@ -149,10 +149,10 @@ def test_logprob_is_that_of_a_plain_forward(architecture: str) -> None:
 def test_a_cache_too_small_for_anything_changes_no_result() -> None:
     model = model_of()
     plenty, tiny = decoder_of(model), decoder_of(model, cache_bytes=1)
-    assert [[row.ids for row in rows] for rows in tiny.decode(requests_of(), 1.0, 6)] == [
-        [row.ids for row in rows] for rows in plenty.decode(requests_of(), 1.0, 6)
+    assert [[row.ids for row in rows] for rows in decode_all(tiny.stream, requests_of(), 1.0, 6)] == [
+        [row.ids for row in rows] for rows in decode_all(plenty.stream, requests_of(), 1.0, 6)
     ]
-    assert (len(tiny.kept), tiny.kept_bytes) == (0, 0)
+    assert (len(tiny.kept.entries), tiny.kept.num_bytes) == (0, 0)
 
 
 def test_the_cache_drops_what_was_not_used_for_longest() -> None:
@@ -160,21 +160,68 @@ def test_the_cache_drops_what_was_not_used_for_longest() -> None:
     first, second, third = (ids_of(seed, 11) for seed in range(3))
     probe = decoder_of(model)
     probe.logprob([first], [(5,)])
-    decoder = decoder_of(model, cache_bytes=2 * probe.kept_bytes)
+    decoder = decoder_of(model, cache_bytes=2 * probe.kept.num_bytes)
     for prompt in (first, second, first, third):
         decoder.logprob([prompt], [(5,)])
-    assert list(decoder.kept) == [first, third]
-    assert decoder.kept_bytes == 2 * probe.kept_bytes
+    assert [prompt for prompt, _ in decoder.kept.entries] == [first, third]
+    assert decoder.kept.num_bytes == 2 * probe.kept.num_bytes
+
+
+def test_turns_grow_on_from_inside_each_other_without_computing_anything_again() -> None:
+    """Forks from inside turns that were written before, in one stream and of several depths, give what a decoder that
+    keeps nothing gives; each feeds one token."""
+    model = model_of()
+    decoder, queue = decoder_of(model, max_rows=5), deque(requests_of(2))
+    roots = list(queue)
+    grown: list[tuple[Fork, list[Decoded]]] = []
+    for fork, rows in decoder.stream(queue, 1.0, 8):
+        if fork in roots:
+            queue += [Fork(fork.prompt, (*fork.extra, *rows[0].ids[:cut]), 2, cut) for cut in (1, 4, 8)]
+        else:
+            grown.append((fork, rows))
+    assert len(grown) == 3 * len(roots)
+    assert 0 < decoder.counters.refed <= 2 * sum(len(fork.extra) for fork in roots), "what stood there at the start"
+    for fork, rows in grown:
+        (fresh,) = decode_all(decoder_of(model).stream, [replace(fork)], 1.0, 8)
+        assert [row.ids for row in rows] == [row.ids for row in fresh]
+        for row, other in zip(rows, fresh, strict=True):
+            assert row.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_what_was_written_goes_before_its_prompt_and_is_counted() -> None:
+    model = model_of()
+    decoder = decoder_of(model)
+    decode_all(decoder.stream, [Fork(ids_of(1, 20), (), 2, 0), Fork(ids_of(2, 20), (), 1, 0)], 1.0, 5)
+    prompt_bytes, turn_bytes = 19 * decoder.token_bytes, 5 * decoder.token_bytes
+    assert decoder.kept.num_bytes == 2 * prompt_bytes + 3 * turn_bytes
+    decoder.kept.max_bytes = 2 * prompt_bytes + 2 * turn_bytes
+    (rows,) = decode_all(decoder.stream, [Fork(ids_of(1, 20), (), 1, 0)], 1.0, 5)
+    assert decoder.kept.num_bytes == 2 * prompt_bytes + 2 * turn_bytes
+    decoder.kept.max_bytes = prompt_bytes
+    decode_all(decoder.stream, [Fork(ids_of(1, 20), (), 1, 0)], 1.0, 5)
+    assert list(decoder.kept.entries) == [(ids_of(1, 20), ())]
+    decode_all(decoder.stream, [Fork(ids_of(1, 20), rows[0].ids, 1, 0)], 1.0, 5)
+    assert decoder.counters.refed == 5, "it was dropped"
+
+
+def test_a_stream_that_is_left_early_leaves_nothing_behind() -> None:
+    decoder = decoder_of(model_of(), max_rows=2)
+    stream = decoder.stream(deque(requests_of(1)), 1.0, 6)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    expected = decode_all(decoder_of(model_of()).stream, requests_of(1), 1.0, 6)
+    again = decode_all(decoder.stream, requests_of(1), 1.0, 6)
+    assert [[row.ids for row in rows] for rows in again] == [[row.ids for row in rows] for rows in expected]
 
 
 def test_counters_tell_what_was_computed() -> None:
     decoder = decoder_of(model_of())
-    decoder.decode(requests_of(2), 1.0, 6)
+    decode_all(decoder.stream, requests_of(2), 1.0, 6)
     assert decoder.counters.misses == 5, "two of the six prompts are the same"
     assert decoder.counters.hits == 7, "of twelve rows"
     assert decoder.counters.prefilled == 29 + 6 + 29 + 1 + 60
     assert decoder.counters.sampled == 6 * 2 * 6
-    decoder.decode(requests_of(2), 1.0, 6)
+    decode_all(decoder.stream, requests_of(2), 1.0, 6)
     assert (decoder.counters.misses, decoder.counters.hits) == (5, 19)
     assert decoder.counters.prefilled == 125
 
@@ -183,10 +230,10 @@ def test_prompts_that_share_their_beginning_are_prefilled_together() -> None:
     model, shared = model_of(), ids_of(1, 40)
     prompts = [(*shared, *ids_of(seed, 9)) for seed in (2, 3, 4)]
     decoder = decoder_of(model)
-    together = decoder.decode([Request(prompt, (), 2, 5) for prompt in prompts], 1.0, 8)
+    together = decode_all(decoder.stream, [Fork(prompt, (), 2, 5) for prompt in prompts], 1.0, 8)
     assert decoder.counters.prefilled == 40 + 3 * 8, "the last token of a prompt is fed with its rows"
     for prompt, rows in zip(prompts, together, strict=True):
-        (alone,) = decoder_of(model).decode([Request(prompt, (), 2, 5)], 1.0, 8)
+        (alone,) = decode_all(decoder_of(model).stream, [Fork(prompt, (), 2, 5)], 1.0, 8)
         assert [row.ids for row in rows] == [row.ids for row in alone]
         for one, other in zip(rows, alone, strict=True):
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
@@ -198,13 +245,13 @@ def test_prompts_that_share_their_beginning_meet_in_a_wave_whatever_their_length
     first, second = ids_of(1, 40), ids_of(2, 40)
     prompts = [(*shared, *ids_of(seed, 2 + seed)) for seed in range(3, 6) for shared in (first, second)]
     decoder = decoder_of(model_of(), max_rows=3)
-    decoder.decode([Request(prompt, (), 1, 5) for prompt in prompts], 1.0, 4)
+    decode_all(decoder.stream, [Fork(prompt, (), 1, 5) for prompt in prompts], 1.0, 4)
     assert decoder.counters.prefilled == 2 * (40 + 4 + 5 + 6)
     decoder.forget()
     decoder.logprob(prompts, [(5, 6)] * len(prompts))
     assert decoder.counters.prefilled == 4 * (40 + 4 + 5 + 6) + 2 * len(prompts)
     misses = decoder.counters.misses
-    decoder.decode([Request(prompt, (), 1, 5) for prompt in prompts], 1.0, 4)
+    decode_all(decoder.stream, [Fork(prompt, (), 1, 5) for prompt in prompts], 1.0, 4)
     assert decoder.counters.misses == misses
 
 
@@ -213,9 +260,9 @@ def test_rows_enter_as_others_end() -> None:
     changes."""
     model = model_of()
     requests = [replace(request, seed=seed) for seed in range(6) for request in requests_of(3)]
-    free = decoder_of(model).decode(requests, 0.2, 30)
+    free = decode_all(decoder_of(model).stream, requests, 0.2, 30)
     stop_id = Counter(token for rows in free for row in rows for token in row.ids).most_common(1)[0][0]
-    whole = decoder_of(model, stop_id, max_rows=1000).decode(requests, 0.2, 30)
+    whole = decode_all(decoder_of(model, stop_id, max_rows=1000).stream, requests, 0.2, 30)
     few = decoder_of(model, stop_id, max_rows=8)
     feeds = []
     own_feed = few.feed
@@ -225,7 +272,7 @@ def test_rows_enter_as_others_end() -> None:
         return own_feed(wave, tokens, positions)
 
     few.feed = counting  # type: ignore[method-assign]
-    refilled = few.decode(requests, 0.2, 30)
+    refilled = decode_all(few.stream, requests, 0.2, 30)
     lengths = [len(row.ids) for rows in whole for row in rows]
     assert min(lengths) < max(lengths)
     assert max(feeds) <= 8
@@ -249,8 +296,8 @@ def test_prompts_in_flight_fit_the_cache_and_rows_that_have_ended_hold_none() ->
     """Ten prompts of 40 tokens, room for the KV of three: never more are in flight, one larger than all room goes
     alone, and the outcome is that of plenty of room."""
     model = model_of()
-    requests = [Request(ids_of(seed, 40), (), 2, seed) for seed in range(10)]
-    requests.append(Request(ids_of(10, 150), (), 2, 10))
+    requests = [Fork(ids_of(seed, 40), (), 2, seed) for seed in range(10)]
+    requests.append(Fork(ids_of(10, 150), (), 2, 10))
     decoder = decoder_of(model)
     decoder.cache_bytes = 130 * decoder.token_bytes
     waves: list[list[Any]] = []
@@ -261,31 +308,31 @@ def test_prompts_in_flight_fit_the_cache_and_rows_that_have_ended_hold_none() ->
         return own_room(old, live, fresh)
 
     decoder.make_room = watched  # type: ignore[method-assign]
-    decoded = decoder.decode(requests, 1.0, 5)
-    sizes = [sum(map(len, {row.prompt for row in wave})) for wave in waves]
+    decoded = decode_all(decoder.stream, requests, 1.0, 5)
+    sizes = [sum(map(len, {row.fork.prompt for row in wave})) for wave in waves]
     assert sorted(set(sizes)) == [40, 120, 150]
     assert all(row.kv == [] for wave in waves for row in wave)
-    assert decoder.kept_bytes <= decoder.cache_bytes
+    assert decoder.kept.num_bytes <= decoder.kept.max_bytes
     kept = decoder_of(model)
-    assert [[row.ids for row in rows] for rows in kept.decode(requests, 1.0, 5)] == [
+    assert [[row.ids for row in rows] for rows in decode_all(kept.stream, requests, 1.0, 5)] == [
         [row.ids for row in rows] for rows in decoded
     ]
     prompt = requests[0].prompt
-    assert num_bytes(kept.kept[prompt]) == (len(prompt) - 1) * kept.token_bytes
+    assert size_of(kept.kept.of_prompt(prompt)) == (len(prompt) - 1) * kept.token_bytes
 
 
 def test_progress_adds_up_to_the_requests() -> None:
     done: list[int] = []
-    decoder_of(model_of(), max_rows=4).decode(requests_of(2), 1.0, 2, done.append)
+    decode_all(decoder_of(model_of(), max_rows=4).stream, requests_of(2), 1.0, 2, done.append)
     assert sum(done) == 6
 
 
 def test_a_row_ends_with_its_stop_token_and_the_others_go_on() -> None:
     model = model_of()
     requests = requests_of(2)
-    free = decoder_of(model).decode(requests, 1.0, 12)
+    free = decode_all(decoder_of(model).stream, requests, 1.0, 12)
     stop_id = free[1][0].ids[4]
-    for before, after in zip(free, decoder_of(model, stop_id).decode(requests, 1.0, 12), strict=True):
+    for before, after in zip(free, decode_all(decoder_of(model, stop_id).stream, requests, 1.0, 12), strict=True):
         for one, other in zip(before, after, strict=True):
             stop = one.ids.index(stop_id) + 1 if stop_id in one.ids else len(one.ids)
             assert other.ids == one.ids[:stop]

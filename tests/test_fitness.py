@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from iterft import Iterator, Recipe
-from iterft.engine.decoding import Request
+from iterft.engine.decoding import Fork, decode_all
 from iterft.engine.fitness import OTHER_TOLERANCE, TOLERANCE, shares_prefixes, typical_gap, why_not_shared
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import PlainDecoder, plain_log_probs
@@ -92,21 +93,22 @@ def test_the_comparison_looks_beyond_a_window(
     assert typical_gap(model_of("mistral", sliding_window=None).to(dtype)) < limit / 10
 
 
-def requests() -> list[Request]:
+def forks_of() -> list[Fork]:
     first, second = tuple(range(20, 50)), tuple(range(60, 71))
-    return [Request(first, (), 2, 0), Request(second, (5, 6), 3, 1), Request(first, (7,), 1, 2)]
+    return [Fork(first, (), 2, 0), Fork(second, (5, 6), 3, 1), Fork(first, (7,), 1, 2)]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.2])
 def test_both_ways_of_decoding_give_the_same(temperature: float) -> None:
     model = model_of("llama")
 
-    def refute(request: int, ids: tuple[int, ...]) -> bool:
-        return request == 1 and len(ids) == 3
+    def forks() -> list[Fork]:
+        first, second, third = forks_of()
+        return [first, replace(second, refute=lambda ids: len(ids) == 3), third]
 
     told: list[int] = []
-    plain = PlainDecoder(model, 2, max_rows=4).decode(requests(), temperature, 9, told.append, refute)
-    shared = PrefixDecoder(model, 2, 1 << 30, 4).decode(requests(), temperature, 9, refute=refute)
+    plain = decode_all(PlainDecoder(model, 2, max_rows=4).stream, forks(), temperature, 9, told.append)
+    shared = decode_all(PrefixDecoder(model, 2, 1 << 30, 4).stream, forks(), temperature, 9)
     assert sum(told) == 3
     assert [[row.refuted for row in group] for group in plain] == [[False] * 2, [True] * 3, [False]]
     for mine, theirs in zip(plain, shared, strict=True):
@@ -119,9 +121,9 @@ def test_both_ways_of_decoding_give_the_same(temperature: float) -> None:
 
 def test_a_row_decoded_plainly_ends_with_its_stop_token_and_the_others_go_on() -> None:
     model = model_of("llama")
-    (free,) = PlainDecoder(model, -1, 8).decode([Request(tuple(range(20, 50)), (), 2, 0)], 1.0, 9)
+    (free,) = decode_all(PlainDecoder(model, -1, 8).stream, [Fork(tuple(range(20, 50)), (), 2, 0)], 1.0, 9)
     stop = free[0].ids[4]
-    (rows,) = PlainDecoder(model, stop, 8).decode([Request(tuple(range(20, 50)), (), 2, 0)], 1.0, 9)
+    (rows,) = decode_all(PlainDecoder(model, stop, 8).stream, [Fork(tuple(range(20, 50)), (), 2, 0)], 1.0, 9)
     for row, before in zip(rows, free, strict=True):
         end = before.ids.index(stop) + 1 if stop in before.ids else 9
         assert (row.ids, row.stopped) == (before.ids[:end], stop in before.ids)
@@ -135,7 +137,7 @@ def test_plain_scores_are_those_of_the_models_own_forward_beyond_its_window() ->
         for prompt, turn, scores in zip(prompts, turns, decoder.logprob(prompts, turns), strict=True):
             (alone,) = plain_log_probs(model, [prompt + turn])
             assert scores == pytest.approx(alone[len(prompt) - 1 :].tolist(), abs=1e-5)
-        for request, rows in zip(requests(), decoder.decode(requests(), 1.0, 6), strict=True):
+        for request, rows in zip(forks_of(), decode_all(decoder.stream, forks_of(), 1.0, 6), strict=True):
             for row in rows:
                 (alone,) = plain_log_probs(model, [(*request.prompt, *request.extra, *row.ids)])
                 assert row.logprobs == pytest.approx(alone[-len(row.ids) :].tolist(), abs=1e-4)
@@ -143,7 +145,7 @@ def test_plain_scores_are_those_of_the_models_own_forward_beyond_its_window() ->
 
 def test_a_model_without_a_kv_cache_is_decoded_too() -> None:
     model = model_of("mamba", state_size=4, expand=2)
-    for request, rows in zip(requests(), PlainDecoder(model, 2, 4).decode(requests(), 1.0, 5), strict=True):
+    for request, rows in zip(forks_of(), decode_all(PlainDecoder(model, 2, 4).stream, forks_of(), 1.0, 5), strict=True):
         assert len(rows) == request.num_samples
         for row in rows:
             (alone,) = plain_log_probs(model, [(*request.prompt, *request.extra, *row.ids)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator as Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from safetensors.torch import load_file
 
 from iterft import Iterator, Recipe
 from iterft.loop import Run, main
-from iterft.search import mcts
 from iterft.store import Journal, Store
 from iterft.types import Tree
 
@@ -25,6 +23,7 @@ SMALL = [
     "warmup.num_samples=8",
     "deficiency.num_candidates=6",
     "policy.max_new_tokens=24",
+    "search.trees_in_flight=2",  # so that a search has several groups
 ]
 
 
@@ -54,14 +53,6 @@ def assert_same_outcome(first: Path, second: Path, iters: int) -> None:
         assert weights[0].keys() == weights[1].keys()
         for name, tensor in weights[0].items():
             assert torch.equal(tensor, weights[1][name]), "to the last bit"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_groups() -> Iterable[None]:
-    """So few trees grow together that a search has several groups."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mcts, "TREES_IN_FLIGHT", 2)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -28,10 +29,14 @@ from iterft.dialects.hermes import HERMES
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.log import Log
 from iterft.pairs import mine_pairs
+from iterft.rewards.call_match import CallMatch
 from iterft.rollout import read_turn
-from iterft.search import mcts, search
+from iterft.search import search
+from iterft.search.gumbel import gumbel, halving
+from iterft.search.mcts import SELECT
+from iterft.search.selection import UnderWay, puct, step_entropy, uct
 from iterft.search.tree import has_success, lay, new_tree, unseen_mass
-from iterft.types import Node, PreferencePair, Sample, Step, Tree
+from iterft.types import Node, PartialTurn, PreferencePair, Reward, Sample, Step, Trajectory, Tree, Turn
 
 SETTINGS = SearchSettings(num_simulations=12, num_samples=2)
 QUIET = Log(quiet=True)
@@ -133,15 +138,15 @@ def test_select_never_goes_below_an_objection_or_into_what_is_exhausted() -> Non
     tree.nodes[1].objection, tree.nodes[1].value_sum, tree.nodes[1].visits = "wrong_tool", 9.0, 9
     tree.nodes[2].exhausted, tree.nodes[2].value_sum, tree.nodes[2].visits = True, 9.0, 9
     tree.nodes[3].value_sum, tree.nodes[3].visits = 0.9, 1
-    assert mcts.select(tree, c_puct=0.1) == 3
+    assert puct(tree, replace(SETTINGS, c_puct=0.1), UnderWay(), 0) == 3
     tree.nodes[3].exhausted = True
-    assert mcts.select(tree, c_puct=0.1) == 0
+    assert puct(tree, replace(SETTINGS, c_puct=0.1), UnderWay(), 0) == 0
 
 
 @pytest.mark.parametrize("c_puct", [0.1, 1.0, 5.0])
 def test_select_follows_the_puct_formula(c_puct: float) -> None:
     (tree,) = grow(TWO, num_simulations=0, num_samples=2)
-    at = mcts.select(tree, c_puct)
+    at = puct(tree, replace(SETTINGS, c_puct=c_puct), UnderWay(), 0)
     expected = 0
     while True:
         node = tree.nodes[expected]
@@ -307,3 +312,122 @@ def test_more_simulations_find_the_right_turn_that_few_miss() -> None:
         )
 
     assert found(16) > found(1)
+
+
+def with_visits(*arms: tuple[float, int, float]) -> Tree:
+    """A root with a child per (log-prob, visits, sum of rewards), with less than the exhausted mass unseen."""
+    nodes = [Node(-1, Step("root", (), ()), 1.0, visits=sum(arm[1] for arm in arms), expansions=9)]
+    for at, (logprob, visits, value_sum) in enumerate(arms, 1):
+        nodes.append(Node(0, Step("name", (at,), (logprob,)), math.exp(logprob), visits, value_sum))
+        nodes[0].children.append(at)
+    return Tree("x", (1,), nodes)
+
+
+@pytest.mark.parametrize("kind", ["puct", "uct", "gumbel"])
+def test_what_is_under_way_makes_other_leaves_more_attractive(kind: str) -> None:
+    tree = with_visits((math.log(0.5), 2, 1.0), (math.log(0.499), 2, 1.0))
+    settings, under_way = replace(SETTINGS, kind=kind, num_samples=1), UnderWay()
+    chosen = []
+    for _ in range(6):
+        chosen.append(SELECT[kind](tree, settings, under_way, 0))
+        under_way.add(tree, chosen[-1], 1)
+    assert {1, 2} <= set(chosen)
+    assert tree == with_visits((math.log(0.5), 2, 1.0), (math.log(0.499), 2, 1.0)), "the tree itself is not touched"
+    assert under_way.below[0] == 6 and sum(under_way.at.values()) == 6
+
+
+def test_uct_follows_its_formula() -> None:
+    tree = with_visits((-1.0, 3, 1.0), (-1.0, 2, 1.2), (-1.2, 4, 2.0))
+    scores = {at: node.value + math.sqrt(math.log(9) / node.visits) for at, node in enumerate(tree.nodes) if at}
+    best = max(scores, key=lambda at: scores[at])
+    assert uct(tree, SETTINGS, UnderWay(), 0) == best, "and then there, as nothing has been drawn below it"
+
+
+@pytest.mark.parametrize(("arms", "budget"), [(1, 3), (2, 8), (4, 8), (4, 32), (5, 16), (16, 64)])
+def test_halving_gives_all_that_remain_the_same_and_the_later_rounds_more_each(arms: int, budget: int) -> None:
+    schedule = halving(arms, budget)
+    assert len(schedule) == budget and schedule == sorted(schedule)
+    counts = [schedule.count(level) for level in range(schedule[-1])]
+    assert counts[:1] == [arms] and counts == sorted(counts, reverse=True), "never more arms than before"
+
+
+def test_halving_of_four_arms_is_that_of_the_paper() -> None:
+    assert halving(4, 8) == [0, 0, 0, 0, 1, 1, 2, 2]
+
+
+def test_gumbel_gives_the_best_arms_of_the_first_round_all_of_the_second() -> None:
+    tree = with_visits(*((math.log(0.24), 0, 0.0) for _ in range(4)))
+    settings = replace(SETTINGS, kind="gumbel", num_simulations=16, num_samples=1)
+    for simulation in range(16):
+        at = gumbel(tree, settings, UnderWay(), 3)
+        assert at > 0, "nothing is left to be drawn at the root"
+        tree.nodes[at].expansions += 1
+        reward = 1.0 if at in (1, 2) else 0.0
+        for node in (0, at):
+            tree.nodes[node].visits += 1
+            tree.nodes[node].value_sum += reward
+        if simulation == 7:
+            assert [tree.nodes[arm].expansions for arm in range(1, 5)] == [2, 2, 2, 2]
+    assert sorted(tree.nodes[arm].expansions for arm in (3, 4)) == [2, 2]
+    assert sorted(tree.nodes[arm].expansions for arm in (1, 2)) == [6, 6]
+
+
+def test_the_entropy_of_a_node_is_that_of_its_calls_as_drawn() -> None:
+    tree = with_visits((-2.0, 3, 0.0), (-1.0, 1, 0.0), (-9.0, 5, 0.0), (-7.0, 2, 0.0))
+    tree.nodes[3].planted = True
+    tree.nodes[4].step = Step("prose", (9,), (-7.0,))
+    assert step_entropy(tree, 0) == pytest.approx((3 * 2.0 + 1 * 1.0) / 4)
+    assert step_entropy(tree, 1) == 0.0
+
+
+def test_with_entropy_weighed_the_uncertain_node_is_drawn_from() -> None:
+    tree = with_visits((-0.5, 4, 2.0), (-0.93, 4, 2.0))
+    tree.nodes[1].expansions = tree.nodes[2].expansions = 1
+    for parent, logprob in ((1, -0.05), (2, -2.0)):
+        tree.nodes[parent].children.append(len(tree.nodes))
+        child = Node(parent, Step("argument", (9,), (logprob,)), math.exp(logprob), 4, 2.0, exhausted=True)
+        tree.nodes.append(child)
+    chosen = [puct(tree, replace(SETTINGS, entropy_weight=weight), UnderWay(), 0) for weight in (0.0, 5.0)]
+    assert chosen == [1, 2]
+
+
+@pytest.mark.parametrize("kind", SELECT)
+def test_a_wave_of_several_leaves_asks_for_no_more_than_there_is_to_spend(kind: str) -> None:
+    for tree in grow(*SAMPLES, kind=kind, leaves_in_flight=3, num_simulations=7):
+        assert tree.simulations == 7 or tree.nodes[0].exhausted
+        assert sum(node.expansions for node in tree.nodes) == 3 + tree.simulations
+
+
+def test_equal_turns_are_verified_once() -> None:
+    judged: list[tuple[str, Turn]] = []
+
+    class Counting:
+        def __call__(self, trajectory: Trajectory) -> Reward:
+            judged.append((trajectory.sample.id, trajectory.turns[-1]))
+            return CallMatch()(trajectory)
+
+        def explain(self, trajectory: Trajectory) -> str:
+            return CallMatch().explain(trajectory)
+
+        def objection(self, sample: Sample, partial: PartialTurn) -> str:
+            return CallMatch().objection(sample, partial)
+
+    policy = policy_of()
+    weak = [weak_of(sample, policy) for sample in SAMPLES]
+    world = replace(world_of(), verifier=Counting())
+    trees = search(
+        policy, world, weak, replace(SETTINGS, num_simulations=40), 0, MemoryJournal(), QUIET, whole_turns=True
+    )
+    leaves = sum(node.reward is not None for tree in trees for node in tree.nodes)
+    assert len(judged) == leaves < sum(tree.simulations for tree in trees)
+
+
+def test_a_search_at_its_limit_ends_with_what_it_has() -> None:
+    free = grow(*SAMPLES, num_simulations=40)
+    capped = grow(*SAMPLES, num_simulations=40, max_tokens=600)
+    spent = [sum(tree.sampled_tokens for tree in trees) for trees in (capped, free)]
+    assert 600 <= spent[0] < spent[1]
+    assert mine_pairs(capped, PairSettings()).pairs
+    assert all(tree.nodes[0].visits >= 3 for tree in capped), "turns at hand are laid whatever the limit"
+    late = grow(*SAMPLES, num_simulations=40, max_seconds=1e-9)
+    assert [tree.simulations for tree in late] == [0, 0, 0, 0]

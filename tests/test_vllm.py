@@ -344,7 +344,9 @@ def test_the_whole_loop_runs_on_vllm_and_leaves_no_process(tmp_path: Path, capfd
     assert "EngineCore" in (run.folder / "vllm.log").read_text()
     gc.collect()
     left = [process for process in psutil.Process().children(recursive=True) if process not in before]
-    assert not [child for child in left if is_running(child.pid) and "resource_tracker" not in " ".join(child.cmdline())]
+    assert not [
+        child for child in left if is_running(child.pid) and "resource_tracker" not in " ".join(child.cmdline())
+    ]
 
 
 @pytest.fixture(scope="module")

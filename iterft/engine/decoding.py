@@ -1,11 +1,12 @@
-"""What every way of decoding shares: requests, rows in the making, the draw of a token, and when a row ends.
+"""What every way of decoding shares: forks, rows in the making, the draw of a token, and when a row ends.
 
 Shapes: A active rows, V vocabulary, K key/value heads, L prompt length, E head size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,21 +17,23 @@ from iterft.engine.head import log_prob_of
 
 Ids = tuple[int, ...]
 Item = TypeVar("Item")
-Refute = Callable[[int, Ids], bool]
-"""(request, ids so far): whether to end this row, asked after every token but the stop token."""
+Refute = Callable[[Ids], bool]
+"""(ids so far): whether to end this row, asked after every token but the stop token."""
 
 KV = list[tuple[torch.Tensor, torch.Tensor]]
-"""Per layer the keys and values [K, L, E] of a prompt."""
+"""Per layer the keys and values [K, L, E] of consecutive tokens."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """`num_samples` continuations of `prompt + extra`; only `prompt` (of two tokens or more) is kept as KV."""
+@dataclass(frozen=True, eq=False)
+class Fork:
+    """`num_samples` continuations of `prompt + extra`. Row n draws from Philox(seed, n) alone. The KV of `prompt` (of
+    two tokens or more) is shared by everything that grows from it."""
 
     prompt: Ids
     extra: Ids
     num_samples: int
     seed: int
+    refute: Refute | None = None
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,15 @@ class Decoded:
 
 @dataclass(eq=False)
 class DecodingRow:
-    """A continuation in the making: of request `request`, fed with `forced` first, next token at position `depth`.
-    `kv` of its prompt is there once it is live."""
+    """A continuation in the making, fed with `forced` first, next token at position `depth`. Once it is live, `kv` of
+    its prompt is there, and `grown` of what stands behind it and needs not be fed."""
 
-    request: int
-    prompt: Ids
+    fork: Fork
     forced: Ids
     depth: int
     draws: np.ndarray
     kv: KV = field(default_factory=list)
+    grown: KV = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     refuted: bool = False
@@ -61,20 +64,22 @@ class DecodingRow:
 
 @dataclass
 class DecodeCounters:
-    """Tokens computed for prefixes, prefixes found in the cache, tokens sampled."""
+    """Tokens computed for prompts and scoring, tokens of unfinished turns computed again, prompts found in the cache
+    and not, tokens sampled."""
 
     prefilled: int = 0
+    refed: int = 0
     hits: int = 0
     misses: int = 0
     sampled: int = 0
 
 
-def open_rows(index: int, request: Request, max_new_tokens: int) -> list[DecodingRow]:
-    """The rows of a request: its prompt's last token and what follows the prompt is still to be fed."""
-    assert len(request.prompt) > 1, "a prompt has two tokens or more"
-    forced, depth = (request.prompt[-1], *request.extra), len(request.prompt) + len(request.extra)
-    generators = (np.random.Generator(np.random.Philox(key=[request.seed, n])) for n in range(request.num_samples))
-    return [DecodingRow(index, request.prompt, forced, depth, draws.random(max_new_tokens)) for draws in generators]
+def open_rows(fork: Fork, max_new_tokens: int) -> list[DecodingRow]:
+    """The rows of a fork: its prompt's last token and what follows the prompt is still to be fed."""
+    assert len(fork.prompt) > 1, "a prompt has two tokens or more"
+    forced, depth = (fork.prompt[-1], *fork.extra), len(fork.prompt) + len(fork.extra)
+    generators = (np.random.Generator(np.random.Philox(key=[fork.seed, n])) for n in range(fork.num_samples))
+    return [DecodingRow(fork, forced, depth, draws.random(max_new_tokens)) for draws in generators]
 
 
 def take_next(
@@ -101,16 +106,35 @@ def choose(logits_AV: torch.Tensor, temperature: float, draws_A: torch.Tensor) -
     return picked.squeeze(-1).clamp(max=logits_AV.shape[-1] - 1)
 
 
-def is_done(row: DecodingRow, stop_id: int, max_new_tokens: int, refute: Refute | None) -> bool:
+def is_done(row: DecodingRow, stop_id: int, max_new_tokens: int) -> bool:
     """Whether the row ends with its last token; notes in the row if that is because it is refuted."""
     if row.ids[-1] == stop_id:
         return True
-    row.refuted = refute is not None and refute(row.request, tuple(row.ids))
+    row.refuted = row.fork.refute is not None and row.fork.refute(tuple(row.ids))
     return row.refuted or len(row.ids) == max_new_tokens
 
 
 def decoded(row: DecodingRow, stop_id: int) -> Decoded:
     return Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == stop_id, row.refuted)
+
+
+Stream = Callable[[deque[Fork], float, int], Iterator[tuple[Fork, list[Decoded]]]]
+
+
+def decode_all(
+    stream: Stream,
+    forks: Sequence[Fork],
+    temperature: float,
+    max_new_tokens: int,
+    advance: Callable[[int], None] = lambda forks: None,
+) -> list[list[Decoded]]:
+    """[P][N] continuations of forks that are all known from the start. `advance(k)` is told of every k that are
+    done."""
+    found: dict[Fork, list[Decoded]] = {}
+    for fork, rows in stream(deque(forks), temperature, max_new_tokens):
+        found[fork] = rows
+        advance(1)
+    return [found[fork] for fork in forks]
 
 
 def pack(

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from iterft.engine.decoding import Request
+from iterft.engine.decoding import Fork, decode_all
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import plain_log_probs
 from iterft.engine.prefix_tree import Counters, score_sequences
@@ -107,11 +107,11 @@ def typical_gap(model: Any) -> float:
     own_scores = plain_log_probs(model, sequences)
     gaps = [score.log_probs - own[window:] for score, own in zip(shared, own_scores, strict=True)]
     decoder = PrefixDecoder(model, stop_id=-1, cache_bytes=0, max_rows=4)
-    requests = [Request(tuple(trunk), (), 2, 0), Request(tuple(trunk), tuple(branches[0]), 2, 1)]
-    for request, rows in zip(requests, decoder.decode(requests, 1.0, 3), strict=True):
-        start = len(request.prompt) + len(request.extra) - 1
+    forks = [Fork(tuple(trunk), (), 2, 0), Fork(tuple(trunk), tuple(branches[0]), 2, 1)]
+    for fork, rows in zip(forks, decode_all(decoder.stream, forks, 1.0, 3), strict=True):
+        start = len(fork.prompt) + len(fork.extra) - 1
         for row, own in zip(
-            rows, plain_log_probs(model, [(*request.prompt, *request.extra, *row.ids) for row in rows]), strict=True
+            rows, plain_log_probs(model, [(*fork.prompt, *fork.extra, *row.ids) for row in rows]), strict=True
         ):
             gaps.append(torch.tensor(row.logprobs, device=own.device) - own[start:])
     return float(torch.cat(gaps).square().mean().sqrt())

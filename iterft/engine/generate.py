@@ -1,8 +1,9 @@
 """Batched decoding with forked KV: a prefix is computed once, kept, and shared by everything that grows from it.
 
 Rows that have ended leave the linear layers at once; when half of them have, waiting ones enter or the rest closes up.
-Prompts that share their beginning are prefilled together, the shared part once. Works for every transformers model that
-takes its attention function from `ALL_ATTENTION_FUNCTIONS` and uses full causal attention.
+Prompts that share their beginning are prefilled together, the shared part once; what a row has written stays as KV, so
+that forks from inside of it feed one token. Works for every transformers model that takes its attention function from
+`ALL_ATTENTION_FUNCTIONS` and uses full causal attention.
 
 Shapes: P prompts, A active rows, Q new tokens of a row, K key/value heads, L prompt length, T suffix cells, E head
 size, D hidden size, V vocabulary.
@@ -10,8 +11,9 @@ size, D hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,9 @@ from iterft.engine.decoding import (
     DecodeCounters,
     Decoded,
     DecodingRow,
+    Fork,
     Ids,
     Item,
-    Refute,
-    Request,
     decoded,
     is_done,
     open_rows,
@@ -35,6 +36,7 @@ from iterft.engine.decoding import (
 )
 from iterft.engine.forked_attention import Wave, forked_attention, look
 from iterft.engine.head import target_log_probs
+from iterft.engine.kept import KeptKv, cut_out
 from iterft.engine.own_attention import forward_with
 from iterft.engine.prefix_tree import batch_rows, forward_rows, uses_flex
 from iterft.engine.trie import build_rows, group_neighbours, shared_length
@@ -50,8 +52,8 @@ ROOM = 32
 
 
 class PrefixDecoder:
-    """Decodes from one model; holds the KV of prompts seen, least recently used out first above `cache_bytes`, which
-    also bounds the KV of the prompts that are decoded at a time."""
+    """Decodes from one model; keeps KV of prompts and turns up to `cache_bytes`, which also bounds the KV of the
+    prompts that are decoded at a time."""
 
     def __init__(self, model: Any, stop_id: int, cache_bytes: int, max_rows: int) -> None:
         self.model = model.eval()
@@ -59,31 +61,30 @@ class PrefixDecoder:
         self.cache_bytes = cache_bytes
         self.max_rows = max_rows
         self.counters = DecodeCounters()
-        self.kept: OrderedDict[Ids, KV] = OrderedDict()
-        self.kept_bytes = 0
+        self.kept = KeptKv(cache_bytes)
         self.device = next(model.parameters()).device
         self.token_bytes = token_bytes(model)
 
     @torch.inference_mode()
-    def decode(
-        self,
-        requests: Sequence[Request],
-        temperature: float,
-        max_new_tokens: int,
-        advance: Callable[[int], None] = lambda requests: None,
-        refute: Refute | None = None,
-    ) -> list[list[Decoded]]:
-        """[P][N] continuations. Row n of a request draws from Philox(seed, n) alone. Temperature 0 is greedy.
-        `advance(k)` is told of every k requests that are done; `refute(p, ids)` may end a row of request p after any
-        token but the stop token."""
-        rows = [open_rows(index, request, max_new_tokens) for index, request in enumerate(requests)]
-        waiting = deque(row for index in together([request.prompt for request in requests]) for row in rows[index])
-        going = Counter(row.request for row in waiting)
+    def stream(
+        self, forks: deque[Fork], temperature: float, max_new_tokens: int
+    ) -> Iterator[tuple[Fork, list[Decoded]]]:
+        """Takes forks out of the queue and yields each with its rows once all of them have ended; temperature 0 is
+        greedy. The caller may append forks between two results; it ends when there is none left."""
+        groups: dict[Fork, list[DecodingRow]] = {}
+        going: Counter[Fork] = Counter()
+        waiting: deque[DecodingRow] = deque()
         live: list[DecodingRow] = []
         num_opened = 0
         wave: Wave | None = None
         hidden_AD = torch.empty(0)
-        while waiting or live:
+        while forks or waiting or live:
+            arrived = [forks.popleft() for _ in range(len(forks))]
+            for index in together([fork.prompt for fork in arrived]):
+                fork = arrived[index]
+                groups[fork] = open_rows(fork, max_new_tokens)
+                going[fork] = fork.num_samples
+                waiting.extend(groups[fork])
             if waiting and len(live) <= REFILL * num_opened:
                 fresh = self.admit(live, waiting)
                 wave, hidden_fresh = self.open_wave(wave, live, fresh)
@@ -93,36 +94,33 @@ class PrefixDecoder:
             assert wave is not None, "rows are live only inside a wave"
             logits_AV = self.model.get_output_embeddings()(hidden_AD)
             tokens_A = take_next(live, logits_AV, temperature, self.counters)
-            going_on = [not is_done(row, self.stop_id, max_new_tokens, refute) for row in live]
-            ended = Counter(row.request for row, goes_on in zip(live, going_on, strict=True) if not goes_on)
-            going.subtract(ended)
-            if num_done := sum(going[request] == 0 for request in ended):
-                advance(num_done)
-            for row, goes_on in zip(live, going_on, strict=True):
-                if not goes_on:
-                    row.kv = []
+            going_on = [not is_done(row, self.stop_id, max_new_tokens) for row in live]
+            ended = [at for at, goes_on in enumerate(going_on) if not goes_on]
+            self.keep_written(wave, live, ended)
+            going.subtract(live[at].fork for at in ended)
+            done = [fork for fork in dict.fromkeys(live[at].fork for at in ended) if going[fork] == 0]
             live = [row for row, goes_on in zip(live, going_on, strict=True) if goes_on]
+            yield from [(fork, [decoded(row, self.stop_id) for row in groups.pop(fork)]) for fork in done]
             if live:
                 stays = np.array(going_on)
                 wave.rows = wave.rows[stays]
-                is_roomy = not waiting and len(live) <= REFILL * len(wave.owners)
+                is_roomy = not (waiting or forks) and len(live) <= REFILL * len(wave.owners)
                 if is_roomy or wave.start == wave.suffix_real.shape[1]:
                     wave = self.make_room(wave, live, [])
                 positions = torch.tensor([row.depth for row in live], device=self.device)
                 hidden_AD = self.feed(wave, tokens_A[torch.from_numpy(stays)][:, None], positions[:, None])[:, -1]
                 for row in live:
                     row.depth += 1
-        return [[decoded(row, self.stop_id) for row in group] for group in rows]
 
     def admit(self, live: Sequence[DecodingRow], waiting: deque[DecodingRow]) -> list[DecodingRow]:
         """Takes those out of `waiting` that enter beside the live rows: at least one, at most up to `max_rows` rows and
         to prompts whose KV fills as much as may be kept."""
         capacity = self.cache_bytes // self.token_bytes
-        prompts = {row.prompt for row in live}
+        prompts = {row.fork.prompt for row in live}
         num_tokens = sum(map(len, prompts))
         fresh: list[DecodingRow] = []
         while waiting and (not fresh or len(live) + len(fresh) < self.max_rows):
-            prompt = waiting[0].prompt
+            prompt = waiting[0].fork.prompt
             num_tokens += 0 if prompt in prompts else len(prompt)
             if fresh and num_tokens > capacity:
                 break
@@ -151,13 +149,12 @@ class PrefixDecoder:
             sizes = [len(continuations[index]) for index in chosen]
             for index, (kv, _), part in zip(chosen, parts, torch.split(scores, sizes), strict=True):
                 results[index] = part.tolist()
-                self.keep(prompts[index], kv)
+                self.kept.keep(prompts[index], kv)
         return results
 
     def forget(self) -> None:
         """Drops all kept KV."""
         self.kept.clear()
-        self.kept_bytes = 0
 
     def open_wave(
         self, old: Wave | None, live: Sequence[DecodingRow], fresh: Sequence[DecodingRow]
@@ -167,32 +164,39 @@ class PrefixDecoder:
         wave = self.make_room(old, live, fresh)
         everyone, start = wave.rows, wave.start
         hidden: list[torch.Tensor] = []
-        order = sorted(range(len(fresh)), key=lambda at: len(fresh[at].forced))
-        for chosen in of_like_length(order, lambda at: len(fresh[at].forced)):
+        batches = feeding_order(fresh)
+        for chosen in batches:
             wave.rows = len(live) + np.array(chosen)
             width = len(fresh[chosen[-1]].forced)
             wave.start = start - width
             hidden.append(self.feed_forced(wave, [fresh[at] for at in chosen], width))
         wave.rows = everyone
-        return wave, torch.cat(hidden)[np.argsort(order)]
+        for row in fresh:
+            row.grown = []  # its wave has it now
+        return wave, torch.cat(hidden)[np.argsort(list(chain.from_iterable(batches)))]
 
     def make_room(self, old: Wave | None, live: Sequence[DecodingRow], fresh: Sequence[DecodingRow]) -> Wave:
         """Suffix cells of all rows end at the same column, `start`; to the left of what a row has, they are not real.
         The returned wave stands where the fresh rows' forced tokens end."""
-        for row, kv in zip(fresh, self.prefix_kv([row.prompt for row in fresh]), strict=True):
+        for row, kv in zip(fresh, self.prefix_kv([row.fork.prompt for row in fresh]), strict=True):
             row.kv = kv
+            self.find_written(row)
         rows = [*live, *fresh]
-        kept = {row.prompt: row.kv for row in rows}
+        kept = {row.fork.prompt: row.kv for row in rows}
         number = {prompt: at for at, prompt in enumerate(kept)}
         num_layers, sample = len(rows[0].kv), rows[0].kv[0][0]
         lengths = torch.tensor([len(prompt) - 1 for prompt in kept], device=self.device)
         used, start, suffix_real = lay_out(old if live else None, fresh, self.device)
 
-        def move(side: list[torch.Tensor], layer: int) -> torch.Tensor:
+        def move(cells_before: list[torch.Tensor], layer: int, side: int) -> torch.Tensor:
             cells = sample.new_zeros(len(rows), sample.shape[0], suffix_real.shape[1], sample.shape[2])
             if old is not None and used:
-                cells[: len(live), :, start - used : start] = side[layer][old.rows, :, old.start - used : old.start]
-                side[layer] = sample.new_empty(0)  # one layer at a time, so that both waves are never held whole
+                before = cells_before[layer][old.rows, :, old.start - used : old.start]
+                cells[: len(live), :, start - used : start] = before
+                cells_before[layer] = sample.new_empty(0)  # one layer at a time: both waves are never held whole
+            for at, row in enumerate(fresh, len(live)):
+                if row.grown:
+                    cells[at, :, start - num_suffix(row) : start - len(row.forced)] = row.grown[layer][side]
             return cells
 
         keys, values = (
@@ -203,10 +207,10 @@ class PrefixDecoder:
             prefix_keys=keys,
             prefix_values=values,
             prefix_hidden=(torch.arange(int(lengths.max()), device=self.device) >= lengths[:, None])[:, None, None],
-            suffix_keys=[move(old.suffix_keys if old else [], layer) for layer in range(num_layers)],
-            suffix_values=[move(old.suffix_values if old else [], layer) for layer in range(num_layers)],
+            suffix_keys=[move(old.suffix_keys if old else [], layer, 0) for layer in range(num_layers)],
+            suffix_values=[move(old.suffix_values if old else [], layer, 1) for layer in range(num_layers)],
             suffix_real=suffix_real,
-            owners=np.array([number[row.prompt] for row in rows]),
+            owners=np.array([number[row.fork.prompt] for row in rows]),
             rows=np.arange(len(rows)),
             start=start,
         )
@@ -230,23 +234,33 @@ class PrefixDecoder:
         missing = sorted({prompt for prompt in prompts if prompt not in self.kept})
         self.counters.hits += len(prompts) - len(missing)
         self.counters.misses += len(missing)
-        found = {prompt: self.kept[prompt] for prompt in prompts if prompt in self.kept}
+        found = {prompt: self.kept.of_prompt(prompt) for prompt in prompts if prompt in self.kept}
         for batch in pack(missing, len, PREFILL_TOKENS, num_added):
             lengths = [len(prompt) - 1 for prompt in batch]
             parts = self.prefill([prompt[:-1] for prompt in batch], lengths)
             found.update((prompt, kv) for prompt, (kv, _) in zip(batch, parts, strict=True))
         for prompt in prompts:
-            self.keep(prompt, found[prompt])
+            self.kept.keep(prompt, found[prompt])
         return [found[prompt] for prompt in prompts]
 
-    def keep(self, prompt: Ids, kv: KV) -> None:
-        """Keeps the KV of a prompt, as the one most recently used."""
-        if prompt not in self.kept:
-            self.kept[prompt] = kv
-            self.kept_bytes += num_bytes(kv)
-        self.kept.move_to_end(prompt)
-        while self.kept_bytes > self.cache_bytes:
-            self.kept_bytes -= num_bytes(self.kept.popitem(last=False)[1])
+    def find_written(self, row: DecodingRow) -> None:
+        """Gives a row that starts inside a turn the KV that is kept of it; the others of its tokens, the last at least,
+        are still to be fed."""
+        if not row.fork.extra:
+            return
+        num_found, row.grown = self.kept.behind(row.fork.prompt, row.forced)
+        row.forced = row.forced[num_found:]
+        self.counters.refed += len(row.forced) - 1
+
+    def keep_written(self, wave: Wave, live: Sequence[DecodingRow], ended: Sequence[int]) -> None:
+        """Keeps what those of the live rows have written that have ended, and lets go of their prompts' KV."""
+        for at in ended:
+            row = live[at]
+            ids = (row.fork.prompt[-1], *row.fork.extra, *row.ids[:-1])
+            start = wave.start - len(ids)
+            kv = cut_out(wave.suffix_keys, wave.suffix_values, wave.rows[at], start, wave.start)
+            self.kept.keep_behind(row.fork.prompt, ids, kv)
+            row.kv = []
 
     def prefill(self, sequences: list[Ids], lengths: Sequence[int]) -> list[tuple[KV, torch.Tensor]]:
         """Per sequence the KV of its first `lengths[i]` tokens and the hidden states [T, D] of the others; what they
@@ -285,13 +299,28 @@ def lay_out(old: Wave | None, fresh: Sequence[DecodingRow], device: torch.device
     real = old.suffix_real[old.rows, : old.start] if old else torch.zeros(0, 0, dtype=torch.bool, device=device)
     in_use = real.any(dim=0).nonzero().flatten().tolist()
     used = real.shape[1] - in_use[0] if in_use else 0
-    start = max([used, *(len(row.forced) for row in fresh)])
+    start = max([used, *map(num_suffix, fresh)])
     cells = torch.ones(len(real) + len(fresh), start + ROOM, dtype=torch.bool, device=device)
     cells[: len(real), : start - used] = False
     cells[: len(real), start - used : start] = real[:, real.shape[1] - used :]
     for at, row in enumerate(fresh, len(real)):
-        cells[at, : start - len(row.forced)] = False
+        cells[at, : start - num_suffix(row)] = False
     return used, start, cells
+
+
+def num_suffix(row: DecodingRow) -> int:
+    """Suffix cells that a row takes when it enters."""
+    return len(row.forced) + (row.grown[0][0].shape[1] if row.grown else 0)
+
+
+def feeding_order(fresh: Sequence[DecodingRow]) -> list[list[int]]:
+    """Rows in batches that are fed their forced tokens together, padded on the left to the longest, which is the last.
+    Where a row has KV already, padding would overwrite it: those go by equal length."""
+    order = sorted(range(len(fresh)), key=lambda at: len(fresh[at].forced))
+    plain = [at for at in order if not fresh[at].grown]
+    grown = [at for at in order if fresh[at].grown]
+    equal = groupby(grown, lambda at: len(fresh[at].forced))
+    return [*of_like_length(plain, lambda at: len(fresh[at].forced)), *(list(batch) for _, batch in equal)]
 
 
 def of_like_length(items: Sequence[Item], length: Callable[[Item], int]) -> list[list[Item]]:
@@ -319,7 +348,3 @@ def token_bytes(model: Any) -> int:
     num_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     cells = 2 * config.num_hidden_layers * num_heads * head_size
     return int(cells * next(model.parameters()).element_size())
-
-
-def num_bytes(layers: list[tuple[torch.Tensor, torch.Tensor]]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for pair in layers for tensor in pair)

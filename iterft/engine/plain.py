@@ -7,8 +7,8 @@ Shapes: R rows, T tokens of a row (padded), V vocabulary.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,9 +17,8 @@ from iterft.engine.decoding import (
     DecodeCounters,
     Decoded,
     DecodingRow,
+    Fork,
     Ids,
-    Refute,
-    Request,
     decoded,
     is_done,
     open_rows,
@@ -42,32 +41,27 @@ class PlainDecoder:
         self.device = next(model.parameters()).device
 
     @torch.inference_mode()
-    def decode(
-        self,
-        requests: Sequence[Request],
-        temperature: float,
-        max_new_tokens: int,
-        advance: Callable[[int], None] = lambda requests: None,
-        refute: Refute | None = None,
-    ) -> list[list[Decoded]]:
-        """See `PrefixDecoder.decode`."""
-        groups = [open_rows(index, request, max_new_tokens) for index, request in enumerate(requests)]
-        rows = sorted((row for group in groups for row in group), key=lambda row: row.depth)
-        going = Counter(row.request for row in rows)
-        for start in range(0, len(rows), self.max_rows):
-            batch = rows[start : start + self.max_rows]
-            self.decode_rows(batch, temperature, max_new_tokens, refute)
-            ended = Counter(row.request for row in batch)
-            going.subtract(ended)
-            advance(sum(going[request] == 0 for request in ended))
-        return [[decoded(row, self.stop_id) for row in group] for group in groups]
+    def stream(
+        self, forks: deque[Fork], temperature: float, max_new_tokens: int
+    ) -> Iterator[tuple[Fork, list[Decoded]]]:
+        """See `PrefixDecoder.stream`; here rows enter only once all that are under way have ended."""
+        while forks:
+            chosen = [forks.popleft()]
+            while forks and sum(fork.num_samples for fork in chosen) + forks[0].num_samples <= self.max_rows:
+                chosen.append(forks.popleft())
+            groups = [open_rows(fork, max_new_tokens) for fork in chosen]
+            rows = sorted((row for group in groups for row in group), key=lambda row: row.depth)
+            for start in range(0, len(rows), self.max_rows):
+                self.decode_rows(rows[start : start + self.max_rows], temperature, max_new_tokens)
+            yield from [
+                (fork, [decoded(row, self.stop_id) for row in group])
+                for fork, group in zip(chosen, groups, strict=True)
+            ]
 
-    def decode_rows(
-        self, rows: Sequence[DecodingRow], temperature: float, max_new_tokens: int, refute: Refute | None
-    ) -> None:
+    def decode_rows(self, rows: Sequence[DecodingRow], temperature: float, max_new_tokens: int) -> None:
         """Continues the rows until all have ended; those that have are fed on, and what they say is not looked at. A
         model without a cache of keys and values is given the whole rows again for every token."""
-        ids_RT, mask_RT = left_padded([(*row.prompt, *row.forced[1:]) for row in rows], self.stop_id, self.device)
+        ids_RT, mask_RT = left_padded([(*row.fork.prompt, *row.fork.extra) for row in rows], self.stop_id, self.device)
         self.counters.prefilled += int(mask_RT.sum())
         self.counters.misses += len(rows)
         cache = None
@@ -88,7 +82,7 @@ class PlainDecoder:
             next_R1[live, 0] = tokens
             ids_RT = next_R1 if cache is not None else torch.cat([ids_RT, next_R1], dim=1)
             mask_RT = torch.cat([mask_RT, mask_RT.new_ones(len(rows), 1)], dim=1)
-            live = [at for at in live if not is_done(rows[at], self.stop_id, max_new_tokens, refute)]
+            live = [at for at in live if not is_done(rows[at], self.stop_id, max_new_tokens)]
 
     @torch.inference_mode()
     def logprob(self, prompts: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:

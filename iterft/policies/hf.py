@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from iterft.config import PolicySettings
-from iterft.engine.decoding import Request
+from iterft.engine.decoding import Decoded, Fork, Refute, decode_all
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import PlainDecoder
 from iterft.template import Template
 from iterft.tokens import encode_turn, render_prompt, token_texts
-from iterft.types import Completion, Prompt
+from iterft.types import Completion, Prompt, Request
 
 
 class HfPolicy:
@@ -52,18 +53,28 @@ class HfPolicy:
         advance: Callable[[int], None] = lambda rows: None,
         refute: Callable[[int, Sequence[int]], bool] | None = None,
     ) -> list[list[Completion]]:
-        requests = [
-            Request(*self.split(tuple(prefix)), count, seed)
-            for prefix, count, seed in zip(prefixes, num_samples, seeds, strict=True)
+        forks = [
+            Fork(*self.split(tuple(prefix)), count, seed, bound(refute, index))
+            for index, (prefix, count, seed) in enumerate(zip(prefixes, num_samples, seeds, strict=True))
         ]
-        decoded = self.decoder.decode(requests, temperature, self.settings.max_new_tokens, advance, refute)
-        return [
-            [
-                Completion(row.ids, row.logprobs, "stop" if row.stopped else "refuted" if row.refuted else "length")
-                for row in rows
-            ]
-            for rows in decoded
-        ]
+        rows = decode_all(self.decoder.stream, forks, temperature, self.settings.max_new_tokens, advance)
+        return [[completion(row) for row in group] for group in rows]
+
+    def stream(self, requests: deque[Request], temperature: float) -> Iterator[tuple[Request, list[Completion]]]:
+        forks: deque[Fork] = deque()
+        asked: dict[Fork, Request] = {}
+        results = self.decoder.stream(forks, temperature, self.settings.max_new_tokens)
+        while True:
+            while requests:
+                request = requests.popleft()
+                fork = Fork(*self.split(request.prefix), request.num_samples, request.seed, request.refute)
+                asked[fork] = request
+                forks.append(fork)
+            found = next(results, None)
+            if found is None:
+                return
+            fork, rows = found
+            yield asked.pop(fork), [completion(row) for row in rows]
 
     def logprob(self, prefixes: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         parts = [self.split(tuple(prefix)) for prefix in prefixes]
@@ -82,3 +93,12 @@ class HfPolicy:
             if prefix[:at] in self.prompts:
                 return prefix[:at], prefix[at:]
         return prefix, ()
+
+
+def completion(row: Decoded) -> Completion:
+    return Completion(row.ids, row.logprobs, "stop" if row.stopped else "refuted" if row.refuted else "length")
+
+
+def bound(refute: Callable[[int, Sequence[int]], bool] | None, index: int) -> Refute | None:
+    """`refute` for the prefix of that index."""
+    return None if refute is None else lambda ids: refute(index, ids)

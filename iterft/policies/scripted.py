@@ -5,20 +5,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
-from iterft.types import Completion, Prompt
+from iterft.types import Completion, Prompt, Request
 
 STOP = 0
 
 
 class ScriptedPolicy:
-    """`turns(prompt)` = turn text -> weight. Continuations are drawn from the turns that start with what is written."""
+    """`turns(prompt)` = turn text -> weight. Continuations are drawn from the turns that start with what is written.
+    `max_requests` are under way at a time in a stream; those whose completions are shortest end first."""
 
-    def __init__(self, turns: Callable[[str], Mapping[str, float]]) -> None:
+    def __init__(self, turns: Callable[[str], Mapping[str, float]], max_requests: int = 1) -> None:
         self.turns = turns
+        self.max_requests = max_requests
 
     def render(self, prompt: Prompt) -> tuple[int, ...]:
         return (*map(ord, json.dumps([list(prompt.messages), list(prompt.tools)])), ord("\x01"))
@@ -40,23 +44,36 @@ class ScriptedPolicy:
     ) -> list[list[Completion]]:
         results = []
         for index, (prefix, count, seed) in enumerate(zip(prefixes, num_samples, seeds, strict=True)):
-            rows = []
-            for n in range(count):
-                draws = np.random.Generator(np.random.Philox(key=[seed, n]))
-                written = list(prefix)
-                ids: list[int] = []
-                refuted = False
-                while not refuted and (not ids or ids[-1] != STOP):
-                    options = self.next_tokens(written)
-                    weights = np.array(list(options.values())) ** (1 / temperature if temperature else 50)
-                    ids.append(list(options)[int(draws.choice(len(options), p=weights / weights.sum()))])
-                    written.append(ids[-1])
-                    refuted = refute is not None and ids[-1] != STOP and refute(index, ids)
-                scores = tuple(self.logprob([prefix], [ids])[0])
-                rows.append(Completion(tuple(ids), scores, "refuted" if refuted else "stop"))
-            results.append(rows)
+            ask = None if refute is None else partial(refute, index)
+            results.append(self.draw(Request(tuple(prefix), count, seed, ask), temperature))
             advance(1)
         return results
+
+    def stream(self, requests: deque[Request], temperature: float) -> Iterator[tuple[Request, list[Completion]]]:
+        under_way: list[tuple[Request, list[Completion]]] = []
+        while requests or under_way:
+            while requests and len(under_way) < self.max_requests:
+                request = requests.popleft()
+                under_way.append((request, self.draw(request, temperature)))
+            under_way.sort(key=lambda item: max(len(row.ids) for row in item[1]))
+            yield under_way.pop(0)
+
+    def draw(self, request: Request, temperature: float) -> list[Completion]:
+        rows = []
+        for n in range(request.num_samples):
+            draws = np.random.Generator(np.random.Philox(key=[request.seed, n]))
+            written = list(request.prefix)
+            ids: list[int] = []
+            refuted = False
+            while not refuted and (not ids or ids[-1] != STOP):
+                options = self.next_tokens(written)
+                weights = np.array(list(options.values())) ** (1 / temperature if temperature else 50)
+                ids.append(list(options)[int(draws.choice(len(options), p=weights / weights.sum()))])
+                written.append(ids[-1])
+                refuted = request.refute is not None and ids[-1] != STOP and request.refute(ids)
+            scores = tuple(self.logprob([request.prefix], [ids])[0])
+            rows.append(Completion(tuple(ids), scores, "refuted" if refuted else "stop"))
+        return rows
 
     def logprob(self, prefixes: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         results = []

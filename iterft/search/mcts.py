@@ -1,29 +1,27 @@
-"""PUCT over structural steps, many trees at a time.
+"""Many trees that grow side by side over structural steps.
 
-A round selects one node in every tree, samples continuations of all of them to the end of the turn in one call of the
-policy, lays each into its tree and backs its verdict up. Selection is PUCT (MCTS-DPO, arXiv 2405.00451, section 3.1):
-
-    argmax_a Q(s, a) + c_puct p(a|s) sqrt(N(s)) / (1 + N(s, a)),  p = exp(mean log-prob of the step)
-
-with one more arm at every node, "sample anew here", whose prior is the probability that its children leave unseen.
-Nodes with an objection are never descended: nothing below them can pass.
+Each tree sends out a wave of leaves, chosen from its own state alone, gets their continuations to the end of the turn,
+lays them in the order in which they were chosen and backs their verdicts up; then the next wave. Trees wait for nothing
+but their own wave, and the order in which rows finish changes nothing. Where to sample next is `selection`'s.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from iterft.config import SearchSettings
 from iterft.log import Log
 from iterft.protocols import Grader, Policy, TreeJournal
 from iterft.rollout import World, read_text, seed_of
-from iterft.search.tree import has_success, lay, new_tree, unseen_mass
-from iterft.types import Deficient, FinishReason, Sample, Tree
+from iterft.search.gumbel import gumbel
+from iterft.search.selection import Select, UnderWay, independent, puct, uct
+from iterft.search.tree import has_success, lay, new_tree
+from iterft.types import Completion, Deficient, FinishReason, Request, Sample, Tree
 
-TREES_IN_FLIGHT = 64
-"""Trees that grow together; finished groups are journalled, so this is also what a kill can cost."""
+SELECT: Mapping[str, Select] = {"puct": puct, "uct": uct, "gumbel": gumbel, "independent": independent}
 
 
 def search(
@@ -45,16 +43,24 @@ def search(
     batch decides the last digits of log-probs, so only thus does a killed search end as an undisturbed one."""
     finished = journal.read()
     ground = Ground(policy, world, settings, whole_turns, grader)
+    budget = Budget(settings.max_tokens, settings.max_seconds, time.monotonic())
     with log.progress("search", len(weak)) as advance:
-        for start in range(0, len(weak), TREES_IN_FLIGHT):
-            group = weak[start : start + TREES_IN_FLIGHT]
+        for start in range(0, len(weak), settings.trees_in_flight):
+            group = weak[start : start + settings.trees_in_flight]
             if any(item.sample.id not in finished for item in group):
                 policy.forget()
-                for tree in grow(ground, group, seed):
+                for tree in grow(ground, group, seed, budget, advance):
                     if tree.sample_id not in finished:
                         journal.append(tree)
                         finished[tree.sample_id] = tree
-            advance(len(group))
+            else:
+                budget.tokens += sum(finished[item.sample.id].sampled_tokens for item in group)
+                advance(len(group))
+    if budget.num_cut:
+        log.say(
+            f"search: at its limit after {budget.tokens:,} sampled tokens, {budget.num_cut} trees were cut short; what "
+            "was found is used"
+        )
     return [finished[item.sample.id] for item in weak]
 
 
@@ -67,6 +73,34 @@ class Ground:
     settings: SearchSettings
     whole_turns: bool
     grader: Grader | None
+
+
+@dataclass
+class Budget:
+    """What a search may spend, 0 is no limit, the sampled tokens it has spent, and the trees that would have gone on; a
+    resumed search has its time anew."""
+
+    max_tokens: int
+    max_seconds: float
+    started: float
+    tokens: int = 0
+    num_cut: int = 0
+
+    @property
+    def is_spent(self) -> bool:
+        is_late = 0 < self.max_seconds <= time.monotonic() - self.started
+        return is_late or 0 < self.max_tokens <= self.tokens
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Leaves of one tree that are under way: the node of each request, in the order they are to be laid, and what has
+    come back."""
+
+    sample: Sample
+    tree: Tree
+    leaves: Mapping[Request, int]
+    found: dict[Request, list[Completion]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,44 +116,75 @@ class Shoot:
     planted: bool = False
 
 
-def grow(ground: Ground, group: Sequence[Deficient], seed: int) -> list[Tree]:
-    """Grows the trees of `group` together until each has its simulations or is exhausted."""
-    trees = [new_tree(item.sample, ground.policy.render(item.sample.prompt)) for item in group]
-    sow(ground, group, trees)
-    if ground.settings.plant:
-        plant(ground, group, trees)
-    while True:
-        ready = [
-            (item.sample, tree)
-            for item, tree in zip(group, trees, strict=True)
-            if tree.simulations < ground.settings.num_simulations and not tree.nodes[0].exhausted
-        ]
-        if not ready:
-            return trees
-        expand(ground, ready, seed)
-
-
-def expand(ground: Ground, ready: Sequence[tuple[Sample, Tree]], seed: int) -> None:
-    """One round: selects a node in every tree and lays what is sampled below it."""
+def grow(
+    ground: Ground, group: Sequence[Deficient], seed: int, budget: Budget, advance: Callable[[int], None]
+) -> list[Tree]:
+    """Grows the trees of `group` side by side until each has its simulations, is exhausted, or the budget is spent.
+    `advance(1)` is told of each that is done."""
     policy, settings = ground.policy, ground.settings
-    nodes = [select(tree, settings.c_puct) for _, tree in ready]
-    written = [tree.path_ids(node) for (_, tree), node in zip(ready, nodes, strict=True)]
+    trees = [new_tree(item.sample, policy.render(item.sample.prompt)) for item in group]
+    sow(ground, group, trees)
+    if settings.plant:
+        plant(ground, group, trees)
+    requests: deque[Request] = deque()
+    waves: dict[Request, Wave] = {}
 
-    def refute(index: int, ids: Sequence[int]) -> bool:
-        return ground.world.refutes(policy, ready[index][0], (*written[index], *ids))
+    def send(sample: Sample, tree: Tree) -> None:
+        leaves = choose_leaves(ground, sample, tree, seed)
+        if leaves and budget.is_spent:
+            budget.num_cut += 1
+            leaves = {}
+        wave = Wave(sample, tree, leaves)
+        waves.update(dict.fromkeys(leaves, wave))
+        requests.extend(leaves)
+        if not leaves:
+            advance(1)
 
-    rows = policy.sample(
-        [tree.prompt_ids + ids for (_, tree), ids in zip(ready, written, strict=True)],
-        [min(settings.num_samples, settings.num_simulations - tree.simulations) for _, tree in ready],
-        settings.temperature,
-        [seed_of(seed, sample.id, tree.simulations) for sample, tree in ready],
-        refute=None if ground.whole_turns else refute,
-    )
+    for item, tree in zip(group, trees, strict=True):
+        send(item.sample, tree)
+    for request, completions in policy.stream(requests, settings.temperature):
+        wave = waves.pop(request)
+        wave.found[request] = completions
+        budget.tokens += sum(len(row.ids) for row in completions)
+        if len(wave.found) == len(wave.leaves):
+            lay_wave(ground, wave)
+            send(wave.sample, wave.tree)
+    return trees
+
+
+def choose_leaves(ground: Ground, sample: Sample, tree: Tree, seed: int) -> dict[Request, int]:
+    """The next wave of a tree: requests and the nodes they go on from; none when the tree is done."""
+    settings, world, policy = ground.settings, ground.world, ground.policy
+    under_way = UnderWay()
+    leaves: dict[Request, int] = {}
+    planned = tree.simulations
+    while planned < settings.num_simulations and len(leaves) < settings.leaves_in_flight:
+        if tree.nodes[0].exhausted:
+            break
+        tree_seed = seed_of(seed, sample.id, planned)
+        at = SELECT[settings.kind](tree, settings, under_way, seed_of(seed, sample.id))
+        written = tree.path_ids(at)
+        refute = None if ground.whole_turns else refuter(world, policy, sample, written)
+        count = min(settings.num_samples, settings.num_simulations - planned)
+        leaves[Request(tree.prompt_ids + written, count, tree_seed, refute)] = at
+        under_way.add(tree, at, count)
+        planned += count
+    return leaves
+
+
+def refuter(world: World, policy: Policy, sample: Sample, written: tuple[int, ...]) -> Callable[[Sequence[int]], bool]:
+    """Whether the ids that follow `written` settle that the turn cannot pass."""
+    return lambda ids: world.refutes(policy, sample, (*written, *ids))
+
+
+def lay_wave(ground: Ground, wave: Wave) -> None:
+    """Lays what has come back, in the order in which it was asked for."""
     shoots = []
-    for (sample, tree), node, completions in zip(ready, nodes, rows, strict=True):
-        shoots += [Shoot(sample, tree, node, row.ids, row.logprobs, row.finish_reason) for row in completions]
-        tree.sampled_tokens += sum(len(row.ids) for row in completions)
-        tree.simulations += len(completions)
+    for request, at in wave.leaves.items():
+        rows = wave.found[request]
+        shoots += [Shoot(wave.sample, wave.tree, at, row.ids, row.logprobs, row.finish_reason) for row in rows]
+    wave.tree.sampled_tokens += sum(len(shoot.ids) for shoot in shoots)
+    wave.tree.simulations += len(shoots)
     lay_all(ground, shoots)
 
 
@@ -173,22 +238,3 @@ def lay_all(ground: Ground, shoots: Sequence[Shoot]) -> None:
             grade=grades.get(place),
             self_weight=ground.settings.self_weight,
         )
-
-
-def select(tree: Tree, c_puct: float) -> int:
-    """The node below which to sample next."""
-    at = 0
-    while True:
-        node = tree.nodes[at]
-        exploration = c_puct * math.sqrt(max(node.visits, 1))
-        best, best_score = at, node.value + exploration * unseen_mass(tree, at) / (1 + node.expansions)
-        for index in node.children:
-            child = tree.nodes[index]
-            if child.exhausted or child.objection:
-                continue
-            score = child.value + exploration * child.prior / (1 + child.visits)
-            if score > best_score:
-                best, best_score = index, score
-        if best == at:
-            return at
-        at = best

@@ -39,21 +39,27 @@ def cut(dialect: Dialect, step: str, token_texts: list[str], finish_reason: Fini
     """
     text = "".join(token_texts)
     ends = list(accumulate(map(len, token_texts)))
-    boundaries: dict[int, str] = {}
-    token = 0
-    for mark in dialect.scan(text).marks:
-        # A bare number or word ends where its mark says, but is complete only once the next character is seen.
-        while ends[token] < mark.end or mark not in dialect.scan(text[: ends[token]]).marks:
+    whole = dialect.scan(text)
+    known = dialect.scan(text[: ends[begin - 1]]).marks if begin else ()
+    boundaries: dict[int, tuple[str, PartialTurn]] = {}
+    token = begin
+    for mark in whole.marks[len(known) :]:
+        while ends[token] < mark.end:
             token += 1
-        if mark.kind in KEPT[step] and begin < token + 1 < len(token_texts) + (finish_reason == "refuted"):
-            boundaries[token + 1] = mark.kind
+        scan = dialect.scan(text[: ends[token]])
+        while mark not in scan.marks:
+            # A bare number or word ends where its mark says, but is complete only once the next character is seen.
+            token += 1
+            scan = dialect.scan(text[: ends[token]])
+        if mark.kind in KEPT[step] and token + 1 < len(token_texts) + (finish_reason == "refuted"):
+            boundaries[token + 1] = mark.kind, scan.partial
     spans, start = [], begin
-    for stop, kind in boundaries.items():
-        spans.append(Span(start, stop, kind, dialect.scan(text[: ends[stop - 1]]).partial))
+    for stop, (kind, partial) in boundaries.items():
+        spans.append(Span(start, stop, kind, partial))
         start = stop
     if start == len(token_texts):
         return spans
-    partial = dialect.scan(text).partial
+    partial = whole.partial
     if finish_reason == "stop":
         partial = replace(partial, error=finish(partial).error, finished=True)
     elif finish_reason == "length":

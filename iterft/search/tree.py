@@ -10,6 +10,9 @@ from iterft.rollout import World, read_turn
 from iterft.search.steps import cut
 from iterft.types import FinishReason, Node, Sample, Step, Tree
 
+EXHAUSTED_MASS = 0.05
+"""A node whose children are all exhausted is too, once this probability at most is left unseen."""
+
 
 def new_tree(sample: Sample, prompt_ids: tuple[int, ...]) -> Tree:
     """A tree of just the root, which stands for the prompt."""
@@ -99,7 +102,7 @@ def settle(tree: Tree, at: int) -> None:
         node = tree.nodes[at]
         if node.reward is None and not node.objection:
             open_child = any(not tree.nodes[child].exhausted for child in node.children)
-            if open_child or unseen_mass(tree, at) > 0.05:
+            if open_child or unseen_mass(tree, at) > EXHAUSTED_MASS:
                 return
         node.exhausted = True
         at = node.parent

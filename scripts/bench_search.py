@@ -1,0 +1,380 @@
+"""What forked KV saves while sampling, what a tree costs in Python, and which rule finds most (docs/speed.md).
+
+expansion   a round of 4 trees x 4 candidates, against transformers' `generate` and `generate_batch`
+decoding    32 rows of the default model, against `generate` and, where it is installed, vLLM
+overhead    Python per node of trees of 10,000 nodes, and tokens prefilled over unique tokens of trees of a real model
+rules       PUCT, UCT, Gumbel and independent sampling at equal tokens where the best turn is known
+exactness   the same trees from a real model in float32, whatever is in flight
+
+Arms are interleaved in one process, random weights unless said otherwise, stop conditions, seeds and log-probs on.
+
+python scripts/bench_search.py [expansion decoding overhead rules exactness] [--dtype bfloat16]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import platform
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+import torch
+from bench_update import SHAPES, measure, random_ids
+
+from iterft import Recipe, build
+from iterft.config import PolicySettings, SearchSettings
+from iterft.deficiency import find_deficient
+from iterft.dialects.pythonic import PYTHONIC
+from iterft.engine.decoding import Fork, decode_all
+from iterft.engine.generate import PrefixDecoder
+from iterft.engine.trie import num_unique_tokens
+from iterft.envs.recorded import RecordedEnvironment
+from iterft.log import Log
+from iterft.models import load_base, load_tokenizer, resolve
+from iterft.policies.hf import HfPolicy
+from iterft.policies.scripted import STOP, ScriptedPolicy
+from iterft.rollout import World, seed_of
+from iterft.search import search
+from iterft.search.mcts import SELECT
+from iterft.template import choose_template
+from iterft.types import Completion, Deficient, PartialTurn, Prompt, Request, Reward, Sample, Trajectory, Tree
+
+QUIET = Log(quiet=True)
+NO_STOP = -1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    works = {
+        "expansion": expansion, "decoding": decoding, "overhead": overhead, "rules": rules, "exactness": exactness,
+    }  # fmt: skip
+    parser.add_argument("works", nargs="*", default=list(works), metavar="work", help=", ".join(works))
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--model", choices=list(SHAPES), help="other shapes for expansion")
+    options = parser.parse_args()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    print(f"{platform.machine()}, {device}; Python {platform.python_version()}, {packages}; {options.dtype}")
+    for name in options.works:
+        if name not in works:
+            parser.error(f"no such work: {name}; there are {', '.join(works)}")
+        print(f"\n{name}", flush=True)
+        works[name](options)
+    return 0
+
+
+class MemoryJournal:
+    """A journal that nothing is read from again."""
+
+    def read(self) -> dict[str, Tree]:
+        return {}
+
+    def append(self, tree: Tree) -> None:
+        """Nothing is kept."""
+
+
+def expansion(options: argparse.Namespace) -> None:
+    name, trees, candidates, prefix, new = options.model or "Qwen2.5-0.5B", 4, 4, 384, 24
+    model = random_model(name, getattr(torch, options.dtype))
+    rng = random.Random(0)
+    prompts = [random_ids(rng, prefix) for _ in range(trees)]
+    print(f"{name} shapes, {trees} trees x {candidates} candidates, prefix {prefix}, {new} new tokens")
+    arms = {
+        "one by one": lambda: [generate(model, [prompt], 1, new, at) for prompt in prompts for at in range(candidates)],
+        "num_return": lambda: generate(model, prompts, candidates, new, 0),
+        "ours": lambda: decode(model, prompts, candidates, new),
+    }
+    if batching := generate_batch_arm(model, prompts, candidates, new):
+        arms = {**arms, "generate_batch": batching}
+    report(measure(arms, max(5, options.repeats)), trees * candidates * new)
+
+
+def decoding(options: argparse.Namespace) -> None:
+    rows, prompt, new = 32, 450, 64
+    base = resolve(Recipe.load().model, QUIET)
+    dtype = getattr(torch, options.dtype)
+    model = load_base(base, dtype).eval()
+    rng = random.Random(0)
+    prompts = [random_ids(rng, prompt) for _ in range(rows)]
+    print(f"SmolLM2-135M, {rows} rows, prompt {prompt}, {new} new tokens")
+    arms: dict[str, Callable[[], Any]] = {
+        "generate": lambda: generate(model, prompts, 1, new, 0),
+        "ours": lambda: decode(model, prompts, 1, new),
+    }
+    if batching := generate_batch_arm(model, prompts, 1, new):
+        arms["generate_batch"] = batching
+    if importlib.util.find_spec("vllm"):
+        arms["vllm"] = vllm_arm(base, options.dtype, prompts, new)
+    else:
+        print("vLLM is not installed here, so it is not compared")
+    report(measure(arms, max(5, options.repeats)), rows * new)
+
+
+def report(costs: dict[str, tuple[float, float]], num_tokens: int) -> None:
+    ours = costs["ours"][0]
+    print(f"{'':16}{'seconds':>9}{'tokens/s':>10}{'peak MiB':>10}{'ours is':>9}")
+    for arm, (seconds, peak) in costs.items():
+        print(f"{arm:16}{seconds:9.2f}{num_tokens / seconds:10.1f}{peak:10.0f}{seconds / ours:8.2f}x", flush=True)
+
+
+def random_model(name: str, dtype: torch.dtype) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape = dict(SHAPES[name])
+    config = AutoConfig.for_model(shape.pop("architecture"), **shape, tie_word_embeddings=True)
+    torch.manual_seed(0)
+    return (
+        AutoModelForCausalLM.from_config(config, dtype=dtype).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    )
+
+
+def decode(model: Any, prompts: Sequence[tuple[int, ...]], count: int, new: int) -> Any:
+    """Cold: the prompts are prefilled within."""
+    decoder = PrefixDecoder(model, NO_STOP, 4 << 30, 256)
+    return decode_all(decoder.stream, [Fork(prompt, (), count, seed) for seed, prompt in enumerate(prompts)], 1.0, new)
+
+
+def generate(model: Any, prompts: Sequence[tuple[int, ...]], count: int, new: int, seed: int) -> Any:
+    torch.manual_seed(seed)
+    ids = torch.tensor(prompts, device=model.device)
+    with torch.inference_mode():
+        output = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=True, top_k=0, num_return_sequences=count,
+            max_new_tokens=new, min_new_tokens=new, eos_token_id=0, pad_token_id=0, return_dict_in_generate=True,
+            output_logits=True,
+        )  # fmt: skip
+        return model.compute_transition_scores(output.sequences, output.logits, normalize_logits=True)
+
+
+def generate_batch_arm(
+    model: Any, prompts: Sequence[tuple[int, ...]], count: int, new: int
+) -> Callable[[], Any] | None:
+    """transformers' continuous batching with paged attention, if it runs here."""
+    from transformers import GenerationConfig
+
+    config = GenerationConfig(do_sample=True, top_k=0, max_new_tokens=new, eos_token_id=-1, pad_token_id=0)
+    inputs = [list(prompt) for prompt in prompts for _ in range(count)]
+
+    def arm() -> Any:
+        implementation = model.config._attn_implementation
+        try:
+            model.set_attn_implementation("paged|sdpa")
+            return model.generate_batch(inputs=inputs, generation_config=config, progress_bar=False)
+        finally:
+            model.set_attn_implementation(implementation)
+
+    try:
+        results = arm()
+        if len(results) == len(inputs):
+            return arm
+        print(f"generate_batch: gave {len(results)} results for {len(inputs)} inputs, so it is not compared")
+    except Exception as error:
+        print(f"generate_batch does not run here ({type(error).__name__}: {str(error).splitlines()[0][:120]})")
+    return None
+
+
+def vllm_arm(base: str, dtype: str, prompts: Sequence[tuple[int, ...]], new: int) -> Callable[[], Any]:
+    """Started once; prompts get another first token each time, so that nothing is found in its prefix cache."""
+    from vllm import LLM, SamplingParams
+
+    engine = LLM(model=base, dtype=dtype, max_model_len=1024, enforce_eager=False)
+    times = iter(range(100, 1900))
+
+    def arm() -> Any:
+        mark = next(times)
+        seeds = range(len(prompts))
+        parameters = [SamplingParams(max_tokens=new, ignore_eos=True, logprobs=0, seed=seed) for seed in seeds]
+        asked = [{"prompt_token_ids": [mark, *prompt[1:]]} for prompt in prompts]
+        return engine.generate(asked, parameters, use_tqdm=False)
+
+    return arm
+
+
+LETTERS = "abcdefgh"
+NUM_LETTERS = 4
+OPENING = '[choose(p0="'
+PERIOD = len('a", p1="')
+TURN = len(OPENING) + PERIOD * NUM_LETTERS - len('", p1="') + len('")]') + 1
+CHOOSE = {
+    "name": "choose",
+    "description": "",
+    "parameters": {"type": "object", "properties": {f"p{at}": {"type": "string"} for at in range(NUM_LETTERS)}},
+}
+CHOICE = Sample("choice", Prompt(({"role": "user", "content": "x"},), (CHOOSE,)), ())
+
+
+class Garden(ScriptedPolicy):
+    """A policy and a verifier of which the best turn is known. A turn is one call of `choose` with four arguments, each
+    one of eight letters. What a letter is worth and how much the policy likes it both depend on the letters before it
+    and agree only partly: its favourites are seldom the best. Nothing is refuted half-way; the reward of a turn is the
+    mean worth of its letters, scaled so that the best turn has 1."""
+
+    def __init__(self, seed: int, agreement: float = 0.5) -> None:
+        self.max_requests = 1
+        self.seed, self.agreement = seed, agreement
+        self.known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        totals = {"": 0.0}
+        for _ in range(NUM_LETTERS):
+            totals = {
+                before + letter: total + worth
+                for before, total in totals.items()
+                for letter, worth in zip(LETTERS, self.choices(before)[0], strict=True)
+            }
+        self.best = max(totals.values())
+
+    def choices(self, before: str) -> tuple[np.ndarray, np.ndarray]:
+        """Worth and probability of each next letter."""
+        if before not in self.known:
+            rng = np.random.default_rng(seed_of(self.seed, before))
+            worth = rng.random(len(LETTERS))
+            liking = 3 * (self.agreement * worth + (1 - self.agreement) * rng.random(len(LETTERS)))
+            weights = np.exp(liking)
+            self.known[before] = worth, weights / weights.sum()
+        return self.known[before]
+
+    def next_tokens(self, written: Sequence[int]) -> dict[int, float]:
+        turn = "".join(map(chr, written)).partition("\x01")[2]
+        at = len(turn) - len(OPENING)
+        letters = turn[len(OPENING) :: PERIOD]
+        if at >= 0 and at % PERIOD == 0 and at // PERIOD < NUM_LETTERS:
+            return dict(zip(map(ord, LETTERS), self.choices(letters)[1].tolist(), strict=True))
+        form = OPENING + "".join(f'?", p{place}="' for place in range(1, NUM_LETTERS)) + '?")]'
+        return {ord(form[len(turn)]): 1.0} if len(turn) < len(form) else {STOP: 1.0}
+
+    def __call__(self, trajectory: Trajectory) -> Reward:
+        letters = "".join(str(value) for value in trajectory.turns[-1].calls[0].arguments.values())
+        worth = sum(self.choices(letters[:at])[0][LETTERS.index(letter)] for at, letter in enumerate(letters))
+        return Reward(worth / self.best, "" if worth == self.best else "wrong_value")
+
+    def explain(self, trajectory: Trajectory) -> str:
+        return "not the best"
+
+    def objection(self, sample: Sample, partial: PartialTurn) -> str:
+        return ""
+
+
+def rules(options: argparse.Namespace) -> None:
+    """Per rule and budget, counted in tokens of whole turns: the mean reward of the best turn found, and how often it
+    is at least 0.95."""
+    num_worlds, budgets = 100, (4, 8, 16, 32, 64)
+    print(
+        f"{num_worlds} worlds, {len(LETTERS)} letters x {NUM_LETTERS} arguments, the best turn has reward 1; tokens of"
+    )
+    print(f"{'so many turns':18}" + "".join(f"{budget:>18}" for budget in budgets))
+    variants: dict[str, dict[str, Any]] = {kind: {"kind": kind} for kind in SELECT}
+    variants["puct, waves of 4"] = {"kind": "puct", "leaves_in_flight": 4}
+    variants["puct, entropy"] = {"kind": "puct", "entropy_weight": 1.0}
+    for name, changes in variants.items():
+        cells = []
+        for budget in budgets:
+            limits = {"num_simulations": 2 * budget, "max_tokens": budget * TURN}
+            settings = SearchSettings(num_samples=1, plant=False, temperature=1.0, **limits, **changes)
+            found = [best_found(Garden(seed), settings, seed) for seed in range(num_worlds)]
+            error = np.std(found) / num_worlds**0.5
+            cells.append(f"{fmean(found):.3f}±{error:.3f} {fmean(value >= 0.95 for value in found):4.0%}")
+        print(f"{name:18}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+
+
+def best_found(garden: Garden, settings: SearchSettings, seed: int) -> float:
+    world = World(PYTHONIC, RecordedEnvironment(), garden)
+    weak = [Deficient(CHOICE, 1.0, 0.0, {}, (), ())]
+    (tree,) = search(garden, world, weak, settings, seed, MemoryJournal(), QUIET, whole_turns=True)
+    return max(node.reward for node in tree.nodes if node.reward is not None)
+
+
+class Clocked:
+    """A policy of which the time in its own code is counted; what it calls back is not its own."""
+
+    def __init__(self, policy: ScriptedPolicy) -> None:
+        self.policy, self.seconds = policy, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.policy, name)
+
+    def stream(self, requests: deque[Request], temperature: float) -> Iterator[tuple[Request, list[Completion]]]:
+        results = self.policy.stream(requests, temperature)
+        while True:
+            start = time.process_time()
+            found = next(results, None)
+            self.seconds += time.process_time() - start
+            if found is None:
+                return
+            yield found
+
+
+def overhead(options: argparse.Namespace) -> None:
+    for kind in SELECT:
+        costs = []
+        for seed in range(max(5, options.repeats)):
+            policy = Clocked(Garden(seed))
+            world = World(PYTHONIC, RecordedEnvironment(), policy.policy)
+            weak = [Deficient(replace(CHOICE, id=str(at)), 1.0, 0.0, {}, (), ()) for at in range(64)]
+            settings = SearchSettings(kind=kind, num_simulations=64, num_samples=4, plant=False, temperature=1.0)
+            start = time.process_time()
+            trees = search(policy, world, weak, settings, seed, MemoryJournal(), QUIET, whole_turns=True)
+            nodes = sum(len(tree.nodes) for tree in trees)
+            costs.append((time.process_time() - start - policy.seconds) / nodes * 1e6)
+        print(f"{kind:12}{median(costs):7.0f} us per node ({nodes:,} nodes of 64 trees of 64 simulations)", flush=True)
+    policy, trees = real_trees(1, Recipe.load("debug"))
+    sequences = [(*tree.prompt_ids, *tree.path_ids(at)) for tree in trees for at in range(len(tree.nodes))]
+    unique = num_unique_tokens(sequences)
+    computed = policy.decoder.counters.prefilled + policy.decoder.counters.refed
+    print(f"debug recipe: {computed:,} tokens prefilled, {unique:,} unique tokens in {len(trees)} trees")
+    print(f"{computed / unique:.3f} times as many")
+
+
+def exactness(options: argparse.Namespace) -> None:
+    """Trees one at a time against all together, float32: ids and structure of completions, log-probs."""
+    reference = completions(real_trees(1, Recipe.load("debug"))[1])
+    for in_flight in (7, 64):
+        others = completions(real_trees(in_flight, Recipe.load("debug"))[1])
+        same = reference.keys() & others.keys()
+        gap = max(abs(one - other) for key in same for one, other in zip(reference[key], others[key], strict=True))
+        print(
+            f"trees in flight 1 and {in_flight}: {len(same)} of {len(reference)} completions have the same ids and "
+            f"steps ({len(same) / len(reference):.2%}), log-probs differ by at most {gap:.1e}"
+        )
+
+
+def completions(trees: Sequence[Tree]) -> dict[tuple[Any, ...], list[float]]:
+    """(sample, steps of a turn) -> its log-probs."""
+    found = {}
+    for tree in trees:
+        for at, node in enumerate(tree.nodes):
+            if node.reward is not None:
+                path = []
+                while at > 0:
+                    path.insert(0, tree.nodes[at].step)
+                    at = tree.nodes[at].parent
+                key = (tree.sample_id, *((step.kind, step.ids) for step in path))
+                found[key] = [score for step in path for score in step.logprobs]
+    return found
+
+
+def real_trees(trees_in_flight: int, recipe: Recipe) -> tuple[HfPolicy, list[Tree]]:
+    """Trees of 16 simulations over the samples of a recipe, by its untuned base in float32."""
+    base = resolve(recipe.model, QUIET)
+    template = choose_template(load_tokenizer(base), build.dialect(recipe), recipe.model, QUIET)
+    policy = HfPolicy(load_base(base, torch.float32), template, PolicySettings(max_new_tokens=48))
+    world = build.world(recipe)
+    samples = build.data(recipe, None).train[:64]
+    settings = replace(recipe.deficiency, num_candidates=64)
+    weak, _ = find_deficient(policy, world, samples, {}, settings, 0, QUIET, plant=False, whole_turns=True)
+    weak = [replace(item, completions=()) for item in weak]
+    searched = replace(recipe.search, num_simulations=16, plant=False, trees_in_flight=trees_in_flight)
+    policy.decoder.counters.prefilled = policy.decoder.counters.refed = 0
+    return policy, search(policy, world, weak, searched, 0, MemoryJournal(), QUIET, whole_turns=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
