@@ -24,7 +24,7 @@ OWN_LOSSES = ("simpo", "orpo", "conservative")
 """What `stage.loss_types` may hold; see `stages.losses`."""
 
 VLLM_MAX_RANK = 512
-"""Of the adapters it serves."""
+"""Of the adapters that vLLM can serve."""
 
 Rule = tuple[str, Callable[[Any], bool]]
 

@@ -286,7 +286,6 @@ def test_an_engine_that_cannot_start_says_why(base: str, tmp_path: Path) -> None
         (signal.SIGKILL, "core", "has died .killed by SIGKILL"),
         (signal.SIGKILL, "worker", "has died"),
         (signal.SIGSTOP, "core", "has stalled: no answer for 10 s"),
-        (signal.SIGSTOP, "worker", "has stalled: no answer for 10 s"),
     ],
 )
 def test_a_dead_or_stalled_engine_is_reported_and_nothing_is_left_of_it(

@@ -130,6 +130,7 @@ class VllmPolicy:
             row.finish_reason = "length"
 
     def count(self, output: Any) -> None:
+        """Notes what a continuation's prefix cost, and whether a block of it or more was there already."""
         cached = output.num_cached_tokens or 0
         self.counters.prefilled += len(output.prompt_token_ids) - cached
         self.counters.hits += cached > 0
