@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,21 @@ from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
-from iterft.protocols import Grader, Policy, Serve, Stage
+from iterft.protocols import Grader, Policy, Serve, Stage, Verifier
 from iterft.rewards.call_match import CallMatch
+from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
+from iterft.rewards.template_match import TemplateMatch
 from iterft.rollout import World, reference_calls, reference_text, roll_out
 from iterft.template import Template
 from iterft.types import Checkpoint, Sample, Turn
 
 DIALECTS = {dialect.name: dialect for dialect in (HERMES, LLAMA3, MISTRAL, PYTHONIC)}
-
+REWARDS: dict[str, Callable[[], Verifier]] = {
+    "call_match": CallMatch,
+    "template_match": TemplateMatch,
+    "graded_match": GradedMatch,
+}
 
 FAILS = "reference fails its own verifier"
 
@@ -47,7 +53,7 @@ class Data:
 
 
 def dialect(recipe: Recipe) -> Dialect:
-    return DIALECTS[recipe.model.dialect]
+    return replace(DIALECTS[recipe.model.dialect], thinks=recipe.model.think)
 
 
 def world(recipe: Recipe) -> World:
@@ -98,6 +104,8 @@ def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
         return f"the {world.dialect.name} dialect cannot write a name in it"
     if is_learnt and not sample.answer and not sample.text:
         return "no call is right and there is no text to learn instead"
+    if is_learnt and world.dialect.thinks and not sample.thought:
+        return "it has no think part to learn (model.think)"
     return ""
 
 
@@ -196,10 +204,25 @@ def grader(policy: Policy) -> Grader:
     return SelfJudge(policy)
 
 
-def stage(recipe: Recipe, base: str, tokenizer: Any, log: Log) -> Stage:
-    from iterft.stages.dpo import DpoStage
+def stages(recipe: Recipe, base: str, tokenizer: Any, serve: Serve, log: Log) -> dict[str, Stage]:
+    """The updates of an iteration by name, in order. What samples by itself gets `serve` and a world of its own, whose
+    verifier is `grpo.reward`."""
+    made = {}
+    for number, kind in enumerate(recipe.stage_kinds, start=1):
+        made[f"{number}-{kind}"] = stage(kind, recipe, base, tokenizer, serve, log)
+    return made
 
-    return DpoStage(base, tokenizer, recipe.model, recipe.stage, recipe.seed, log)
+
+def stage(kind: str, recipe: Recipe, base: str, tokenizer: Any, serve: Serve, log: Log) -> Stage:
+    if kind == "dpo":
+        from iterft.stages.dpo import DpoStage
+
+        return DpoStage(base, tokenizer, recipe.model, recipe.stage, recipe.seed, log)
+    from iterft.stages.entropy_grpo import EntropyGrpoStage
+
+    settings = recipe.grpo if kind == "entropy_grpo" else replace(recipe.grpo, entropy_weight=0.0)
+    judged = replace(world(recipe), verifier=REWARDS[settings.reward]())
+    return EntropyGrpoStage(base, recipe.model, settings, recipe.policy.max_new_tokens, serve, judged, log)
 
 
 def evaluate_bfcl(recipe: Recipe, policy: Policy, world: World, log: Log) -> dict[str, dict[str, int]]:

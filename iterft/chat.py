@@ -7,13 +7,20 @@ with an error, never an exception. Not here: tokenisation (the policies' busines
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iterft.types import Message, PartialTurn, Prompt, Tool, ToolCall, Turn
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 """What encloses the part a turn of any dialect may begin with and that is neither content nor calls."""
+_THINK_PART = re.compile(rf"[ \t\n\r]*{THINK_OPEN}(.*?){THINK_CLOSE}", re.DOTALL)
+THINK_FIRST = (
+    f"Begin each reply with {THINK_OPEN}...{THINK_CLOSE}: which tool fits, which words give each value, what is "
+    "missing. The calls, or your words, follow behind it."
+)
+"""What prompts say where a dialect thinks; after FunRL's template (arXiv 2508.05118)."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Dialect:
     render(calls)          the text of a turn that makes these calls ("" for none)
     scan(text)             reads any prefix of a turn
     observation(content)   how a tool's result is shown to the model, as the content of a user message
+    thinks          prompts ask for a think part, and turns that are learnt begin with one
     """
 
     name: str
@@ -55,6 +63,7 @@ class Dialect:
     render: Callable[[Sequence[ToolCall]], str]
     scan: Callable[[str], Scan]
     observation: Callable[[str], str]
+    thinks: bool = False
 
 
 def parse(dialect: Dialect, text: str) -> Turn:
@@ -66,7 +75,26 @@ def finish(partial: PartialTurn) -> Turn:
     """The turn that ends where `partial` stands: what was still undecided is prose, what was left open is an error."""
     error = partial.error or _left_open(partial)
     content = partial.content if error else (partial.content + partial.undecided)
-    return Turn(content.strip(), () if error else partial.calls, error)
+    return Turn(content.strip(), () if error else partial.calls, error, partial.thought)
+
+
+def think_span(text: str) -> tuple[int, int] | None:
+    """Where in a turn the inside of its think part begins and ends; None where it has none, or leaves it open."""
+    part = _THINK_PART.match(text)
+    return part.span(1) if part else None
+
+
+def think_part(thought: str) -> str:
+    """The text of a think part, up to where the rest of the turn begins."""
+    return f"{THINK_OPEN}{thought}{THINK_CLOSE}\n"
+
+
+def asking_to_think(prompt: Prompt) -> Prompt:
+    """The prompt with the wish for a think part behind its system text."""
+    messages = list(prompt.messages)
+    own = [_text(messages.pop(0))] if messages and messages[0]["role"] == "system" else []
+    system = {"role": "system", "content": _joined([*own, THINK_FIRST], "\n\n")}
+    return replace(prompt, messages=(system, *messages))
 
 
 def plain_messages(dialect: Dialect, prompt: Prompt) -> list[dict[str, str]]:

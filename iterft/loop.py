@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from iterft.config import DEFAULT_RECIPE, Recipe
 from iterft.log import Log
 from iterft.store import Store
+from iterft.types import Checkpoint, Experience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator as Iterable
 
-    from iterft.protocols import Grader
-    from iterft.types import Checkpoint, Sample
+    from iterft.protocols import Grader, Policy
+    from iterft.types import Deficient, Sample, Tree
 
 RUNS = Path("runs")
 
@@ -62,59 +63,36 @@ class Iterator:
         return Run(self.store.run, self.store.checkpoint(self.recipe.iters), records)
 
     def iterate(self, iteration: int) -> None:
-        from iterft.deficiency import find_deficient
+        checkpoint = self.store.checkpoint(iteration - 1)
+        experience, counts = self.explore(iteration, checkpoint)
+        folder = self.store.folder(iteration)
+        with self.timed("update"):
+            for name, optimize in self.stages.items():
+                out = folder / ("checkpoint" if name == list(self.stages)[-1] else name)
+                # What an interrupted iteration has left of the updates before the last is whole.
+                is_there = out.name == name and out.exists()
+                checkpoint = Checkpoint(out) if is_there else optimize(checkpoint, experience, out)
+        self.finish(iteration, checkpoint, counts)
+
+    def explore(self, iteration: int, checkpoint: Checkpoint) -> tuple[Experience, dict[str, Any]]:
+        """What the updates of an iteration learn from, and counts of it: samples the policy is weak on and pairs from
+        their trees, as far as some update asks for them."""
         from iterft.pairs import mine_pairs
-        from iterft.search import search
-        from iterft.types import Experience
 
         recipe, log = self.recipe, self.log
         seed = recipe.seed * 1000 + iteration
-        checkpoint = self.store.checkpoint(iteration - 1)
+        if not recipe.finds_deficient:
+            return Experience(tuple(self.samples), (), seed), {}
         with self.serve(checkpoint) as policy:
-            with self.timed("deficiency"):
-                found = self.store.read_weak(iteration, self.samples)
-                if found is None:
-                    history = self.store.read_history(iteration - 1)
-                    found = find_deficient(
-                        policy,
-                        self.world,
-                        self.samples,
-                        history,
-                        recipe.deficiency,
-                        seed,
-                        log,
-                        plant=recipe.search.plant,
-                        whole_turns=recipe.whole_turns,
-                    )
-                    self.store.write_weak(iteration, *found)
-            weak, _ = found
-            if not weak:
-                raise ValueError(
-                    f"iteration {iteration}: no sample is deficient, so there is nothing to learn from; give harder "
-                    "data, or more candidates (deficiency.num_candidates)"
-                )
-            log.say(f"iteration {iteration}: {len(weak)} deficient samples")
-            with self.timed("search"):
-                journal = self.store.journal(iteration)
-                with self.grader() as grader:
-                    trees = search(
-                        policy,
-                        self.world,
-                        weak,
-                        recipe.search,
-                        seed,
-                        journal,
-                        log,
-                        whole_turns=recipe.whole_turns,
-                        grader=grader,
-                    )
+            weak = self.find_weak(policy, iteration, seed)
+            trees = self.search(policy, weak, iteration, seed) if recipe.mines_pairs else []
+        samples = [item.sample for item in weak] if recipe.grpo.samples == "deficient" else self.samples
+        if not recipe.mines_pairs:
+            return Experience(tuple(samples), (), seed), {"deficient": len(weak)}
         mined = mine_pairs(trees, recipe.pairs)
         self.store.write_pairs(iteration, mined.pairs)
         reasons = dict(Counter(pair.reason for pair in mined.pairs).most_common())
         log.say(f"iteration {iteration}: {len(mined.pairs)} pairs from {len(trees)} trees {reasons}")
-        with self.timed("update"):
-            experience = Experience(tuple(item.sample for item in weak), mined.pairs)
-            checkpoint = self.optimize(checkpoint, experience, self.store.folder(iteration) / "checkpoint")
         counts = {
             "deficient": len(weak),
             "trees": len(trees),
@@ -124,7 +102,54 @@ class Iterator:
             "pairs_by_reason": reasons,
             "pairs_dropped": dict(mined.dropped),
         }
-        self.finish(iteration, checkpoint, counts)
+        return Experience(tuple(samples), mined.pairs, seed), counts
+
+    def find_weak(self, policy: Policy, iteration: int, seed: int) -> list[Deficient]:
+        """The deficient samples, at least one."""
+        from iterft.deficiency import find_deficient
+
+        recipe = self.recipe
+        with self.timed("deficiency"):
+            found = self.store.read_weak(iteration, self.samples)
+            if found is None:
+                history = self.store.read_history(iteration - 1)
+                found = find_deficient(
+                    policy,
+                    self.world,
+                    self.samples,
+                    history,
+                    recipe.deficiency,
+                    seed,
+                    self.log,
+                    plant=recipe.search.plant,
+                    whole_turns=recipe.whole_turns,
+                )
+                self.store.write_weak(iteration, *found)
+        weak, _ = found
+        if not weak:
+            raise ValueError(
+                f"iteration {iteration}: no sample is deficient, so there is nothing to learn from; give harder "
+                "data, or more candidates (deficiency.num_candidates)"
+            )
+        self.log.say(f"iteration {iteration}: {len(weak)} deficient samples")
+        return weak
+
+    def search(self, policy: Policy, weak: Sequence[Deficient], iteration: int, seed: int) -> list[Tree]:
+        from iterft.search import search
+
+        settings = self.recipe.search
+        with self.timed("search"), self.grader() as grader:
+            return search(
+                policy,
+                self.world,
+                weak,
+                settings,
+                seed,
+                self.store.journal(iteration),
+                self.log,
+                whole_turns=self.recipe.whole_turns,
+                grader=grader,
+            )
 
     def prepare(self) -> None:
         """Data, tokenizer and the plug-ins of the recipe; everything that can be wrong with them is found here."""
@@ -153,12 +178,10 @@ class Iterator:
         self.samples = self.train[recipe.warmup.num_samples :] or self.train
         self.world = build.world(recipe)
         self.serve = build.serve(recipe, self.base, self.template, log)
-        self.optimize = build.stage(recipe, self.base, self.tokenizer, log)
+        self.stages = build.stages(recipe, self.base, self.tokenizer, self.serve, log)
 
     def warm_up(self) -> Checkpoint:
         """Easy-to-hard supervised tuning on the first `warmup.num_samples` samples."""
-        from iterft.types import Checkpoint
-
         settings = self.recipe.warmup
         if settings.epochs == 0 or settings.num_samples == 0:
             return Checkpoint(None)
@@ -168,9 +191,9 @@ class Iterator:
     def tune(self, checkpoint: Checkpoint, samples: Sequence[Sample], out: Path) -> Checkpoint:
         """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
         from iterft import build
-        from iterft.rollout import reference_text
+        from iterft.rollout import reference_text, reference_thought
         from iterft.stages.sft import train_sft
-        from iterft.tokens import encode_turn, render_prompt
+        from iterft.tokens import encode_turn, num_tokens_of, render_prompt
         from iterft.warmup import easy_to_hard, learnt_part
 
         recipe = self.recipe
@@ -179,7 +202,8 @@ class Iterator:
         rows = []
         for sample in easy_to_hard(samples, settings.tiers, recipe.seed):
             turn = encode_turn(self.tokenizer, reference_text(dialect, sample))
-            learnt = learnt_part(sample, turn, settings.num_prose_tokens)
+            thought = num_tokens_of(self.tokenizer, turn, reference_thought(dialect, sample))
+            learnt = learnt_part(sample, turn, settings.num_prose_tokens, thought)
             rows.append((render_prompt(self.template, sample.prompt), learnt))
         return train_sft(
             self.base, self.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, self.log

@@ -150,6 +150,11 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def needs_autocast(settings: ModelSettings) -> bool:
+    """Whether weights that are kept in float32 are to be multiplied in bfloat16: all weights tuned, on a GPU."""
+    return settings.tuning == "full" and device().type == "cuda" and dtype_of(settings.dtype) == torch.bfloat16
+
+
 def load_tokenizer(path: str) -> Any:
     """The tokenizer of a resolved base; ValueError when it has no chat template."""
     from transformers import AutoTokenizer

@@ -176,8 +176,11 @@ def to_the_end(tree: Tree, index: int, within: set[int] | None) -> list[int]:
 
 
 def side(tree: Tree, path: list[int], stop: int | None) -> tuple[tuple[int, ...], float]:
-    """The first `stop` ids along a path of nodes (all, for None), and the sum of their log-probs."""
+    """The first `stop` ids along a path of nodes (all, for None), a think part at its beginning not counted, and the
+    sum of their log-probs."""
     steps = [tree.nodes[index].step for index in path]
+    if stop is not None and steps[0].kind == "think":
+        stop += len(steps[0].ids)
     ids = tuple(token for step in steps for token in step.ids)
     logprobs = tuple(score for step in steps for score in step.logprobs)
     return ids[:stop], sum(logprobs[:stop])

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from iterft.types import (
     Checkpoint,
     Completion,
     Experience,
+    Message,
     PartialTurn,
     Prompt,
     Request,
     Reward,
     Sample,
+    Tool,
     Trajectory,
     Tree,
     Turn,
@@ -100,6 +102,36 @@ class Grader(Protocol):
 
     def __call__(self, samples: Sequence[Sample], turns: Sequence[str]) -> list[float]:
         """A grade in [0, 1] for the text of each sample's turn."""
+        ...
+
+
+class ChatFault(ValueError):
+    """Why one request to a chat model came to nothing: a reason to count by and a detail for people. Others may fare
+    better; what no request would survive is a plain ValueError instead."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+class ChatModel(Protocol):
+    """A model that is talked to in text, as teachers and judges are. It gives no ids and no log-probs: no policy."""
+
+    @property
+    def name(self) -> str:
+        """Which model answers; other weights, another name."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many threads may profitably be in `chat` at a time."""
+        ...
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), schema: Mapping[str, Any] | None = None
+    ) -> Message:
+        """The assistant's message, with `content` and, where it calls `tools`, `tool_calls`. With a JSON `schema` its
+        content is JSON that fits it. ChatFault when this request came to nothing."""
         ...
 
 

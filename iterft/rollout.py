@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from iterft.chat import Dialect, finish, parse
+from iterft.chat import Dialect, finish, parse, think_part
 from iterft.log import Log
 from iterft.protocols import Environment, Policy, Verifier
 from iterft.types import Completion, Reward, Sample, ToolCall, Trajectory, Turn
@@ -135,7 +135,13 @@ def settle(value: object) -> object:
 
 def reference_text(dialect: Dialect, sample: Sample) -> str:
     """The reference turn as the dialect writes it; the sample's own words where no call is right."""
-    return dialect.render(reference_calls(sample)) if sample.answer else sample.text
+    turn = dialect.render(reference_calls(sample)) if sample.answer else sample.text
+    return reference_thought(dialect, sample) + turn
+
+
+def reference_thought(dialect: Dialect, sample: Sample) -> str:
+    """The think part that the reference turn begins with; "" where the dialect has none, or the sample."""
+    return think_part(sample.thought) if dialect.thinks and sample.thought else ""
 
 
 def reference_turns(policy: Policy, world: World, samples: Sequence[Sample]) -> list[tuple[Completion, ...]]:
@@ -143,8 +149,8 @@ def reference_turns(policy: Policy, world: World, samples: Sequence[Sample]) -> 
     beginnings, turns that end too early."""
     texts = []
     for sample in samples:
-        calls = reference_calls(sample)
-        beginnings = (world.dialect.render(calls[:count]) for count in range(1, len(calls)))
+        calls, thought = reference_calls(sample), reference_thought(world.dialect, sample)
+        beginnings = (thought + world.dialect.render(calls[:count]) for count in range(1, len(calls)))
         texts.append([reference_text(world.dialect, sample), *beginnings])
     prompts = [policy.render(sample.prompt) for sample, own in zip(samples, texts, strict=True) for _ in own]
     turns = [policy.encode_turn(text) for own in texts for text in own]

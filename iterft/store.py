@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from iterft.journal import append_to_journal, read_journal
 from iterft.types import (
     Checkpoint,
     Completion,
@@ -150,30 +151,17 @@ class Store:
 
 
 class Journal:
-    """Finished trees, appended one line each as they are done; a torn last line (a kill in mid-write) is ignored."""
+    """Finished trees, appended one line each as they are done; see `journal`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> dict[str, Tree]:
         """sample id -> its finished tree."""
-        trees: dict[str, Tree] = {}
-        if self.path.exists():
-            content = self.path.read_text(encoding="utf-8")
-            whole = content[: content.rfind("\n") + 1]
-            if len(whole) < len(content):
-                with self.path.open("r+", encoding="utf-8") as out:
-                    out.truncate(len(whole.encode()))
-            for line in whole.splitlines():
-                tree = tree_from_json(json.loads(line))
-                trees[tree.sample_id] = tree
-        return trees
+        return {tree.sample_id: tree for tree in map(tree_from_json, read_journal(self.path))}
 
     def append(self, tree: Tree) -> None:
-        with self.path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(tree_to_json(tree)) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
+        append_to_journal(self.path, tree_to_json(tree))
 
 
 def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:

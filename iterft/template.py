@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from iterft.chat import THINK_CLOSE, Dialect, plain_messages, role_of
+from iterft.chat import THINK_CLOSE, Dialect, asking_to_think, plain_messages, role_of
 from iterft.config import ModelSettings, first_line
 from iterft.log import Log
 from iterft.types import Message, Prompt, Tool, ToolCall
@@ -67,9 +67,15 @@ def choose_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, l
 
 def prompt_text(template: Template, prompt: Prompt) -> str:
     """The prompt up to where the assistant's turn begins. ValueError when the template refuses it."""
+    prompt = whole(template, prompt)
     if template.own:
         return apply(template, tool_messages(template, prompt), prompt.tools)
     return apply(template, plain_messages(template.dialect, prompt))
+
+
+def whole(template: Template, prompt: Prompt) -> Prompt:
+    """The prompt with all that is asked for in it."""
+    return asking_to_think(prompt) if template.dialect.thinks else prompt
 
 
 def tool_messages(template: Template, prompt: Prompt) -> list[dict[str, Any]]:
@@ -219,7 +225,8 @@ def probe_turn(template: Template, turn: Message) -> tuple[str, str]:
     """(the prompt before the turn, the text that ends with it)"""
     messages = ({"role": "user", "content": USER}, turn)
     before = prompt_text(template, Prompt(messages[:1], PROBE_TOOLS))
-    return before, apply(template, tool_messages(template, Prompt(messages, ())), PROBE_TOOLS, open_turn=False)
+    both = whole(template, Prompt(messages, PROBE_TOOLS))
+    return before, apply(template, tool_messages(template, both), both.tools, open_turn=False)
 
 
 def turn_of(calls: Sequence[ToolCall]) -> Message:

@@ -7,6 +7,7 @@ Not here: the model that samples ids (`engine`), how calls are written (`chat`),
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from iterft.template import Template, prompt_text
@@ -37,3 +38,11 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
             before = settled if settled.startswith(before) else before
         pieces[-1] += tokenizer.decode(visible)[len(before) :]  # a character that was never finished
     return pieces + [""] * (len(ids) - len(visible))
+
+
+def num_tokens_of(tokenizer: Any, ids: Sequence[int], beginning: str) -> int:
+    """How many of the ids it takes to say `beginning`, with which their text begins."""
+    if not beginning:
+        return 0
+    ends = accumulate(map(len, token_texts(tokenizer, ids)), initial=0)
+    return next(number for number, end in enumerate(ends) if end >= len(beginning))

@@ -54,7 +54,8 @@ class Sample:
 
     `answer` follows the form BFCL publishes: one entry per call, each argument a list of accepted values; "" in that
     list means that the argument may be left out; values inside an accepted object are lists of alternatives again.
-    An empty `answer` means that no call is right; `text` then holds a reply in prose.
+    An empty `answer` means that no call is right; `text` then holds a reply in prose. `thought`: what the think part of
+    a right turn may say, "" where that is not known.
     """
 
     id: str
@@ -64,15 +65,18 @@ class Sample:
     source: str = ""
     kind: str = ""
     env_config: Mapping[str, Any] = field(default_factory=dict)
+    thought: str = ""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One assistant turn, parsed. `error` is "" or says why the text is no well-formed turn (then `calls` is empty)."""
+    """One assistant turn, parsed. `error` is "" or says why the text is no well-formed turn (then `calls` is empty).
+    `thought`: what its think part says, None where it has none."""
 
     content: str
     calls: tuple[ToolCall, ...] = ()
     error: str = ""
+    thought: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class PartialTurn:
                      ("<tool_", "[get_wea"), or of a think part that is not closed
     error            "" or why no continuation can make this a well-formed turn
     finished         the turn has ended (stop token), nothing follows
+    thought          what the think part says, once it is closed; None before, and where there is none
     """
 
     calls: tuple[ToolCall, ...] = ()
@@ -105,6 +110,7 @@ class PartialTurn:
     undecided: str = ""
     error: str = ""
     finished: bool = False
+    thought: str | None = None
 
 
 FinishReason = Literal["stop", "length", "refuted"]
@@ -261,10 +267,12 @@ class PreferencePair:
 
 @dataclass(frozen=True)
 class Experience:
-    """What an update may learn from: the samples that were searched and the pairs mined from their trees."""
+    """What an update may learn from: samples (those that were searched, if any were), the pairs mined from their trees,
+    and the seed of what it draws by itself."""
 
     samples: tuple[Sample, ...]
     pairs: tuple[PreferencePair, ...]
+    seed: int = 0
 
 
 @dataclass(frozen=True)

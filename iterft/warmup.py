@@ -67,9 +67,12 @@ def easy_to_hard(samples: Sequence[Sample], tiers: TierSettings, seed: int) -> l
     return ordered
 
 
-def learnt_part(sample: Sample, turn_ids: Sequence[int], num_prose_tokens: int) -> tuple[int, ...]:
-    """What is trained on of a reference turn: calls whole, of plain words the beginning."""
-    return tuple(turn_ids if sample.answer else turn_ids[:num_prose_tokens])
+def learnt_part(
+    sample: Sample, turn_ids: Sequence[int], num_prose_tokens: int, num_thought_tokens: int = 0
+) -> tuple[int, ...]:
+    """What is trained on of a reference turn: calls whole, of plain words the beginning; the think part, the first
+    `num_thought_tokens`, always."""
+    return tuple(turn_ids if sample.answer else turn_ids[: num_thought_tokens + num_prose_tokens])
 
 
 def tier_table(samples: Sequence[Sample], tiers: TierSettings) -> dict[str, dict[str, int]]:

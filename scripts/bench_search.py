@@ -50,6 +50,8 @@ from iterft.types import Completion, Deficient, PartialTurn, Prompt, Request, Re
 
 QUIET = Log(quiet=True)
 NO_STOP = -1
+PAGE = 64
+"""Tokens of a page of `generate_batch`."""
 
 
 def main() -> int:
@@ -160,18 +162,18 @@ def generate_batch_arm(
     model: Any, prompts: Sequence[tuple[int, ...]], count: int, new: int
 ) -> Callable[[], Any] | None:
     """transformers' continuous batching with paged attention, if it runs here."""
-    from transformers import GenerationConfig
+    from transformers import ContinuousBatchingConfig, GenerationConfig
 
     config = GenerationConfig(do_sample=True, top_k=0, max_new_tokens=new, eos_token_id=-1, pad_token_id=0)
     inputs = [list(prompt) for prompt in prompts for _ in range(count)]
+    blocks = 2 * len(inputs) * (1 + (len(prompts[0]) + new) // PAGE)  # left alone it takes nearly all memory
+    limits = {"page_size": PAGE, "num_blocks": blocks, "max_batch_tokens": 2048, "max_requests_per_batch": 256}
+    batching = ContinuousBatchingConfig(**limits, return_logprobs=True, seed=0)
 
     def arm() -> Any:
-        implementation = model.config._attn_implementation
-        try:
-            model.set_attn_implementation("paged|sdpa")
-            return model.generate_batch(inputs=inputs, generation_config=config, progress_bar=False)
-        finally:
-            model.set_attn_implementation(implementation)
+        return model.generate_batch(
+            inputs=inputs, generation_config=config, continuous_batching_config=batching, progress_bar=False
+        )
 
     try:
         results = arm()

@@ -5,9 +5,10 @@ Arms of an update, interleaved in one process, random weights, adapters on all l
   head     the same rows in our forward, nothing shared, the LM head on wanted positions only
   shared   prefixes computed once
   ours     as `iterft` runs it: the same with adapters fused and kept in float32, activations within the budget
+Of group optimization (grpo), with the rollouts given: stock is TRL's loss on padded rows, ours that of the stage.
 Time is that of forward and backward. Memory is the peak of a step above what is resident before it.
 
-python scripts/bench_update.py [dpo dpo-small sft scoring siblings] [--dtype bfloat16] [--plot FILE.svg]
+python scripts/bench_update.py [dpo dpo-small sft grpo scoring siblings] [--dtype bfloat16] [--plot FILE.svg]
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -32,7 +34,7 @@ from unittest.mock import patch
 import torch
 from datasets import disable_progress_bars
 
-from iterft.config import ModelSettings, StageSettings
+from iterft.config import GrpoSettings, ModelSettings, StageSettings
 from iterft.engine.attach import Budget, attach
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import plain_log_probs
@@ -40,7 +42,11 @@ from iterft.engine.prefix_tree import Counters
 from iterft.engine.trie import UNLIMITED, num_unique_tokens
 from iterft.log import Log
 from iterft.stages.dpo import DpoStage, pair_rows
+from iterft.stages.entropy_grpo import group_advantages, group_loss, look_back, turn_weights
+from iterft.stages.groups import Group
+from iterft.stages.guards import Tally
 from iterft.stages.launch import equip
+from iterft.stages.trainee import Trainee
 from iterft.tiny import train_tokenizer
 from iterft.types import PreferencePair
 
@@ -84,6 +90,7 @@ WORKS = {
     "dpo": Work("Qwen2.5-0.5B", prompt=512, step=48, trees=2, pairs=2),
     "dpo-small": Work("SmolLM2-135M", prompt=700, step=48, trees=2, pairs=8),
     "sft": Work("SmolLM2-135M", prompt=600, step=100, trees=1, pairs=8),
+    "grpo": Work("SmolLM2-135M", prompt=600, step=64, trees=1, pairs=8),
     "scoring": Work("SmolLM2-135M", prompt=600, step=100, trees=1, pairs=8),
 }
 SIBLINGS = (1, 2, 4, 8, 16)
@@ -118,6 +125,8 @@ def main() -> int:
                 bench.siblings(work, options.plot)
             elif name == "scoring":
                 bench.compare(name, work, bench.scoring_arms(work))
+            elif name == "grpo":
+                bench.compare(name, work, bench.grpo_arms(work))
             else:
                 bench.compare(name, work, bench.update_arms(work, is_dpo=name != "sft"))
     return 0
@@ -170,6 +179,28 @@ class Bench:
             trainer.model.zero_grad()
 
         return step
+
+    def grpo_arms(self, work: Work) -> dict[str, Callable[[], Any]]:
+        """One update on a group of rollouts of one prompt."""
+        settings = GrpoSettings(kl_weight=0.0, temperature=1.0, num_samples=work.pairs)
+        group = random_group(work)
+        trainer = grpo_trainer(adapted(self.random_model(work.model)), self.tokenizer, self.folder, settings, work.step)
+        trainer.current_gradient_accumulation_steps = 1
+        batch = {key: value.to(self.device) for key, value in group_batch(group).items()}
+        trainer.model.train()
+        trainee = Trainee(adapted(self.random_model(work.model)), ModelSettings(), settings.lr, Log(quiet=True))
+        (weights,) = turn_weights([group], settings.loss_type, group.num_tokens, work.step)
+        before = look_back(trainee, group, settings, is_only_update=True)
+
+        def stock() -> None:
+            trainer.compute_loss(trainer.model, batch).backward()
+            trainer.model.zero_grad()
+
+        def ours() -> None:
+            trainee.learn(partial(group_loss, trainee, group, before, weights, settings, 0, Tally()))
+            trainee.model.zero_grad()
+
+        return {"stock": stock, "ours": ours}
 
     def scoring_arms(self, work: Work) -> dict[str, Callable[[], Any]]:
         """The log-probs of reference turns, as the deficiency check asks for them."""
@@ -235,6 +266,49 @@ def sft_trainer(model: Any, tokenizer: Any, folder: Path) -> Any:
     )  # fmt: skip
     data = Dataset.from_list([{"input_ids": [1, 2], "labels": [1, 2]}])
     return SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)
+
+
+def grpo_trainer(model: Any, tokenizer: Any, folder: Path, settings: GrpoSettings, max_new_tokens: int) -> Any:
+    """TRL's, with the settings of ours; its rewards are never asked for."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    config = GRPOConfig(
+        output_dir=str(folder), report_to="none", bf16=False, gradient_checkpointing=False,
+        per_device_train_batch_size=settings.num_samples, num_generations=settings.num_samples,
+        max_completion_length=max_new_tokens, temperature=settings.temperature, loss_type=settings.loss_type,
+        epsilon=settings.clip_low, epsilon_high=settings.clip_high, beta=settings.kl_weight,
+    )  # fmt: skip
+    data = Dataset.from_list([{"prompt": "a"}])
+    return GRPOTrainer(model=model, reward_funcs=no_reward, args=config, train_dataset=data, processing_class=tokenizer)
+
+
+def no_reward(completions: Sequence[Any], **_: Any) -> list[float]:
+    return [0.0] * len(completions)
+
+
+def random_group(work: Work) -> Group:
+    """Turns that part at their first token; lengths differ by up to a fifth; every second one is right."""
+    rng = random.Random(0)
+    turns = [
+        (10 + number, *random_ids(rng, work.step - rng.randint(1, work.step // 5))) for number in range(work.pairs)
+    ]
+    thought = tuple(tuple(2 <= at < len(turn) // 2 for at in range(len(turn))) for turn in turns)
+    return Group(random_ids(rng, work.prompt), tuple(turns), thought, tuple(float(n % 2) for n in range(work.pairs)))
+
+
+def group_batch(group: Group) -> dict[str, torch.Tensor]:
+    """The group as TRL's trainer holds it."""
+    width = max(map(len, group.turns))
+    lengths = torch.tensor([len(turn) for turn in group.turns])
+    prompt_ids = torch.tensor([group.prompt] * len(group.turns))
+    return {
+        "prompt_ids": prompt_ids,
+        "prompt_mask": torch.ones_like(prompt_ids),
+        "completion_ids": torch.tensor([[*turn, *[0] * (width - len(turn))] for turn in group.turns]),
+        "completion_mask": (torch.arange(width) < lengths[:, None]).long(),
+        "advantages": group_advantages(torch.tensor(group.rewards)),
+    }
 
 
 def random_pairs(work: Work) -> list[PreferencePair]:

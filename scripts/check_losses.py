@@ -2,7 +2,9 @@
 
 On a tiny random model in float32, on the same pairs: trees of 1, 2, 4 and 8 pairs, sides of ragged lengths. Ours has
 the reference log-probs given, TRL's own trainer computes them with a reference model; both are moved away from the
-reference first. SimPO is compared with TRL's experimental trainer. Last, one batch of 8 against 8 of 1, accumulated.
+reference first. SimPO is compared with TRL's experimental trainer. Then one batch of 8 against 8 of 1, accumulated.
+Last group optimization with lambda 0 against TRL's `GRPOTrainer`, on the same rollouts; its "margin" is the share of
+clipped tokens.
 Exit code 1 if anything exceeds `LIMITS`.
 
 python scripts/check_losses.py
@@ -13,16 +15,18 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from test_entropy_grpo import NARROW, PLAIN, made_groups, updates_of
 from test_losses import experimental_batch, experimental_trainer
 from updates import FULL, LORA, QUIET, nudge, our_trainer, relative_gap, scored_pairs, stock_trainer, without_reference
 
-from iterft.config import TRL_LOSSES, ModelSettings
+from iterft.config import GRPO_LOSSES, TRL_LOSSES, ModelSettings
 from iterft.loop import quieten_libraries
 from iterft.models import load_tokenizer, resolve
 from iterft.stages.dpo import pair_rows
@@ -30,6 +34,13 @@ from iterft.types import PreferencePair
 
 TREES = (1, 2, 4, 8)
 BETA = 0.3
+GROUP_LOSSES: tuple[tuple[str, dict[str, Any], ModelSettings], ...] = (
+    *((name, {"loss_type": name}, LORA) for name in GRPO_LOSSES),
+    ("grpo, all weights", {}, FULL),
+    ("gspo", {"ratio": "sequence", **NARROW}, LORA),
+    ("grpo, KL", {"kl_weight": 0.04}, LORA),
+    ("grpo, T 0.5", {"temperature": 0.5}, LORA),
+)
 LIMITS = {"loss": 1e-5, "margin": 1e-5, "gradient": 1e-4}
 
 
@@ -75,6 +86,11 @@ def main() -> int:
         gradients = [sum(columns) / 8 for columns in zip(*(own for *_, own in singly), strict=True)]
         summed = sum(loss for loss, *_ in singly) / 8, [], gradients
         show("1x8 = 8x1", LORA, [(at_once[0], [], at_once[2]), summed], worst)
+        for name, changes, tuning in GROUP_LOSSES:
+            pair = updates_of(base, tokenizer, folder, replace(PLAIN, **changes), made_groups(), tuning)
+            shares = [[one.clipped] if "ratio" not in changes else [] for one in pair]  # TRL counts clipped sequences
+            results = [(one.loss, clipped, one.gradients) for one, clipped in zip(pair, shares, strict=True)]
+            show(name, tuning, results, worst)
     good = all(worst[key] <= limit for key, limit in LIMITS.items())
     largest = ", ".join(f"{key} {value:.1e}" for key, value in worst.items())
     print(f"largest: {largest}: {'equal' if good else 'NOT equal'}")

@@ -55,6 +55,8 @@ def _print_sample(sample: Sample) -> None:
     print(f"\n[{sample.kind}] {sample.id}  tools: {', '.join(tool['name'] for tool in sample.prompt.tools)}")
     for message in sample.prompt.messages:
         print(f"  {message['role']}: {message['content']}")
+    for line in sample.thought.split("\n"):
+        print(f"  ({line})")
     for call in sample.answer:
         print(f"  -> {call.name}({json.dumps(call.arguments, ensure_ascii=False)})")
     if sample.text:

@@ -112,14 +112,17 @@ def report(passed: dict[str, list[list[bool]]], groups: np.ndarray) -> None:
     for arm in ARMS:
         shares = [100 * float(np.mean(results)) for results in passed[arm]]
         print(f"  {arm:10s} {'  '.join(f'{share:5.1f}' for share in shares)}   mean {np.mean(shares):.1f}")
-    generator = np.random.default_rng(0)
-    sizes = np.bincount(groups)
     for other in ("warm-up", "more SFT"):
-        difference = np.mean(np.array(passed["loop"], dtype=float) - np.array(passed[other], dtype=float), axis=0)
-        sums = np.bincount(groups, weights=difference)
-        picks = generator.integers(0, len(sums), size=(10_000, len(sums)))
-        low, high = np.percentile(100 * sums[picks].sum(axis=1) / sizes[picks].sum(axis=1), [2.5, 97.5])
-        print(f"  loop - {other}: {100 * difference.mean():+.1f} points, 95 % interval [{low:+.1f}, {high:+.1f}]")
+        print(f"  loop - {other}: {difference(passed['loop'], passed[other], groups)}")
+
+
+def difference(first: list[list[bool]], second: list[list[bool]], groups: np.ndarray) -> str:
+    """In points, with a bootstrap interval over groups of items; seeds are averaged."""
+    gap = np.mean(np.array(first, dtype=float) - np.array(second, dtype=float), axis=0)
+    sizes, sums = np.bincount(groups), np.bincount(groups, weights=gap)
+    picks = np.random.default_rng(0).integers(0, len(sums), size=(10_000, len(sums)))
+    low, high = np.percentile(100 * sums[picks].sum(axis=1) / sizes[picks].sum(axis=1), [2.5, 97.5])
+    return f"{100 * gap.mean():+.1f} points, 95 % interval [{low:+.1f}, {high:+.1f}]"
 
 
 if __name__ == "__main__":

@@ -192,9 +192,11 @@ def test_text_of_ten_thousand_characters_is_read_at_once(dialect: Dialect) -> No
 def test_a_think_part_at_the_beginning_is_neither_content_nor_calls(dialect: Dialect) -> None:
     think = "\n<think>\nPerhaps [g()] or <tool_call>?\n</think>"
     text = f"{think}\n\n{dialect.render([F])}"
-    assert parse(dialect, text) == Turn("", (F,))
+    thought = "\nPerhaps [g()] or <tool_call>?\n"
+    assert parse(dialect, text) == Turn("", (F,), thought=thought)
     assert dialect.scan(text).marks[0] == Mark(len(think), "think")
-    assert parse(dialect, f"{think}\nNo.") == Turn("No.")
+    assert parse(dialect, f"{think}\nNo.") == Turn("No.", thought=thought)
+    assert parse(dialect, "<think>so on").thought is None, "it is not closed"
     assert parse(dialect, "No <think>.</think>") == Turn("No <think>.</think>")
 
 

@@ -11,10 +11,11 @@ PACKAGE = Path(iterft.__file__).parent
 
 LAYERS = """
 types
-protocols config chat log tool_list
+protocols config chat log tool_list journal threads
 tiny template dialects
 readers
-sources
+sources completions
+trouble
 engine models tokens data endpoint
 rollout policies envs rewards augment
 search deficiency warmup

@@ -190,6 +190,14 @@ def test_the_anchor_of_prose_is_its_beginning() -> None:
     assert (anchor.chosen_ids, anchor.chosen_logprob) == ((1, 2, 3), -1.5)
 
 
+def test_a_think_part_before_prose_is_kept_whole() -> None:
+    thought = node(0, 7, 8, 9, 10)
+    thought.step = replace(thought.step, kind="think")
+    tree = tree_of(thought, node(1, 1, 2, 3, 4, reward=1.0), node(0, 5, reward=0.0, objection="unneeded_call"))
+    pair, anchor = mine_pairs([tree], replace(LOOSE, anchors=True, num_prose_tokens=3, extent="turn")).pairs
+    assert pair.chosen_ids == anchor.chosen_ids == (7, 8, 9, 10, 1, 2, 3)
+
+
 def test_anchors_alone_are_nothing_to_learn_from() -> None:
     assert mine_pairs([tree_of(node(0, 1, reward=1.0))], replace(LOOSE, anchors=True)).pairs == ()
 

@@ -24,6 +24,10 @@ FEW = [
     "search.num_simulations=4",
     "pairs.max_pairs=4",
     "stage.batch_size=2",
+    "grpo.num_steps=2",
+    "grpo.num_prompts=2",
+    "grpo.num_samples=3",
+    "grpo.min_call_share=0",
     "policy.max_new_tokens=24",
 ]
 
@@ -52,8 +56,8 @@ def test_a_recipe_takes_two_steps_on_a_tiny_model_of_its_kind(name: str, tmp_pat
     is_full = shipped.model.tuning == "full"
     assert (after / ("model.safetensors" if is_full else "adapter_model.safetensors")).is_file()
     rows = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    steps = Counter(row["stage"] for row in rows if row["event"] == "update")
-    assert steps["warm-up"] == 2 and steps["update"] >= 2
+    steps = Counter(row.get("stage", row["event"]) for row in rows if row["event"] in ("update", "grpo"))
+    assert steps["warm-up"] == 2 and steps["update" if shipped.mines_pairs else "grpo"] >= 2
 
 
 def test_one_recipe_is_quantised_and_one_tunes_all_weights() -> None:

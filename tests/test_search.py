@@ -431,3 +431,10 @@ def test_a_search_at_its_limit_ends_with_what_it_has() -> None:
     assert all(tree.nodes[0].visits >= 3 for tree in capped), "turns at hand are laid whatever the limit"
     late = grow(*SAMPLES, num_simulations=40, max_seconds=1e-9)
     assert [tree.simulations for tree in late] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["puct", "uct", "gumbel"])
+def test_where_nothing_is_left_to_draw_the_search_goes_down(kind: str) -> None:
+    """One first step has all the probability, and as many visits as its parent was drawn from."""
+    tree = with_visits((math.log(0.99), 9, 4.0))
+    assert SELECT[kind](tree, replace(SETTINGS, kind=kind), UnderWay(), 0) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from toys import PARIS, ROME, TOOLS
 
 from iterft import Iterator, Recipe
 from iterft.build import DIALECTS, data
-from iterft.chat import Dialect, plain_messages
+from iterft.chat import THINK_FIRST, Dialect, plain_messages
 from iterft.config import ModelSettings
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.llama3 import LLAMA3
@@ -100,6 +101,15 @@ def test_the_templates_that_trl_ships_pass_with_the_dialect_they_write_and_no_ot
     reason = why_not_own(shipped(tokenizer, name, dialect, settings))
     assert (reason == "") == (dialect is writes), reason
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_wish_for_think_parts_speaks_against_no_template(tokenizer: Any, name: str) -> None:
+    template = shipped(tokenizer, name, *OWN[name])
+    asking = replace(template, dialect=replace(template.dialect, thinks=True))
+    assert why_not_own(asking) == ""
+    assert writes_several_calls(asking) == writes_several_calls(template)
+    assert THINK_FIRST in prompt_text(asking, history(PARIS))
 
 
 @pytest.mark.parametrize("name", OWN)

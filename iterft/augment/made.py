@@ -23,6 +23,7 @@ REPLIES = (
     "I'm sorry, but my tools do not cover that.",
     "That is beyond what my tools can do.",
 )
+NO_TOOL_FITS = "no tool fits"
 CONNECTIVES = (" Also, ", " And then: ", " Besides, ", "\nOne more thing: ", " ")
 
 Taken = Mapping[str, Sequence[Tool]]
@@ -48,7 +49,8 @@ def without_right_tools(
         if left:
             name = f"{sample.id}+taken_away"
             prompt = replace(sample.prompt, tools=tuple(left))
-            made.append(replace(sample, id=name, prompt=prompt, answer=(), text=rng.choice(REPLIES), kind=""))
+            text, thought = rng.choice(REPLIES), NO_TOOL_FITS if sample.thought else ""
+            made.append(replace(sample, id=name, prompt=prompt, answer=(), text=text, kind="", thought=thought))
             taken[name] = right
     return made, taken
 
@@ -74,6 +76,7 @@ def joined(samples: Sequence[Sample], num_samples: int, rng: random.Random) -> l
             answer=first.answer + second.answer,
             text="",
             kind="",
+            thought=f"{first.thought}\n{second.thought}" if first.thought and second.thought else "",
         )
     return list(made.values())
 

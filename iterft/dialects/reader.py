@@ -44,6 +44,7 @@ class Reader:
     no_more_calls: bool = False
     content: list[str] = field(default_factory=list)
     undecided: str = ""
+    thought: str | None = None
 
     def mark(self, kind: str) -> None:
         self.marks.append(Mark(self.position, kind))
@@ -80,6 +81,7 @@ class Reader:
             end = self.text.find(THINK_CLOSE, self.position)
             if end < 0:
                 self.suspend(self.position)
+            self.thought = self.text[self.position + len(THINK_OPEN) : end]
             self.position = end + len(THINK_CLOSE)
             self.mark("think")
             self.space()
@@ -204,5 +206,6 @@ def scan(read: Callable[[Reader], None], text: str) -> Scan:
         content="".join(reader.content).lstrip(),
         undecided=reader.undecided,
         error=error,
+        thought=reader.thought,
     )
     return Scan(tuple(reader.marks), partial)

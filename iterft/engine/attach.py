@@ -90,18 +90,19 @@ def count(model: Any, counters: Counters) -> None:
     model.forward = types.MethodType(forward, model)
 
 
-def halve_when_memory_runs_out(trainer: Any, counters: Counters, budget: Budget, say: Callable[[str], None]) -> None:
-    """A training step that runs out of the accelerator's memory is done again, once in a training, with half of the
-    budget, or of what the step computed if that is less."""
-    step = trainer.training_step
+def halving(
+    step: Callable[..., Any], model: Any, counters: Counters, budget: Budget, say: Callable[[str], None]
+) -> Callable[..., Any]:
+    """`step`, forward and backward, which is done again, once in a training, when it runs out of the accelerator's
+    memory: with half of the budget, or of what the step computed if that is less."""
     has_halved = False
 
-    def training_step(*args: Any, **kwargs: Any) -> Any:
+    def careful(*args: Any, **kwargs: Any) -> Any:
         nonlocal has_halved
         if has_halved:
             return step(*args, **kwargs)
         before = counters.unique_tokens
-        parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         gradients = [None if parameter.grad is None else parameter.grad.clone() for parameter in parameters]
         try:
             return step(*args, **kwargs)
@@ -115,4 +116,4 @@ def halve_when_memory_runs_out(trainer: Any, counters: Counters, budget: Budget,
         say(f"out of memory: from here on activations of {budget.tokens:,} tokens are kept at a time, not more")
         return step(*args, **kwargs)
 
-    trainer.training_step = training_step
+    return careful

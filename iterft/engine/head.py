@@ -27,19 +27,22 @@ class TokenScores:
     is_top1: torch.Tensor
 
 
-def token_scores(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor) -> TokenScores:
-    """Scores of `targets_N` under the logits that `head` gives to `hidden_ND`, in float32."""
+def token_scores(
+    hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor, temperature: float = 1.0
+) -> TokenScores:
+    """Scores of `targets_N` under the logits that `head` gives to `hidden_ND`, divided by `temperature`; in float32."""
     grad = torch.is_grad_enabled() and hidden_ND.requires_grad
     frozen = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
     parts: list[tuple[torch.Tensor, ...]] = []
     for start in range(0, max(len(targets_N), 1), CHUNK):
         hidden, targets = hidden_ND[start : start + CHUNK], targets_N[start : start + CHUNK]
         if grad and frozen:
+            hidden = hidden if temperature == 1 else hidden / temperature  # without a bias the same as the logits
             parts.append(FrozenHead.apply(hidden, head.weight, targets))  # type: ignore[no-untyped-call]
         elif grad:
-            parts.append(checkpoint(score_chunk, hidden, head, targets, use_reentrant=False))
+            parts.append(checkpoint(score_chunk, hidden, head, targets, temperature, use_reentrant=False))
         else:
-            parts.append(score_chunk(hidden, head, targets))
+            parts.append(score_chunk(hidden, head, targets, temperature))
     return TokenScores(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -92,8 +95,11 @@ class FrozenHead(torch.autograd.Function):
         return total_ND, None, None
 
 
-def score_chunk(hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return score_logits(head(hidden_ND), targets_N)[:4]
+def score_chunk(
+    hidden_ND: torch.Tensor, head: torch.nn.Module, targets_N: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, ...]:
+    logits_NV = head(hidden_ND)
+    return score_logits(logits_NV if temperature == 1 else logits_NV / temperature, targets_N)[:4]
 
 
 def score_logits(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> tuple[torch.Tensor, ...]:

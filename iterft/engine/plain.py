@@ -25,6 +25,8 @@ from iterft.engine.decoding import (
     pack,
     take_next,
 )
+from iterft.engine.head import TokenScores, score_logits
+from iterft.engine.prefix_tree import Counters
 
 SCORED_TOKENS = 4096
 """Tokens scored at once, padding included."""
@@ -102,19 +104,43 @@ class PlainDecoder:
         """Nothing is kept."""
 
 
+def plain_scores(
+    model: Any,
+    sequences: Sequence[Sequence[int]],
+    wanted: Sequence[Sequence[int]],
+    counters: Counters,
+    temperature: float = 1.0,
+) -> list[TokenScores]:
+    """See `prefix_tree.score_sequences`. All at once, the logits of all positions too."""
+    ids_RT, logits_RTV = plain_logits(model, sequences)
+    counters.sequence_tokens += sum(len(sequence) for sequence in sequences)
+    counters.unique_tokens += ids_RT.numel()
+    counters.head_positions += ids_RT.numel()
+    results = []
+    for ids_T, logits_TV, positions in zip(ids_RT, logits_RTV, wanted, strict=True):
+        at = torch.tensor(positions, dtype=torch.long, device=ids_RT.device)
+        results.append(TokenScores(*score_logits(logits_TV[at - 1] / temperature, ids_T[at])[:4]))
+    return results
+
+
 def plain_log_probs(model: Any, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     """Per sequence the log-probs [T - 1] of its tokens but the first, each given those before it."""
-    device = next(model.parameters()).device
-    width = max(map(len, sequences))
-    ids_RT, mask_RT = (torch.zeros(len(sequences), width, dtype=torch.long, device=device) for _ in range(2))
-    for at, sequence in enumerate(sequences):
-        ids_RT[at, : len(sequence)], mask_RT[at, : len(sequence)] = torch.tensor(sequence), 1
-    logits_RTV = model(input_ids=ids_RT, attention_mask=mask_RT, use_cache=False).logits
+    ids_RT, logits_RTV = plain_logits(model, sequences)
     results = []
     for ids_T, logits_TV, sequence in zip(ids_RT, logits_RTV, sequences, strict=True):
         log_probs_TV = logits_TV[: len(sequence) - 1].float().log_softmax(dim=-1)
         results.append(log_probs_TV.gather(-1, ids_T[1 : len(sequence), None]).squeeze(-1))
     return results
+
+
+def plain_logits(model: Any, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids [R, T], padded on the right, and logits [R, T, V]."""
+    device = next(model.parameters()).device
+    width = max(map(len, sequences))
+    ids_RT, mask_RT = (torch.zeros(len(sequences), width, dtype=torch.long, device=device) for _ in range(2))
+    for at, sequence in enumerate(sequences):
+        ids_RT[at, : len(sequence)], mask_RT[at, : len(sequence)] = torch.tensor(sequence), 1
+    return ids_RT, model(input_ids=ids_RT, attention_mask=mask_RT, use_cache=False).logits
 
 
 def left_padded(

@@ -44,8 +44,10 @@ def score_sequences(
     wanted: Sequence[Sequence[int]],
     counters: Counters,
     max_tokens: int = UNLIMITED,
+    temperature: float = 1.0,
 ) -> list[TokenScores]:
-    """Scores of the tokens `sequences[i][t]` for each position t (>= 1) in `wanted[i]`, one `TokenScores` a sequence.
+    """Scores of the tokens `sequences[i][t]` for each position t (>= 1) in `wanted[i]`, one `TokenScores` a sequence,
+    under logits divided by `temperature`.
 
     `backbone` is the transformers model below the LM head `head`. Activations of about `max_tokens` unique tokens are
     kept for a backward pass: what does not fit is computed again there, in parts of that size, with the same result."""
@@ -67,7 +69,7 @@ def score_sequences(
         order.extend(member for row in batch for member in row.members)
     targets = [sequences[member][position] for member in order for position in wanted[member]]
     targets_N = torch.tensor(targets, dtype=torch.long, device=picked[0].device)
-    scores = token_scores(torch.cat(picked), head, targets_N)
+    scores = token_scores(torch.cat(picked), head, targets_N, temperature)
     lengths = [len(wanted[member]) for member in order]
     columns = [
         torch.split(column, lengths)

@@ -3,14 +3,15 @@
     {"id", "messages", "tools": [{name, description, parameters}], "answer": [{"name", "arguments"}], "text", "source"}
 
 An empty `answer` means that no call is right, `text` then holds the reply. `messages` is the prompt: roles system,
-user, assistant (perhaps with `tool_calls`) and tool. `kind` and `env_config` may be there too. An empty `tools` is the
-writer's choice and is read.
+user, assistant (perhaps with `tool_calls`) and tool. `kind`, `env_config` and `thought` (what a think part may say) may
+be there too. An empty `tools` is the writer's choice and is read.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from iterft.chat import THINK_CLOSE
 from iterft.readers.parts import Row, RowFault, as_answer, read_tool, shown
 from iterft.types import Prompt, Sample, ToolCall
 
@@ -26,8 +27,11 @@ def read(row: Row, number: str) -> list[Sample]:
     tools = tuple(map(read_tool, row["tools"]))
     answer = tuple(as_answer(_read_call(call)) for call in row["answer"])
     text, env_config = row.get("text") or "", row.get("env_config") or {}
+    thought = row.get("thought") or ""
     if not isinstance(text, str) or not isinstance(env_config, dict):
         raise RowFault("'text' not a string or 'env_config' not an object", f"id {row['id']!r}")
+    if not isinstance(thought, str) or THINK_CLOSE in thought:
+        raise RowFault(f"'thought' not a string, or it holds {THINK_CLOSE}", f"id {row['id']!r}")
     if not row["messages"]:
         raise RowFault("a message without a role", f"id {row['id']!r}")
     for message in row["messages"]:
@@ -41,6 +45,7 @@ def read(row: Row, number: str) -> list[Sample]:
             source=str(row.get("source", "")),
             kind=str(row.get("kind", "")),
             env_config=env_config,
+            thought=thought,
         )
     ]
 

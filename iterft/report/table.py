@@ -25,7 +25,7 @@ def print_table(records: list[dict[str, Any]]) -> None:
             "\n".join(f"{kind} {percent(*record['by_kind'][kind])}" for kind in kinds if kind in record["by_kind"]),
             *(["\n".join(bfcl_line(name, record["bfcl"]) for name in bfcl)] if bfcl else []),
             counts(record["reasons"]),
-            f"{record['deficient']} / {record['trees']} / {record['nodes']}" if "trees" in record else "",
+            " / ".join(str(record[key]) for key in ("deficient", "trees", "nodes") if key in record),
             f"{record['pairs']}, {record['planted_pairs']} planted\n{counts(record['pairs_by_reason'])}"
             if "pairs" in record
             else "",

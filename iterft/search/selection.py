@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from iterft.config import SearchSettings
-from iterft.search.tree import unseen_mass
+from iterft.search.tree import EXHAUSTED_MASS, unseen_mass
 from iterft.types import Tree
 
 CALL_STEPS = ("name", "argument")
@@ -66,15 +66,18 @@ def uct(tree: Tree, settings: SearchSettings, under_way: UnderWay, seed: int) ->
     at = 0
     while True:
         tried = tree.nodes[at].expansions + under_way.at[at]
-        if not tried:
+        arms = open_children(tree, at)
+        is_open = unseen_mass(tree, at) > EXHAUSTED_MASS
+        if not arms or (is_open and not tried):
             return at
         log_visits = math.log(max(num_visits(tree, at, under_way), 1))
-        best, best_score = at, tree.nodes[at].value + settings.c_puct * math.sqrt(log_visits / tried)
-        for child in open_children(tree, at):
+        scores = {}
+        if is_open:
+            scores[at] = tree.nodes[at].value + settings.c_puct * math.sqrt(log_visits / tried)
+        for child in arms:
             visits = max(num_visits(tree, child, under_way), 1)  # planted errors have none
-            score = value(tree, child, under_way) + settings.c_puct * math.sqrt(log_visits / visits)
-            if score > best_score:
-                best, best_score = child, score
+            scores[child] = value(tree, child, under_way) + settings.c_puct * math.sqrt(log_visits / visits)
+        best = max(scores, key=lambda arm: scores[arm])
         if best == at:
             return at
         at = best

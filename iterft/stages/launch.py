@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
 from iterft.config import ModelSettings
-from iterft.engine.attach import Budget, attach, count, halve_when_memory_runs_out
+from iterft.engine.attach import Budget, attach, count, halving
 from iterft.engine.fitness import shares_prefixes
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.own_attention import checkpoint_activations
 from iterft.engine.prefix_tree import Counters
 from iterft.engine.trie import group_neighbours, num_unique_tokens
 from iterft.log import Log
-from iterft.models import device, dtype_of
+from iterft.models import needs_autocast
 from iterft.types import Checkpoint
 
 
 def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, Any]:
     """Settings of TRL's configs that hold for every stage: nothing truncated, nothing saved or reported behind our
     back, batches as given and in that order, autocast only where weights are kept in float32."""
-    bf16 = settings.tuning == "full" and device().type == "cuda" and dtype_of(settings.dtype) == torch.bfloat16
     return {
         "output_dir": str(out),
         "seed": seed,
-        "bf16": bf16,
+        "bf16": needs_autocast(settings),
         "max_length": None,
         "gradient_checkpointing": False,  # `equip` switches it on where it is wanted
         "per_device_train_batch_size": 1,  # what `run_trainer` calls a row is a batch
@@ -93,7 +91,19 @@ def equip(trainer: Any, settings: ModelSettings, log: Log) -> tuple[Counters, bo
     """Puts our forward under a trainer that is ready otherwise, if its model can share prefixes and may. Returns what
     counts its forwards, and whether prefixes are shared."""
     counters = Counters()
-    model = trainer.model
+    model, is_shared = make_ready(trainer.model, settings, log)
+    if is_shared:
+        budget = Budget(settings.max_activation_tokens)
+        attach(model, counters, budget)
+        trainer.training_step = halving(trainer.training_step, trainer.model, counters, budget, log.say)
+    else:
+        count(model, counters)
+    return counters, is_shared
+
+
+def make_ready(model: Any, settings: ModelSettings, log: Log) -> tuple[Any, bool]:
+    """Adapters in float32 and fused, activations checkpointed where that is wanted. Returns the plain causal LM, and
+    whether it can share prefixes and may."""
     if hasattr(model, "peft_config"):
         for parameter in model.parameters():
             if parameter.requires_grad:  # TRL halves adapters beside a 4-bit base, and small steps would be lost
@@ -102,14 +112,7 @@ def equip(trainer: Any, settings: ModelSettings, log: Log) -> tuple[Counters, bo
         model = model.get_base_model()
     if settings.gradient_checkpointing:
         checkpoint_activations(model)
-    is_shared = settings.share_prefixes and shares_prefixes(model, log.say_once)
-    if is_shared:
-        budget = Budget(settings.max_activation_tokens)
-        attach(model, counters, budget)
-        halve_when_memory_runs_out(trainer, counters, budget, log.say)
-    else:
-        count(model, counters)
-    return counters, is_shared
+    return model, settings.share_prefixes and shares_prefixes(model, log.say_once)
 
 
 Sequences = Sequence[Sequence[int]]
@@ -150,16 +153,22 @@ def rehearse(trainer: Any, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def save_checkpoint(trainer: Any, out: Path) -> Checkpoint:
-    """Writes the trained adapter (or all weights when tuning is full) to a temporary folder and renames it to `out`."""
-    model = trainer.model
+    """Writes what was trained to `out` and clears the trainer's own folder away."""
+    save_weights(trainer.model, out)
+    shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
+    return Checkpoint(out)
+
+
+def save_weights(model: Any, out: Path, beside: Callable[[Path], None] = lambda folder: None) -> None:
+    """Writes the trained adapter (or all weights when tuning is full) to a temporary folder and renames it to `out`.
+    `beside` may write more into that folder before it is renamed."""
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)
     options = {"selected_adapters": ["default"]} if hasattr(model, "peft_config") else {}
     model.save_pretrained(temporary, **options)
+    beside(temporary)
     temporary.replace(out)
-    shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
-    return Checkpoint(out)
 
 
 def by_length(rows: Sequence[list[int]], window: int) -> list[int]:

@@ -13,6 +13,7 @@ from random import Random
 
 from iterft.synth import phrasing
 from iterft.synth.catalog import Joint, ToolSpec, reference
+from iterft.synth.thoughts import NO_TOOL_ASKED, absent_thought, calls_thought, missing_thought
 from iterft.synth.values import kind_of
 from iterft.synth.wording import Bindings, Repeat, Slot, Wording, fill, repeats, slots
 from iterft.types import ToolCall
@@ -42,8 +43,16 @@ class Draft:
     messages: tuple[str, ...]
     calls: tuple[ToolCall, ...]
     present: tuple[ToolSpec, ...]
+    thought: str
     absent: ToolSpec | None = None
     text: str = ""
+
+
+def _asking(messages: Sequence[str], asked: Sequence[tuple[ToolSpec, Bindings]]) -> Draft:
+    """Messages that ask for these calls."""
+    calls = tuple(reference(tool, bindings) for tool, bindings in asked)
+    present = tuple({tool.name: tool for tool, _ in asked}.values())
+    return Draft(tuple(messages), calls, present, calls_thought(asked))
 
 
 def _single(pool: Pool, random: Random) -> Draft | None:
@@ -51,7 +60,7 @@ def _single(pool: Pool, random: Random) -> Draft | None:
     if tool.gaps and random.random() < _FOLLOW_UP_SHARE * len(pool.tools) / sum(bool(t.gaps) for t in pool.tools):
         return _follow_up(tool, random)
     query, bindings = _one_query(tool, random)
-    return Draft((query,), (reference(tool, bindings),), (tool,))
+    return _asking([query], [(tool, bindings)])
 
 
 def _one_query(tool: ToolSpec, random: Random) -> tuple[str, Bindings]:
@@ -73,7 +82,7 @@ def _follow_up(tool: ToolSpec, random: Random) -> Draft:
     query, bindings = _filled(gap.query, tool, random)
     value = tool.kinds[gap.path].draw(random)
     answer = phrasing.reply(value.words, random)
-    return Draft((query, gap.question, answer), (reference(tool, {**bindings, gap.path: value}),), (tool,))
+    return _asking([query, gap.question, answer], [(tool, {**bindings, gap.path: value})])
 
 
 def _parallel_same(pool: Pool, random: Random) -> Draft | None:
@@ -97,7 +106,7 @@ def _parallel_same(pool: Pool, random: Random) -> Draft | None:
             return None
         text, each = filled
         query = phrasing.request(text, random) if wording in tool.imperatives else text
-    return Draft((query,), tuple(reference(tool, bindings) for bindings in each), (tool,))
+    return _asking([query], [(tool, bindings) for bindings in each])
 
 
 def _lone_slot(wording: Wording) -> str:
@@ -131,8 +140,7 @@ def _parallel_different(pool: Pool, random: Random) -> Draft | None:
         query = phrasing.added(text, imperatives[1:], random)
     else:
         query = phrasing.requests(imperatives, random)
-    calls = tuple(reference(tool, bindings) for tool, (_, bindings) in zip(tools, spoken, strict=True))
-    return Draft((query,), calls, tuple(tools))
+    return _asking([query], [(tool, bindings) for tool, (_, bindings) in zip(tools, spoken, strict=True)])
 
 
 def _joint(joint: Joint, pool: Pool, random: Random) -> Draft | None:
@@ -143,12 +151,12 @@ def _joint(joint: Joint, pool: Pool, random: Random) -> Draft | None:
     filled = fill(joint.query, kinds, random)
     assert filled, "one call never lacks different values"
     query, (bindings,) = filled
-    calls = []
+    asked = []
     for index, tool in enumerate(tools):
         own = {path: value for path, value in bindings.items() if path in tool.kinds}
         own |= {path: bindings[f"{index}.{path}"] for path in tool.kinds if f"{index}.{path}" in bindings}
-        calls.append(reference(tool, own))
-    return Draft((query,), tuple(calls), tuple(tools))
+        asked.append((tool, own))
+    return _asking([query], asked)
 
 
 def _missing_info(pool: Pool, random: Random) -> Draft | None:
@@ -157,7 +165,7 @@ def _missing_info(pool: Pool, random: Random) -> Draft | None:
         return None
     gap = random.choice(tool.gaps)
     query, _ = _filled(gap.query, tool, random)
-    return Draft((query,), (), (tool,), text=gap.question)
+    return Draft((query,), (), (tool,), missing_thought(tool, gap.path), text=gap.question)
 
 
 def _no_tool(pool: Pool, random: Random) -> Draft | None:
@@ -165,9 +173,9 @@ def _no_tool(pool: Pool, random: Random) -> Draft | None:
         wording, answer = random.choice(pool.small_talk)
         filled = fill(wording, {path: kind_of(path) for path in slots(wording)}, random)
         assert filled, "one message never lacks different values"
-        return Draft((filled[0],), (), (), text=answer)
+        return Draft((filled[0],), (), (), NO_TOOL_ASKED, text=answer)
     absent = random.choice(pool.tools)
-    return Draft((_one_query(absent, random)[0],), (), (), absent)
+    return Draft((_one_query(absent, random)[0],), (), (), absent_thought(absent), absent)
 
 
 DRAFTS: Mapping[str, Callable[[Pool, Random], Draft | None]] = {

@@ -130,6 +130,7 @@ def _fresh_sample(pool: Pool, sample_id: str, seen: set[str], shown: Sequence[To
             text=draft.text or _refusal(draft, tools, random) if not draft.calls else "",
             source="builtin",
             kind=kind,
+            thought=draft.thought,
         )
     return None
 

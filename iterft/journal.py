@@ -1,0 +1,30 @@
+"""Files that work leaves behind line by line, so that a kill costs no more than what was under way."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def read_journal(path: Path) -> Iterator[Any]:
+    """The values appended so far, none where there is no file. A torn last line (a kill in mid-write) is cut off first,
+    so that what is appended next begins a line."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    for line in whole.splitlines():
+        yield json.loads(line)
+
+
+def append_to_journal(path: Path, value: Any) -> None:
+    """Adds `value` as a line of JSON; it is on the disk when this returns."""
+    with path.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(value) + "\n")
+        out.flush()
+        os.fsync(out.fileno())

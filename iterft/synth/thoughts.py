@@ -1,0 +1,51 @@
+"""What the think part of a built-in task says: which tool fits, which words give each value, what is missing.
+
+    set the thermostat: set_thermostat, room = kitchen ("the kitchen"), temperature = 21.5
+    set the thermostat: set_thermostat, temperature is not said
+
+One line per call. A value that is said just as it is written stands alone, else the words follow; one that the wording
+implies is marked so. Made from what the query was filled with, not guessed from its text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from iterft.synth.catalog import ToolSpec
+from iterft.synth.values import Value
+from iterft.synth.wording import Bindings
+
+NO_TOOL_ASKED = "no tool is asked for"
+
+
+def calls_thought(asked: Sequence[tuple[ToolSpec, Bindings]]) -> str:
+    """A line per call."""
+    return "\n".join(_line(tool, bindings) for tool, bindings in asked)
+
+
+def missing_thought(tool: ToolSpec, path: str) -> str:
+    """The tool fits, but a required value is not said."""
+    return f"{tool.deed}: {tool.name}, {path} is not said"
+
+
+def absent_thought(tool: ToolSpec) -> str:
+    """What is asked for would take `tool`, which is not there."""
+    return f"{tool.deed}: no tool fits"
+
+
+def _line(tool: ToolSpec, bindings: Bindings) -> str:
+    paths = [parameter.path for parameter in tool.parameters if parameter.path in bindings]
+    return ", ".join([f"{tool.deed}: {tool.name}", *(f"{path} = {_said(bindings[path])}" for path in paths)])
+
+
+def _said(value: Value) -> str:
+    written = _written(value.accepted[0])
+    if value.words == written:
+        return written
+    return f'{written} ("{value.words}")' if value.words else f"{written} (implied)"
+
+
+def _written(accepted: Any) -> str:
+    return accepted if isinstance(accepted, str) else json.dumps(accepted, ensure_ascii=False)

@@ -1,0 +1,351 @@
+"""How many errors each way of searching finds for its tokens, and how sure they are (docs/results.md).
+
+From one checkpoint, on the same train samples, each arm samples TOKENS tokens:
+  ours          deficiency check and PUCT as the loop runs them, rows end at their first error; verified pairs
+  independent   whole turns from the prompt; each failing one against the likeliest passing one of its sample
+  itool         iTool's rule: pieces cut by regular expression, values by word overlap with the reference, at every node
+                the highest against the lowest (temperature as ours; without its repetition penalty and self-grades)
+Counted are distinct, unplanted points of divergence: (sample, position, wrong step). Then COMPLETIONS completions from
+either side of up to CHECKED of them, judged by BFCL's official checker: the chosen side is right if one passes, the
+rejected one is wrong if none does.
+
+python scripts/study_pairs.py [--run RUN] [--set data.train=FILE --set data.held_out=FILE] [--tokens 20000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from iterft import Iterator, Recipe
+from iterft.config import PairSettings, SearchSettings
+from iterft.deficiency import find_deficient
+from iterft.evals import bfcl
+from iterft.log import Log
+from iterft.pairs import accepted_nodes, mine_tree, overlap
+from iterft.policies.hf import HfPolicy
+from iterft.rollout import World, read_turn, reference_text, seed_of
+from iterft.search import search
+from iterft.types import Deficient, PreferencePair, Sample, Tree
+
+QUIET = Log(quiet=True)
+TEMPERATURE = 0.7
+EVERYTHING = PairSettings(extent="step", max_per_tree=1_000_000, max_reason_share=1.0, anchors=False, min_margin=-1.0)
+OFFICIAL_TYPES = {"object": "dict", "number": "float"}
+PIECES = re.compile(r"(\. |\, |=|\()")
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a right and a wrong way part: ids of the prompt and the turn so far, and of the step on either side."""
+
+    sample: Sample
+    prefix: tuple[int, ...]
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return self.sample.id, len(self.prefix), self.rejected
+
+
+Found = tuple[list[Point], int]
+"""The points, and the tokens sampled for them."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    policy: HfPolicy
+    world: World
+    samples: Sequence[Sample]
+    recipe: Recipe
+    tokens: int
+    seed: int
+
+
+class MemoryJournal:
+    def read(self) -> dict[str, Tree]:
+        return {}
+
+    def append(self, tree: Tree) -> None:
+        """Nothing is kept."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="smollm2-135m")
+    parser.add_argument(
+        "--run", type=Path, default=Path("runs/pairs"), help="its warm-up is used; made if it is not there"
+    )
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=20_000)
+    parser.add_argument("--checked", type=int, default=100)
+    parser.add_argument("--completions", type=int, default=16, help="8 or more")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
+    options = parser.parse_args()
+    try:
+        recipe = Recipe.load(options.recipe, [*options.overrides, "iters=0"])
+        run = Iterator(recipe, options.run)
+        run.run()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rows: dict[str, list[tuple[float, float, float, int]]] = defaultdict(list)
+    with run.serve(run.store.checkpoint(0)) as policy:
+        for seed in options.seeds:
+            samples = random.Random(seed).sample(run.samples, min(options.samples, len(run.samples)))
+            setting = Setting(policy, run.world, samples, recipe, options.tokens, seed)
+            for name, arm in ARMS.items():
+                points, tokens = arm(setting)
+                distinct = list({point.key: point for point in points}.values())
+                right, wrong, checked = check(setting, distinct, options.checked, options.completions)
+                density = 1000 * len(distinct) / max(1, tokens)
+                rows[name].append((density, right, wrong, checked))
+                print(
+                    f"seed {seed}, {name}: {len(distinct)} points for {tokens:,} tokens, {density:.2f} per 1,000; "
+                    f"chosen right {right:.1%}, rejected wrong {wrong:.1%} of {checked} checked",
+                    flush=True,
+                )
+    print(f"\n{'':14}{'points per 1,000 tokens':>28}{'chosen right':>16}{'rejected wrong':>16}{'checked':>9}")
+    for name, results in rows.items():
+        densities = [result[0] for result in results]
+        checked = sum(result[3] for result in results)
+        right, wrong = (sum(result[at] * result[3] for result in results) / max(1, checked) for at in (1, 2))
+        spread = f"{sum(densities) / len(densities):.2f} ({min(densities):.2f} to {max(densities):.2f})"
+        print(f"{name:14}{spread:>28}{right:>16.1%}{wrong:>16.1%}{checked:>9}")
+    return 0
+
+
+def ours(setting: Setting) -> Found:
+    settings = replace(setting.recipe.deficiency, num_candidates=len(setting.samples), share=1.0)
+    weak, _ = find_deficient(
+        setting.policy, setting.world, setting.samples, {}, settings, setting.seed, QUIET, plant=True, whole_turns=False
+    )
+    spent = sum(len(row.ids) for item in weak for row in item.completions)
+    limits = {"num_simulations": 1_000_000, "max_tokens": setting.tokens - spent, "plant": False}
+    trees = search(
+        setting.policy, setting.world, weak, replace(setting.recipe.search, **limits), setting.seed, MemoryJournal(),
+        QUIET, whole_turns=False,
+    )  # fmt: skip
+    points = []
+    for item, tree in zip(weak, trees, strict=True):
+        points += [point_of(item.sample, pair) for pair in mine_tree(tree, EVERYTHING, defaultdict(int))]
+    return points, spent + sum(tree.sampled_tokens for tree in trees)
+
+
+def point_of(sample: Sample, pair: PreferencePair) -> Point:
+    return Point(sample, pair.prompt_ids, pair.chosen_ids, pair.rejected_ids)
+
+
+def independent(setting: Setting) -> Found:
+    weak = [Deficient(sample, 1.0, 0.0, {}, (), ()) for sample in setting.samples]
+    settings = SearchSettings(
+        kind="independent", num_simulations=1_000_000, num_samples=1, max_tokens=setting.tokens, plant=False,
+        temperature=TEMPERATURE,
+    )  # fmt: skip
+    trees = search(
+        setting.policy, setting.world, weak, settings, setting.seed, MemoryJournal(), QUIET, whole_turns=True
+    )
+    points = []
+    for item, tree in zip(weak, trees, strict=True):
+        points += whole_turn_points(item.sample, tree)
+    return points, sum(tree.sampled_tokens for tree in trees)
+
+
+def whole_turn_points(sample: Sample, tree: Tree) -> list[Point]:
+    """Each failing turn of a tree against the likeliest passing one."""
+    paths = [path_to(tree, at) for at, node in enumerate(tree.nodes) if node.reward == 1.0]
+    if not paths:
+        return []
+    best = max(paths, key=lambda path: sum(score for at in path for score in tree.nodes[at].step.logprobs))
+    accepted = accepted_nodes(tree)
+    points = []
+    for at, node in enumerate(tree.nodes):
+        if node.reward is None or node.reward == 1.0:
+            continue
+        failing = path_to(tree, at)
+        shared = next(place for place, (one, other) in enumerate(zip(best, failing, strict=False)) if one != other)
+        if failing[shared] not in accepted:
+            prefix = tree.prompt_ids + tree.path_ids(tree.nodes[failing[shared]].parent)
+            steps = (tree.nodes[path[shared]].step.ids for path in (best, failing))
+            points.append(Point(sample, prefix, *steps))
+    return points
+
+
+def path_to(tree: Tree, at: int) -> list[int]:
+    path = []
+    while at > 0:
+        path.insert(0, at)
+        at = tree.nodes[at].parent
+    return path
+
+
+@dataclass
+class Piece:
+    """A node of iTool's tree: text behind its parent's."""
+
+    text: str
+    parent: Piece | None
+    value: float = 0.0
+    visits: int = 0
+    prior: float = 1.0
+    children: dict[str, Piece] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> str:
+        return (self.parent.whole if self.parent else "") + self.text
+
+
+def itool(setting: Setting, num_children: int = 3, depth: int = 3, iterations: int = 5) -> Found:
+    """Trees in rounds: one completion round of every tree at a time, `iterations` in all, then other seeds anew."""
+    policy = setting.policy
+    points: list[Point] = []
+    spent, round_number = 0, 0
+    while spent < setting.tokens:
+        roots = {sample.id: Piece("", None) for sample in setting.samples}
+        for iteration in range(iterations):
+            if spent >= setting.tokens:
+                break
+            leaves = [descend(roots[sample.id], num_children, depth) for sample in setting.samples]
+            prompts = [policy.render(sample.prompt) for sample in setting.samples]
+            written = [policy.tokenizer(leaf.whole, add_special_tokens=False).input_ids for leaf in leaves]
+            rows = policy.sample(
+                [(*prompt, *ids) for prompt, ids in zip(prompts, written, strict=True)],
+                [num_children] * len(leaves),
+                TEMPERATURE,
+                [seed_of(setting.seed, sample.id, round_number, iteration) for sample in setting.samples],
+            )
+            for sample, leaf, completions in zip(setting.samples, leaves, rows, strict=True):
+                reference = reference_text(setting.world.dialect, sample)
+                for row in completions:
+                    spent += len(row.ids)
+                    prior = 2.718281828 ** (sum(row.logprobs) / len(row.logprobs))
+                    grow_pieces(leaf, "".join(policy.token_texts(row.ids)), reference, prior, depth)
+        for sample in setting.samples:
+            points += piece_points(setting, sample, roots[sample.id])
+        round_number += 1
+    return points, spent
+
+
+def descend(node: Piece, num_children: int, depth: int) -> Piece:
+    """By value / (N + 1) + p sqrt(ln N_parent / (N + 1)), into nodes that have more than `num_children` children."""
+    level = 0
+    while len(node.children) > num_children and level < depth - 1:
+        log_parent = math.log(max(node.visits, 1))
+        node = max(
+            node.children.values(),
+            key=lambda child: (
+                child.value / (child.visits + 1) + child.prior * math.sqrt(log_parent / (child.visits + 1))
+            ),
+        )
+        level += 1
+    return node
+
+
+def grow_pieces(node: Piece, text: str, reference: str, prior: float, depth: int) -> None:
+    parts = PIECES.split(text)
+    steps = ["".join(parts[at : at + 4]) for at in range(0, len(parts), 4)]  # two pieces with what cut them
+    known = set(words(reference))
+    chain = [node]
+    for step in [step for step in steps if step][:depth]:
+        child = chain[-1].children.setdefault(step, Piece(step, chain[-1], prior=prior))
+        found = words(step)
+        share = sum(word in known for word in found) / len(found) if found else 0.0
+        child.value += share - 0.5 + (0.1 if (")]" in text) == (")]" in reference) else -0.1)
+        chain.append(child)
+    for piece in chain:
+        piece.visits += 1
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
+
+
+def piece_points(setting: Setting, sample: Sample, root: Piece) -> list[Point]:
+    """At every node the child of the highest value against that of the lowest."""
+
+    def encode(text: str) -> tuple[int, ...]:
+        return tuple(setting.policy.tokenizer(text, add_special_tokens=False).input_ids)
+
+    points, pending = [], [root]
+    while pending:
+        node = pending.pop()
+        children = sorted(node.children.values(), key=lambda child: child.value)
+        pending += children
+        if len(children) < 2 or children[-1].value - children[0].value < 0.1 or children[-1].value < -0.3:
+            continue
+        chosen, rejected = (encode(child.text) for child in (children[-1], children[0]))
+        if overlap(chosen, rejected) <= 0.95:
+            prefix = setting.policy.render(sample.prompt) + encode(node.whole)
+            points.append(Point(sample, prefix, chosen, rejected))
+    return points
+
+
+ARMS: dict[str, Callable[[Setting], Found]] = {"ours": ours, "independent": independent, "itool": itool}
+
+
+def check(setting: Setting, points: Sequence[Point], limit: int, num_completions: int) -> tuple[float, float, int]:
+    """Share of points whose chosen side can still be right, share whose rejected side cannot, points checked."""
+    checked = random.Random(0).sample(list(points), min(limit, len(points)))
+    if not checked:
+        return 0.0, 0.0, 0
+    right = can_pass(setting, checked, [point.prefix + point.chosen for point in checked], num_completions)
+    still_right = can_pass(setting, checked, [point.prefix + point.rejected for point in checked], num_completions)
+    return sum(right) / len(checked), 1 - sum(still_right) / len(checked), len(checked)
+
+
+def can_pass(
+    setting: Setting, points: Sequence[Point], prefixes: Sequence[tuple[int, ...]], num_completions: int
+) -> list[bool]:
+    """Whether one of the completions of a prefix passes; a whole turn is its own."""
+    is_whole = [prefix[-1] == setting.policy.stop_id for prefix in prefixes]
+    rows = setting.policy.sample(
+        [prefix[:-1] if whole else prefix for prefix, whole in zip(prefixes, is_whole, strict=True)],
+        [1 if whole else num_completions for whole in is_whole],
+        1.0,
+        [seed_of("check", *point.key) for point in points],
+    )
+    results = []
+    for point, prefix, whole, completions in zip(points, prefixes, is_whole, rows, strict=True):
+        turns = [(prefix, "stop")] if whole else [(prefix + row.ids, row.finish_reason) for row in completions]
+        results.append(any(passes(setting, point, ids, reason) for ids, reason in turns))
+    return results
+
+
+def passes(setting: Setting, point: Point, ids: tuple[int, ...], finish_reason: str) -> bool:
+    """The official checker's verdict on a whole turn."""
+    sample = point.sample
+    turn_ids = ids[len(setting.policy.render(sample.prompt)) :]
+    turn = read_turn(setting.policy, setting.world.dialect, turn_ids, finish_reason)
+    category = "parallel_multiple" if len(sample.answer) > 1 else "multiple" if sample.answer else "irrelevance"
+    functions = [{**tool, "parameters": official_schema(tool["parameters"])} for tool in sample.prompt.tools]
+    config = {"category": category, "functions": functions}
+    if not sample.answer and turn.error:
+        return False  # neither prose nor a call
+    return bfcl.official(replace(sample, env_config=config), turn)
+
+
+def official_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON schema in BFCL's vocabulary."""
+    converted = dict(schema)
+    if schema.get("type") in OFFICIAL_TYPES:
+        converted["type"] = OFFICIAL_TYPES[schema["type"]]
+    if "properties" in schema:
+        converted["properties"] = {name: official_schema(inner) for name, inner in schema["properties"].items()}
+        converted.setdefault("required", [])
+    if "items" in schema:
+        converted["items"] = official_schema(schema["items"])
+    return converted
+
+
+if __name__ == "__main__":
+    sys.exit(main())
