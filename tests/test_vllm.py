@@ -261,15 +261,17 @@ def test_an_adapter_that_is_not_there_is_named(engine: VllmEngine, tmp_path: Pat
 
 def test_full_weights_of_every_checkpoint_say_what_transformers_says(base: str, tmp_path: Path) -> None:
     engine = engine_of(base, tmp_path, FULL)
-    trained = save_trained(base, tmp_path / "v1", FULL, 1)
-    for checkpoint in (BASE, trained):
+    for seed in (0, 1, 2):
+        checkpoint = save_trained(base, tmp_path / "same folder", FULL, seed) if seed else BASE
         with engine.serving(checkpoint) as adapter:
             assert_same(greedy(policy_on(engine, adapter)), greedy(oracle(base, checkpoint, FULL)))
-            other = BASE if checkpoint is trained else trained
-            with pytest.raises(ValueError, match="one checkpoint at a time"), engine.serving(other):
+            with (
+                pytest.raises(ValueError, match="one checkpoint at a time"),
+                engine.serving(Checkpoint(tmp_path / "other")),
+            ):
                 pass
     (core,) = engine.cores
-    with engine.serving(trained):
+    with engine.serving(checkpoint):
         assert engine.cores == [core], "the same weights again need no other engine"
     engine.close()
 

@@ -62,7 +62,7 @@ class VllmEngine:
     def start(self, weights: str) -> None:
         """Brings the processes up, with the weights of that folder."""
         before = multiprocessing.active_children()
-        self.weights = weights
+        self.weights = weights, last_change(weights)
         self.engine = start({**self.options, "model": weights}, self.log_file)
         self.cores = [process for process in multiprocessing.active_children() if process not in before]
         self.workers = [child for core in self.cores for child in psutil.Process(core.pid).children(recursive=True)]
@@ -107,12 +107,12 @@ class VllmEngine:
     def restart(self, weights: str) -> None:
         """Starts anew where other weights are in: read in place by vLLM 0.32, those of a model whose output layer is
         its embedding come out wrong. ValueError while another checkpoint is in use."""
-        if weights == self.weights:
+        if (weights, last_change(weights)) == self.weights:
             return
         if self.num_users > 1:
             raise ValueError(
                 f"policy.kind vllm: with model.tuning=full it holds one checkpoint at a time, but {weights} is asked "
-                f"for while {self.weights} is in use; set policy.kind=hf"
+                f"for while {self.weights[0]} is in use; set policy.kind=hf"
             )
         self.log.say_once("vLLM starts anew for every checkpoint, as model.tuning is full")
         self.failure = "the vLLM engine did not start again"
@@ -245,6 +245,12 @@ class VllmEngine:
                 worker.kill()
         self.close()
         raise RuntimeError(self.failure)
+
+
+def last_change(weights: str) -> float:
+    """When a folder's files were written last; 0 for what is no folder, and does not change."""
+    folder = Path(weights)
+    return max((file.stat().st_mtime for file in folder.iterdir()), default=0.0) if folder.is_dir() else 0.0
 
 
 def answer(calls: SimpleQueue[Call | None]) -> None:
