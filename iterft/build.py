@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from iterft.augment import augment
@@ -147,8 +150,40 @@ def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
     return samples, Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
 
 
+def require_packages(recipe: Recipe) -> None:
+    """ValueError for a package that the recipe's policy needs and that is not installed."""
+    if recipe.policy.kind == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise ValueError(
+            "policy.kind: vllm needs the package vllm; pip install 'iterft[vllm]' (on CPUs see the README), or set it "
+            "to hf"
+        )
+
+
 def serve(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
     """Brings checkpoints up as policies of the recipe's kind."""
+    return {"hf": serve_hf, "vllm": serve_vllm}[recipe.policy.kind](recipe, base, template, log)
+
+
+def serve_vllm(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
+    """Starts the engine, which lives as long as what is returned."""
+    from iterft.policies.vllm import VllmPolicy
+    from iterft.policies.vllm_engine import VllmEngine
+
+    folder = log.metrics_path.parent if log.metrics_path else Path(tempfile.mkdtemp(prefix="iterft-vllm-"))
+    engine = VllmEngine(base, recipe.model, recipe.policy, recipe.data.max_prompt_tokens, log, folder / "vllm.log")
+
+    @contextmanager
+    def serving(checkpoint: Checkpoint) -> Iterator[Any]:
+        with engine.serving(checkpoint) as adapter:
+            policy = VllmPolicy(engine, adapter, template, recipe.policy)
+            yield policy
+            log.metric("decoded", **asdict(policy.counters))
+
+    return serving
+
+
+def serve_hf(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
+    """Loads the model anew for each checkpoint."""
 
     @contextmanager
     def serving(checkpoint: Checkpoint) -> Iterator[Any]:

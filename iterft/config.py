@@ -29,6 +29,9 @@ GRPO_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 REWARDS = ("call_match", "template_match", "graded_match")
 STAGES = ("dpo", "grpo", "entropy_grpo")
 
+VLLM_MAX_RANK = 512
+"""Of the adapters that vLLM can serve."""
+
 Rule = tuple[str, Callable[[Any], bool]]
 
 
@@ -308,12 +311,17 @@ class GrpoSettings:
 
 @dataclass(kw_only=True)
 class PolicySettings:
-    """How turns are sampled."""
+    """How turns are sampled. `kind`: `hf`, the transformers model decoded by our engine, or `vllm`, an engine that
+    lives as long as the run (`policies.vllm_engine`). `max_rows` are sampled at a time. `kv_cache_gib` bounds the KV
+    that is kept; vLLM on a GPU takes `gpu_memory_share` of the card instead, for weights and KV, and gives it back
+    during updates. vLLM counts as stalled when it says nothing for `stall_seconds`."""
 
-    kind: str = one_of("hf", "hf")
+    kind: str = one_of("hf", "hf", "vllm")
     max_new_tokens: int = positive(160)
     max_rows: int = positive(256)
     kv_cache_gib: float = positive(2.0)
+    gpu_memory_share: float = share(0.8)
+    stall_seconds: float = positive(25.0)
 
 
 @dataclass(kw_only=True)
@@ -516,6 +524,8 @@ def validate(settings: Any, prefix: str = "") -> None:
         )
     if isinstance(settings, Recipe):
         validate_grpo(settings)
+    if isinstance(settings, Recipe) and settings.policy.kind == "vllm":
+        validate_vllm(settings)
     if not isinstance(settings, StageSettings):
         return
     if "exo_pair" in settings.loss_types and not settings.extra.get("label_smoothing"):
@@ -550,6 +560,21 @@ def validate_grpo(recipe: Recipe) -> None:
         )
     if settings.top_entropy_share == 0:
         raise ValueError("grpo.top_entropy_share: must be greater than 0, or nothing is learnt from")
+
+
+def validate_vllm(recipe: Recipe) -> None:
+    """ValueError for what policy.kind vllm cannot do."""
+    model = recipe.model
+    faults = {
+        "model.quantization: must be none": model.quantization != "none",
+        "search.self_weight: must be 0 where model.tuning is full, as it holds one checkpoint at a time": (
+            model.tuning == "full" and recipe.search.self_weight > 0
+        ),
+        f"model.lora.r: must be at most {VLLM_MAX_RANK}": model.tuning == "lora" and model.lora.r > VLLM_MAX_RANK,
+    }
+    for fault, is_there in faults.items():
+        if is_there:
+            raise ValueError(f"{fault}, with policy.kind vllm; change it, or set policy.kind=hf")
 
 
 def first_line(error: Exception) -> str:

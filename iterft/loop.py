@@ -161,6 +161,7 @@ class Iterator:
 
         quieten_libraries()
         recipe, log = self.recipe, self.log
+        build.require_packages(recipe)
         log.say(f"run folder: {self.store.run}")
         self.base = resolve(recipe.model, log)
         self.tokenizer = load_tokenizer(self.base)

@@ -154,10 +154,24 @@ def test_the_command_line_loads_no_torch_before_it_is_needed(arguments: list[str
         "import sys; from iterft.loop import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "print({'torch', 'transformers', 'trl'} & set(sys.modules), file=sys.stderr)"
+        "print({'torch', 'transformers', 'trl', 'vllm'} & set(sys.modules), file=sys.stderr)"
     )
     done = run("-c", code, *arguments)
     assert done.stderr.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.quantization=nf4"], "model.quantization: must be none, with policy.kind vllm"),
+        (["model.tuning=full", "search.self_weight=0.5"], "search.self_weight: must be 0 where model.tuning is full"),
+        (["model.lora.r=513"], "model.lora.r: must be at most 512, with policy.kind vllm"),
+    ],
+)
+def test_what_vllm_cannot_serve_is_refused_with_the_way_out(overrides: list[str], message: str) -> None:
+    Recipe.load("debug", overrides)
+    with pytest.raises(ValueError, match=f"{message}.*set policy.kind=hf"):
+        Recipe.load("debug", [*overrides, "policy.kind=vllm"])
 
 
 def test_importing_the_package_loads_no_torch() -> None:

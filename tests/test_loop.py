@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,16 @@ def test_a_bad_model_or_bound_is_one_line_and_exit_code_2(
     assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), "--set", override]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
+
+
+def test_a_missing_vllm_is_one_line_and_exit_code_2_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)  # what Python takes for "there is no such package"
+    overrides = ["--set", "policy.kind=vllm", "--set", "data.train=nowhere.jsonl"]
+    assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), *overrides]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: policy.kind: vllm needs the package vllm; pip install") and error.count("\n") == 1
 
 
 def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(
