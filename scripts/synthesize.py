@@ -1,11 +1,13 @@
 """Tools in, training data out; and checks of tool-calling data by rules, whoever made it.
 
 python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 5000 [--seed 0]
-python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl]
+python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge URL]
 
 Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, those of the built-in tasks
 are taken. No model is asked. The same command goes on where a killed one has stopped. --check reads any form that
-`data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons.
+`data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons. With --judge, what the
+rules let pass is then put to a model behind an OpenAI-compatible server; references it finds wrong are written anew,
+and pass the rules once more.
 """
 
 from __future__ import annotations
@@ -18,10 +20,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from typing import TextIO
 
 from iterft import Recipe, build
 from iterft.augment.pool import bare
+from iterft.config import EndpointSettings, JudgeSettings
 from iterft.data import AUTO, collector_paused, load_samples, readings
+from iterft.endpoint import endpoint
 from iterft.evals import bfcl
 from iterft.log import Log
 from iterft.readers.forms import FORMS
@@ -29,10 +34,11 @@ from iterft.synth.checks import Objection, check
 from iterft.synth.evolve import evolve
 from iterft.synth.grounding import ungrounded
 from iterft.synth.journal import digest_of, journal_of, take_up
+from iterft.synth.judge import judge_all
 from iterft.synth.leaks import Evaluation, evaluation_of
 from iterft.synth.overview import overview
 from iterft.synth.pipeline import SHARES, Order, nothing_yet, synthesize
-from iterft.synth.rows import line_of, replacing
+from iterft.synth.rows import line_of, replacing, row_of
 from iterft.synth.sift import Judge, Tally, sift
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock, built_in_tools, definition_of, spoken_of, stock_of
@@ -66,6 +72,12 @@ def main() -> int:
     parser.add_argument("--form", default=AUTO, choices=[AUTO, *FORMS], help="of --check")
     parser.add_argument("--grounding", action="store_true", help="--check: every value must be found in what was said")
     parser.add_argument("--rejected", type=Path, help="--check: where rejected samples go, each with its reasons")
+    parser.add_argument("--judge", metavar="URL", help="--check: ask a model too (http://HOST:PORT/v1)")
+    parser.add_argument("--judge-model", default="", metavar="NAME", help="which of its models, if it serves several")
+    parser.add_argument(
+        "--judge-key-env", default="", metavar="NAME", help="environment variable with the server's key"
+    )
+    parser.add_argument("--votes", type=int, default=3, help="--judge: how often each question is put, at most")
     options = parser.parse_args()
     try:
         with collector_paused():
@@ -206,12 +218,56 @@ def check_data(options: argparse.Namespace) -> int:
         clean = files.enter_context(replacing(options.out)) if options.out else None
         rejected = files.enter_context(replacing(options.rejected)) if options.rejected else None
         read = readings(options.check, "--check", options.form)
-        tally = sift(read, judge(options.grounding), clean, rejected)
+        rules = judge(options.grounding)
+        sound: list[Sample] = []
+
+        def remembering(sample: Sample) -> list[Objection]:
+            objections = list(rules(sample))
+            if not objections:
+                sound.append(sample)
+            return objections
+
+        tally = sift(read, remembering if options.judge else rules, None if options.judge else clean, rejected)
         if not tally.num_samples:
             why = "the file is empty" if not tally.num_rows else next(iter(tally.firsts.values()))
             raise ValueError(f"--check {options.check}: of {tally.num_rows} rows none could be read ({why})")
-    print_tally(options.check, tally)
+        print_tally(options.check, tally)
+        if options.judge:
+            ask_judge(options, sound, rules, clean, rejected)
     return 0
+
+
+def ask_judge(
+    options: argparse.Namespace, sound: Sequence[Sample], rules: Judge, clean: TextIO | None, rejected: TextIO | None
+) -> None:
+    """Puts what the rules let pass to the model and prints what became of it. Verdicts are kept beside the output, so
+    that the same command goes on where a killed one has stopped."""
+    served = EndpointSettings(base_url=options.judge, model=options.judge_model, key_env=options.judge_key_env)
+    output = options.out or options.rejected
+    journal = str(output.with_name(f"{output.name}.verdicts.jsonl")) if output else ""
+    log = Log()
+    with endpoint(served, log) as model:
+        judged = judge_all(sound, model, JudgeSettings(votes=options.votes, journal=journal), log)
+    given = {sample.id: sample for sample in sound}
+    counts = Counter(judged.counts)
+    for sample in judged.kept:
+        objections = rules(sample) if sample != given[sample.id] else []
+        if objections:
+            counts["a regenerated reference that breaks a rule"] += 1
+            write_row(rejected, sample, [(objection.reason, objection.detail) for objection in objections])
+        else:
+            write_row(clean, sample, [])
+    for sample, reason in judged.rejected:
+        write_row(rejected, sample, [("judge", reason)])
+    print(f"judged by {model.name}: {len(sound)} samples")
+    for reason, count in counts.most_common():
+        print(f"  {count:6}  {reason}")
+
+
+def write_row(out: TextIO | None, sample: Sample, reasons: Sequence[tuple[str, str]]) -> None:
+    if out is not None:
+        told = {"reasons": [{"reason": reason, "detail": detail} for reason, detail in reasons]} if reasons else {}
+        out.write(line_of(row_of(sample, **told)))
 
 
 def judge(grounding: bool) -> Judge:

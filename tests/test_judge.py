@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,9 +26,11 @@ from iterft.readers.parts import as_answer
 from iterft.rollout import reference_calls
 from iterft.synth.judge import Judged, judge_all
 from iterft.synth.questions import PROMPTS, arguments_schema, turn_schema
+from iterft.synth.rows import line_of, row_of
 from iterft.synth.tasks import generate
 from iterft.types import Message, Prompt, Sample, ToolCall
 
+SCRIPT = Path(__file__).parent.parent / "scripts" / "synthesize.py"
 QUIET = Log(quiet=True)
 PROMPT_OF = {path.stem: path.read_text(encoding="utf-8").strip() for path in PROMPTS.glob("*.txt")}
 
@@ -385,3 +390,51 @@ def test_samples_are_judged_over_a_real_endpoint_that_stalls_refuses_and_garbles
     assert used["trouble"].keys() == {"refused", "unavailable", "garbled", "timeout"}
     assert used["unusable"] > 0
     assert used["failures"] == {}
+
+
+def test_the_script_puts_what_its_rules_let_pass_to_the_judge(tmp_path: Path) -> None:
+    """Sound rows stay, one that only the judge can find wrong is mended, one that cannot be mended goes aside."""
+    toy = ToyJudge(turns=[[PARIS]])
+
+    def answer(request: Request, number: int) -> Reply:
+        if request.path.endswith("/models"):
+            return Reply({"data": [{"id": "toy"}]})
+        schema = request.body["response_format"]["json_schema"]["schema"]
+        return said(toy.chat(request.body["messages"], (), schema)["content"])
+
+    def described(sample: Sample, **changes: Any) -> Sample:
+        tools = tuple({**tool, "description": f"About {tool['name']}."} for tool in sample.prompt.tools)
+        return replace(sample, prompt=replace(sample.prompt, tools=tools), **changes)
+
+    mended = described(INVENTED, id="mended")
+    broken = described(sample_of("broken", call("nowhere", city="Paris")))
+    samples = [described(WEATHER), described(THANKS), mended, described(MISFIT), broken]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(line_of(row_of(sample)) for sample in samples))
+    out, aside = tmp_path / "clean.jsonl", tmp_path / "aside.jsonl"
+    with toy_server(answer) as server:
+        command = [
+            sys.executable,
+            str(SCRIPT),
+            "--check",
+            rows,
+            "--out",
+            out,
+            "--rejected",
+            aside,
+            "--judge",
+            server.url,
+        ]
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, check=False, env={**os.environ, "NO_PROXY": "*"}
+        )
+    assert done.returncode == 0, done.stderr
+    kept = {row["id"]: row for row in map(json.loads, out.read_text().splitlines())}
+    assert kept.keys() == {WEATHER.id, THANKS.id, "mended"}
+    assert kept["mended"]["answer"] == [{"name": "weather", "arguments": PARIS.arguments}]
+    left = {
+        row["id"]: [each["reason"] for each in row["reasons"]]
+        for row in map(json.loads, aside.read_text().splitlines())
+    }
+    assert left[MISFIT.id] == ["judge"] and "broken" in left and "judge" not in left["broken"]
+    assert "judged by toy: 4 samples" in done.stdout
