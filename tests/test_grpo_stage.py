@@ -90,7 +90,7 @@ def test_a_policy_learns_what_is_rewarded(base: str, tokenizer: Any, tmp_path: P
     """All weights are tuned: an adapter moves the logits of a random model hardly at all."""
     log = Log(tmp_path / "metrics.jsonl", quiet=True)
     eager: dict[str, Any] = {
-        "num_steps": 8,
+        "num_steps": 12,
         "num_samples": 12,
         "num_prompts": 4,
         "lr": 2e-2,
