@@ -243,11 +243,15 @@ def test_groups_that_agree_are_never_forwarded(
 
 
 def test_weights_that_were_trained_are_gone_when_the_next_are_loaded(base: str, tokenizer: Any, tmp_path: Path) -> None:
+    def trainees() -> set[int]:
+        return {id(one) for one in gc.get_objects() if isinstance(one, Trainee)}
+
     gc.collect()
+    before = trainees()  # other tests may have kept theirs
     gc.disable()
     try:
         stage_of(base, tokenizer, num_steps=1)(BASE, EXPERIENCE, tmp_path / "checkpoint")
-        assert not [one for one in gc.get_objects() if isinstance(one, Trainee)]
+        assert not trainees() - before
     finally:
         gc.enable()
 
