@@ -147,8 +147,12 @@ def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
     return samples, Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
 
 
-def serve(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
-    """Brings checkpoints up as policies of the recipe's kind."""
+def serve(recipe: Recipe, base: str, template: Template, log: Log, *, constrained: bool = False) -> Serve:
+    """Brings checkpoints up as policies of the recipe's kind; `constrained`: to the tools of each prompt."""
+    if constrained:
+        from iterft.engine.constrained import require_xgrammar
+
+        require_xgrammar("eval.constrained")
 
     @contextmanager
     def serving(checkpoint: Checkpoint) -> Iterator[Any]:
@@ -158,7 +162,7 @@ def serve(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
 
         model = load_for_sampling(base, checkpoint, recipe.model)
         is_shared = recipe.model.share_prefixes and shares_prefixes(model, log.say_once)
-        policy = HfPolicy(model, template, recipe.policy, share_prefixes=is_shared)
+        policy = HfPolicy(model, template, recipe.policy, share_prefixes=is_shared, constrained=constrained)
         yield policy
         log.metric("decoded", **asdict(policy.decoder.counters))
 
