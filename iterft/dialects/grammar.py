@@ -23,7 +23,7 @@ MAX_FREE_DEPTH = 8
 """Lists and objects of which nothing is declared nest this deep."""
 
 MAX_FREE_ORDER = 6
-"""More parameters than this come in the order of the schema: any order takes a rule for each set still to be written."""
+"""More parameters than this come in the schema's order: any order takes a rule for each set still to be written."""
 
 _SPACE = r"[ \t\n\r]*"
 BEGINNING = f'{_SPACE} ("{THINK_OPEN}" thought "{THINK_CLOSE}" {_SPACE})?'
@@ -101,8 +101,10 @@ class Rules:
         if isinstance(declared, list) and declared:
             return any_of([self.value({**schema, "type": one}) for one in declared])
         match declared:
-            case "string" | "integer":
-                return declared
+            case "string":
+                return "string"
+            case "integer":
+                return "integer"
             case "number" | "float":
                 return "number"
             case "boolean":

@@ -32,7 +32,7 @@ def rules_of_calls(tools: Sequence[Tool], arguments_key: str) -> tuple[Rules, st
     rules = Rules(_NOTATION)
     calls = []
     for tool in tools:
-        opening = f'{{{_NAME}: {_text(tool["name"])}, {_text(arguments_key)}: {{'
+        opening = f"{{{_NAME}: {_text(tool['name'])}, {_text(arguments_key)}: {{"
         members = rules.members(tool.get("parameters") or {}, lambda name: f"{_text(name)}: ")
         calls.append(f"{quoted(opening)} {rules.sequence(members, '}}')}")
     return rules, rules.define(any_of(calls)) if calls else ""

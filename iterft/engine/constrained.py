@@ -46,7 +46,9 @@ class Grammars:
         matcher = GrammarMatcher(self.compiler.compile_grammar(grammar))
         for at, token in enumerate(written):
             if not matcher.accept_token(token):
-                raise ValueError(f"token {at} of the turn that is to go on, {token}, is not what its grammar lets follow")
+                raise ValueError(
+                    f"token {at} of the turn that is to go on, {token}, is not what its grammar lets follow"
+                )
         return matcher
 
 

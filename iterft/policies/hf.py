@@ -102,7 +102,9 @@ class HfPolicy:
         matcher = None
         if self.grammars is not None:
             if prompt not in self.prompts:
-                raise ValueError("a constrained policy goes on from prompts that it has rendered: it has to know the tools")
+                raise ValueError(
+                    "a constrained policy goes on from prompts that it has rendered: it has to know the tools"
+                )
             matcher = self.grammars.matcher(self.template.dialect.grammar(self.prompts[prompt]), extra)
         return Fork(prompt, extra, num_samples, seed, refute, matcher)
 
