@@ -13,6 +13,9 @@ if [ "${1:-}" = dev ]; then
     "$venv/bin/pip" install --quiet -e ".[dev,bfcl]"
     # bfcl-eval pins 31 packages that clash with everything; its checker needs none of them.
     "$venv/bin/pip" install --quiet --no-deps "bfcl-eval==2026.3.23"
+    # Not with what xgrammar requires: 1 GB of Triton, which has nothing for processors.
+    "$venv/bin/pip" install --quiet apache-tvm-ffi
+    "$venv/bin/pip" install --quiet --no-deps "xgrammar==0.2.8"
 else
     "$venv/bin/pip" install --quiet -e .
 fi

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from iterft.dialects.grammar import ESCAPED_UNIT, Notation, Rules, any_of, quoted
+from iterft.dialects.grammar import Notation, Rules, any_of, quoted
 from iterft.dialects.reader import Reader
 from iterft.dialects.values import Literals, read_key, read_string, read_value
 from iterft.types import Tool, ToolCall
@@ -96,7 +96,7 @@ _JSON = Literals(
     trailing_comma=False,
 )
 
-_NOTATION = Notation(
-    string=rf'"\"" ([^"\\\0-\x1f] | "\\" (["\\/bfnrt] | {ESCAPED_UNIT}))* "\""',
-    literal=_text,
-)
+_STRINGS = r"""string ::= "\"" inside
+inside ::= "\"" | [^"\\\0-\x1f] inside | "\\" escape inside
+escape ::= ["\\/bfnrt] | "u" unit"""
+_NOTATION = Notation(strings=_STRINGS, literal=_text)

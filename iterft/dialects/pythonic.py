@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iterft.chat import Dialect, Scan
-from iterft.dialects.grammar import ESCAPED_UNIT, Notation, Rules, any_of, quoted, turn_of
+from iterft.dialects.grammar import Notation, Rules, any_of, quoted, turn_of
 from iterft.dialects.reader import Reader, scan
 from iterft.dialects.values import Literals, read_value
 from iterft.tool_list import explain_tools, show_result
@@ -141,10 +141,10 @@ _PYTHON = Literals(
     trailing_comma=True,
 )
 
-_ESCAPED = rf""""\\" ([\\'"nrt] | "x" [0-9a-fA-F]{{2}} | {ESCAPED_UNIT})"""
-_NOTATION = Notation(
-    string=" | ".join(rf"{quoted(quote)} ([^{quote}\\\0-\x1f\x7f] | {_ESCAPED})* {quoted(quote)}" for quote in "'\""),
-    literal=_literal,
-)
+_STRINGS = r"""string ::= "'" single | "\"" double
+single ::= "'" | [^'\\\0-\x1f\x7f] single | "\\" escape single
+double ::= "\"" | [^"\\\0-\x1f\x7f] double | "\\" escape double
+escape ::= [\\'"nrt] | "x" [0-9a-fA-F]{2} | "u" unit"""
+_NOTATION = Notation(strings=_STRINGS, literal=_literal)
 
 PYTHONIC = Dialect("pythonic", _system, _render, _scan, show_result, _grammar)
