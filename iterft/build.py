@@ -159,9 +159,11 @@ def require_packages(recipe: Recipe) -> None:
         )
 
 
-def serve(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
-    """Brings checkpoints up as policies of the recipe's kind."""
-    return {"hf": serve_hf, "vllm": serve_vllm}[recipe.policy.kind](recipe, base, template, log)
+def serve(recipe: Recipe, base: str, template: Template, log: Log, *, constrained: bool = False) -> Serve:
+    """Brings checkpoints up as policies of the recipe's kind; `constrained`: to the tools of each prompt."""
+    if recipe.policy.kind == "vllm":
+        return serve_vllm(recipe, base, template, log)
+    return serve_hf(recipe, base, template, log, constrained=constrained)
 
 
 def serve_vllm(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
@@ -182,8 +184,12 @@ def serve_vllm(recipe: Recipe, base: str, template: Template, log: Log) -> Serve
     return serving
 
 
-def serve_hf(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
+def serve_hf(recipe: Recipe, base: str, template: Template, log: Log, *, constrained: bool) -> Serve:
     """Loads the model anew for each checkpoint."""
+    if constrained:
+        from iterft.engine.constrained import require_xgrammar
+
+        require_xgrammar("eval.constrained")
 
     @contextmanager
     def serving(checkpoint: Checkpoint) -> Iterator[Any]:
@@ -193,7 +199,7 @@ def serve_hf(recipe: Recipe, base: str, template: Template, log: Log) -> Serve:
 
         model = load_for_sampling(base, checkpoint, recipe.model)
         is_shared = recipe.model.share_prefixes and shares_prefixes(model, log.say_once)
-        policy = HfPolicy(model, template, recipe.policy, share_prefixes=is_shared)
+        policy = HfPolicy(model, template, recipe.policy, share_prefixes=is_shared, constrained=constrained)
         yield policy
         log.metric("decoded", **asdict(policy.decoder.counters))
 

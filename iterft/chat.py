@@ -55,6 +55,7 @@ class Dialect:
     render(calls)          the text of a turn that makes these calls ("" for none)
     scan(text)             reads any prefix of a turn
     observation(content)   how a tool's result is shown to the model, as the content of a user message
+    grammar(tools)         turns of prose, or of calls of these tools as they are declared, in EBNF (`dialects.grammar`)
     thinks          prompts ask for a think part, and turns that are learnt begin with one
     """
 
@@ -63,6 +64,7 @@ class Dialect:
     render: Callable[[Sequence[ToolCall]], str]
     scan: Callable[[str], Scan]
     observation: Callable[[str], str]
+    grammar: Callable[[Sequence[Tool]], str]
     thinks: bool = False
 
 

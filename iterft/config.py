@@ -326,10 +326,13 @@ class PolicySettings:
 
 @dataclass(kw_only=True)
 class EvalSettings:
-    """After warm-up and after each iteration: held-out accuracy, and BFCL categories (first `bfcl_limit` items)."""
+    """After warm-up and after each iteration: held-out accuracy, and BFCL categories (first `bfcl_limit` items).
+    `constrained`: its turns are sampled under a grammar of the prompt's tools, so that names exist, types fit and calls
+    close (needs the extra `grammar`); the search samples without one all the same, as it looks for mistakes."""
 
     bfcl: list[str] = setting([])
     bfcl_limit: int = positive(100)
+    constrained: bool = False
 
 
 @dataclass(kw_only=True)
@@ -567,6 +570,7 @@ def validate_vllm(recipe: Recipe) -> None:
     model = recipe.model
     faults = {
         "model.quantization: must be none": model.quantization != "none",
+        "eval.constrained: must be false": recipe.eval.constrained,
         "search.self_weight: must be 0 where model.tuning is full, as it holds one checkpoint at a time": (
             model.tuning == "full" and recipe.search.self_weight > 0
         ),

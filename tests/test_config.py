@@ -164,6 +164,7 @@ def test_the_command_line_loads_no_torch_before_it_is_needed(arguments: list[str
     ("overrides", "message"),
     [
         (["model.quantization=nf4"], "model.quantization: must be none, with policy.kind vllm"),
+        (["eval.constrained=true"], "eval.constrained: must be false, with policy.kind vllm"),
         (["model.tuning=full", "search.self_weight=0.5"], "search.self_weight: must be 0 where model.tuning is full"),
         (["model.lora.r=513"], "model.lora.r: must be at most 512, with policy.kind vllm"),
     ],

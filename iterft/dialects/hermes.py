@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from iterft.chat import Dialect, Scan
-from iterft.dialects.json_call import call_object, read_call_object
+from iterft.dialects.grammar import BEGINNING
+from iterft.dialects.json_call import call_object, read_call_object, rules_of_calls
 from iterft.dialects.reader import Reader, scan
 from iterft.tool_list import explain_tools, show_result
 from iterft.types import Tool, ToolCall
@@ -25,6 +26,18 @@ def _system(tools: Sequence[Tool]) -> str:
 
 def _render(calls: Sequence[ToolCall]) -> str:
     return "\n".join(f"{OPEN}\n{call_object(call, 'arguments')}\n{CLOSE}" for call in calls)
+
+
+def _grammar(tools: Sequence[Tool]) -> str:
+    rules, call = rules_of_calls(tools, "arguments")
+    body = rf'"\n" {call} "\n{CLOSE}"'
+    if call:
+        around = rf'TagDispatch(("{OPEN}", {rules.define(body)}), loop_after_dispatch=true, excludes=("{CLOSE}"))'
+    else:
+        around = f'TagDispatch(loop_after_dispatch=false, excludes=("{OPEN}", "{CLOSE}"))'
+    words = rules.define(around)
+    calls = f' | "{OPEN}" {body} {words}' if call else ""
+    return rules.text(rf"{BEGINNING} ([^ \t\n\r<] {words}{calls})?")
 
 
 def _scan(text: str) -> Scan:
@@ -66,4 +79,4 @@ def _read_call(reader: Reader) -> None:
     reader.close_call()
 
 
-HERMES = Dialect("hermes", _system, _render, _scan, show_result)
+HERMES = Dialect("hermes", _system, _render, _scan, show_result, _grammar)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from iterft.dialects.grammar import Notation, Rules, any_of, quoted
 from iterft.dialects.reader import Reader
 from iterft.dialects.values import Literals, read_key, read_string, read_value
-from iterft.types import ToolCall
+from iterft.types import Tool, ToolCall
 
 _NAME = '"name"'
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -21,7 +23,19 @@ _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r"
 
 def call_object(call: ToolCall, arguments_key: str) -> str:
     """The call as the models' own templates write it: all of Unicode, a blank after each comma and colon."""
-    return json.dumps({"name": call.name, arguments_key: dict(call.arguments)}, ensure_ascii=False)
+    return _text({"name": call.name, arguments_key: dict(call.arguments)})
+
+
+def rules_of_calls(tools: Sequence[Tool], arguments_key: str) -> tuple[Rules, str]:
+    """Rules, and the name of the one that is a call of one of the tools, as `call_object` writes it; "" without
+    tools."""
+    rules = Rules(_NOTATION)
+    calls = []
+    for tool in tools:
+        opening = f"{{{_NAME}: {_text(tool['name'])}, {_text(arguments_key)}: {{"
+        members = rules.members(tool.get("parameters") or {}, lambda name: f"{_text(name)}: ")
+        calls.append(f"{quoted(opening)} {rules.sequence(members, '}}')}")
+    return rules, rules.define(any_of(calls)) if calls else ""
 
 
 def read_call_object(reader: Reader, arguments_key: str) -> None:
@@ -44,6 +58,10 @@ def read_call_object(reader: Reader, arguments_key: str) -> None:
         reader.space()
         following = ",}" if missing == {arguments} else "," if missing else "}"
         closed = reader.take(following) == "}"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _read_name(reader: Reader) -> None:
@@ -77,3 +95,8 @@ _JSON = Literals(
     number_prefix=re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*|(?:\.[0-9]+)?[eE][+-]?[0-9]*)?)?"),
     trailing_comma=False,
 )
+
+_STRINGS = r"""string ::= "\"" inside
+inside ::= "\"" | [^"\\\0-\x1f] inside | "\\" escape inside
+escape ::= ["\\/bfnrt] | "u" unit"""
+_NOTATION = Notation(strings=_STRINGS, literal=_text)

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iterft.chat import Dialect, Scan
-from iterft.dialects.json_call import call_object, read_call_object
+from iterft.dialects.grammar import turn_of
+from iterft.dialects.json_call import call_object, read_call_object, rules_of_calls
 from iterft.dialects.reader import Reader, scan
 from iterft.tool_list import explain_tools, show_result
 from iterft.types import Tool, ToolCall
@@ -30,6 +31,11 @@ def _system(tools: Sequence[Tool]) -> str:
 
 def _render(calls: Sequence[ToolCall]) -> str:
     return "; ".join(call_object(call, "parameters") for call in calls)
+
+
+def _grammar(tools: Sequence[Tool]) -> str:
+    rules, call = rules_of_calls(tools, "parameters")
+    return rules.text(turn_of(call and f'{call} ("; " {call})*', "{"))
 
 
 def _scan(text: str) -> Scan:
@@ -71,4 +77,4 @@ def _opening(reader: Reader) -> tuple[bool, int]:
     return True, ahead.position
 
 
-LLAMA3 = Dialect("llama3", _system, _render, _scan, show_result)
+LLAMA3 = Dialect("llama3", _system, _render, _scan, show_result, _grammar)

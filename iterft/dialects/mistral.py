@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iterft.chat import Dialect, Scan
-from iterft.dialects.json_call import call_object, read_call_object
+from iterft.dialects.grammar import turn_of
+from iterft.dialects.json_call import call_object, read_call_object, rules_of_calls
 from iterft.dialects.reader import Reader, scan
 from iterft.tool_list import explain_tools, show_result
 from iterft.types import Tool, ToolCall
@@ -28,6 +29,11 @@ def _system(tools: Sequence[Tool]) -> str:
 
 def _render(calls: Sequence[ToolCall]) -> str:
     return f"{OPEN} [{', '.join(call_object(call, 'arguments') for call in calls)}]" if calls else ""
+
+
+def _grammar(tools: Sequence[Tool]) -> str:
+    rules, call = rules_of_calls(tools, "arguments")
+    return rules.text(turn_of(call and f'"{OPEN} [" {call} (", " {call})* "]"', "["))
 
 
 def _scan(text: str) -> Scan:
@@ -53,4 +59,4 @@ def _read_call(reader: Reader) -> None:
     reader.close_call()
 
 
-MISTRAL = Dialect("mistral", _system, _render, _scan, show_result)
+MISTRAL = Dialect("mistral", _system, _render, _scan, show_result, _grammar)

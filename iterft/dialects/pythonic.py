@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iterft.chat import Dialect, Scan
+from iterft.dialects.grammar import Notation, Rules, any_of, quoted, turn_of
 from iterft.dialects.reader import Reader, scan
 from iterft.dialects.values import Literals, read_value
 from iterft.tool_list import explain_tools, show_result
@@ -62,6 +63,20 @@ def _literal(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_literal, value)) + "]"
     return repr(value)
+
+
+def _grammar(tools: Sequence[Tool]) -> str:
+    """Without the tools and parameters whose names this dialect cannot write."""
+    rules = Rules(_NOTATION)
+    calls = []
+    for tool in tools:
+        members = rules.members(tool.get("parameters") or {}, "{}=".format)
+        writable = [member for member in members if _NAME.fullmatch(member.key[:-1])]
+        left_out = set(members) - set(writable)
+        if _NAME.fullmatch(tool["name"]) and not any(member.is_required for member in left_out):
+            calls.append(f"{quoted(tool['name'] + '(')} {rules.sequence(writable, ')')}")
+    call = rules.define(any_of(calls)) if calls else ""
+    return rules.text(turn_of(call and f'"[" {call} (", " {call})* "]"', "["))
 
 
 def _scan(text: str) -> Scan:
@@ -126,4 +141,10 @@ _PYTHON = Literals(
     trailing_comma=True,
 )
 
-PYTHONIC = Dialect("pythonic", _system, _render, _scan, show_result)
+_STRINGS = r"""string ::= "'" single | "\"" double
+single ::= "'" | [^'\\\0-\x1f\x7f] single | "\\" escape single
+double ::= "\"" | [^"\\\0-\x1f\x7f] double | "\\" escape double
+escape ::= [\\'"nrt] | "x" [0-9a-fA-F]{2} | "u" unit"""
+_NOTATION = Notation(strings=_STRINGS, literal=_literal)
+
+PYTHONIC = Dialect("pythonic", _system, _render, _scan, show_result, _grammar)

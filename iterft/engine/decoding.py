@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from iterft.engine.constrained import Matcher, allowed_logits, back_inside, follow
 from iterft.engine.head import log_prob_of
 
 Ids = tuple[int, ...]
@@ -27,18 +28,21 @@ KV = list[tuple[torch.Tensor, torch.Tensor]]
 @dataclass(frozen=True, eq=False)
 class Fork:
     """`num_samples` continuations of `prompt + extra`. Row n draws from Philox(seed, n) alone. The KV of `prompt` (of
-    two tokens or more) is shared by everything that grows from it."""
+    two tokens or more) is shared by everything that grows from it. `matcher`, which stands behind `extra`, says which
+    tokens may follow; without one, any may."""
 
     prompt: Ids
     extra: Ids
     num_samples: int
     seed: int
     refute: Refute | None = None
+    matcher: Matcher | None = None
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Sampled ids, their log-probs at temperature 1, and whether the stop token or the caller ended them."""
+    """Sampled ids, their log-probs at temperature 1 among all tokens, and whether the stop token or the caller ended
+    them."""
 
     ids: Ids
     logprobs: tuple[float, ...]
@@ -55,6 +59,7 @@ class DecodingRow:
     forced: Ids
     depth: int
     draws: np.ndarray
+    matcher: Matcher | None = None
     kv: KV = field(default_factory=list)
     grown: KV = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -80,21 +85,32 @@ def open_rows(fork: Fork, max_new_tokens: int) -> list[DecodingRow]:
     assert fork.num_samples > 0, "a fork that asks for nothing would never end"
     forced, depth = (fork.prompt[-1], *fork.extra), len(fork.prompt) + len(fork.extra)
     generators = (np.random.Generator(np.random.Philox(key=[fork.seed, n])) for n in range(fork.num_samples))
-    return [DecodingRow(fork, forced, depth, draws.random(max_new_tokens)) for draws in generators]
+    return [
+        DecodingRow(fork, forced, depth, draws.random(max_new_tokens), fork.matcher and fork.matcher.fork())
+        for draws in generators
+    ]
 
 
 def take_next(
     live: Sequence[DecodingRow], logits_AV: torch.Tensor, temperature: float, counters: DecodeCounters
 ) -> torch.Tensor:
-    """The next token of every live row [A], noted in the row with its log-prob at temperature 1."""
+    """The next token of every live row [A], noted in the row with its log-prob at temperature 1.
+
+    Of a row with a grammar only tokens that it lets follow are drawn, by their share among each other. The log-prob is
+    all the same that among all tokens: what the policy gives to the token, not how it was drawn."""
     logits_AV = logits_AV.float()
     draws = torch.tensor([row.draws[len(row.ids)] for row in live], device=logits_AV.device)
-    tokens_A = choose(logits_AV, temperature, draws)
+    allowed_AV = allowed_logits(logits_AV, [row.matcher for row in live])
+    tokens_A = choose(allowed_AV, temperature, draws)
+    if allowed_AV is not logits_AV:
+        tokens_A = back_inside(tokens_A, allowed_AV)
     chosen_A = log_prob_of(logits_AV, tokens_A)
     counters.sampled += len(live)
     for row, token, logprob in zip(live, tokens_A.tolist(), chosen_A.tolist(), strict=True):
         row.ids.append(token)
         row.logprobs.append(logprob)
+        if row.matcher is not None:
+            follow(row.matcher, token)
     return tokens_A
 
 

@@ -7,19 +7,29 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from iterft.config import PolicySettings
+from iterft.engine.constrained import Grammars
 from iterft.engine.decoding import Decoded, Fork, Refute, decode_all
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import PlainDecoder
 from iterft.template import Template
 from iterft.tokens import encode_turn, render_prompt, token_texts
-from iterft.types import Completion, Prompt, Request
+from iterft.types import Completion, Prompt, Request, Tool
 
 
 class HfPolicy:
-    """Holds the model in memory until it is dropped. See `protocols.Policy` for the contract."""
+    """Holds the model in memory until it is dropped. See `protocols.Policy` for the contract.
+
+    `constrained`: what it samples fits the grammar of the prompt's tools (`Dialect.grammar`). Prefixes must then begin
+    with a prompt that it has rendered. Log-probs stay those of the policy as it is without a grammar."""
 
     def __init__(
-        self, model: Any, template: Template, settings: PolicySettings, *, share_prefixes: bool = True
+        self,
+        model: Any,
+        template: Template,
+        settings: PolicySettings,
+        *,
+        share_prefixes: bool = True,
+        constrained: bool = False,
     ) -> None:
         self.template = template
         self.tokenizer = template.tokenizer
@@ -31,11 +41,13 @@ class HfPolicy:
             if share_prefixes
             else PlainDecoder(model, self.stop_id, settings.max_rows)
         )
-        self.prompts: dict[tuple[int, ...], None] = {}
+        vocab_size = model.config.get_text_config().vocab_size
+        self.grammars = Grammars(self.tokenizer, vocab_size, self.stop_id) if constrained else None
+        self.prompts: dict[tuple[int, ...], tuple[Tool, ...]] = {}
 
     def render(self, prompt: Prompt) -> tuple[int, ...]:
         ids = render_prompt(self.template, prompt)
-        self.prompts[ids] = None
+        self.prompts[ids] = prompt.tools
         return ids
 
     def encode_turn(self, text: str) -> tuple[int, ...]:
@@ -54,7 +66,7 @@ class HfPolicy:
         refute: Callable[[int, Sequence[int]], bool] | None = None,
     ) -> list[list[Completion]]:
         forks = [
-            Fork(*self.split(tuple(prefix)), count, seed, bound(refute, index))
+            self.fork(tuple(prefix), count, seed, bound(refute, index))
             for index, (prefix, count, seed) in enumerate(zip(prefixes, num_samples, seeds, strict=True))
         ]
         rows = decode_all(self.decoder.stream, forks, temperature, self.settings.max_new_tokens, advance)
@@ -67,7 +79,7 @@ class HfPolicy:
         while True:
             while requests:
                 request = requests.popleft()
-                fork = Fork(*self.split(request.prefix), request.num_samples, request.seed, request.refute)
+                fork = self.fork(request.prefix, request.num_samples, request.seed, request.refute)
                 asked[fork] = request
                 forks.append(fork)
             found = next(results, None)
@@ -84,6 +96,17 @@ class HfPolicy:
 
     def forget(self) -> None:
         self.decoder.forget()
+
+    def fork(self, prefix: tuple[int, ...], num_samples: int, seed: int, refute: Refute | None) -> Fork:
+        prompt, extra = self.split(prefix)
+        matcher = None
+        if self.grammars is not None:
+            if prompt not in self.prompts:
+                raise ValueError(
+                    "a constrained policy goes on from prompts that it has rendered: it has to know the tools"
+                )
+            matcher = self.grammars.matcher(self.template.dialect.grammar(self.prompts[prompt]), extra)
+        return Fork(prompt, extra, num_samples, seed, refute, matcher)
 
     def split(self, prefix: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """(a prompt that was rendered, what was written after it): the prompt's KV is kept and shared."""
