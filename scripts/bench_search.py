@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -31,22 +32,32 @@ import torch
 from bench_update import SHAPES, measure, random_ids
 
 from iterft import Recipe, build
-from iterft.config import PolicySettings, SearchSettings
-from iterft.deficiency import find_deficient
+from iterft.config import SearchSettings
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.engine.decoding import Fork, decode_all
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.trie import num_unique_tokens
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
-from iterft.models import load_base, load_tokenizer, resolve
+from iterft.models import load_base, load_for_sampling, load_tokenizer, resolve
 from iterft.policies.hf import HfPolicy
 from iterft.policies.scripted import STOP, ScriptedPolicy
 from iterft.rollout import World, seed_of
 from iterft.search import search
 from iterft.search.mcts import SELECT
 from iterft.template import choose_template
-from iterft.types import Completion, Deficient, PartialTurn, Prompt, Request, Reward, Sample, Trajectory, Tree
+from iterft.types import (
+    Checkpoint,
+    Completion,
+    Deficient,
+    PartialTurn,
+    Prompt,
+    Request,
+    Reward,
+    Sample,
+    Trajectory,
+    Tree,
+)
 
 QUIET = Log(quiet=True)
 NO_STOP = -1
@@ -63,6 +74,7 @@ def main() -> int:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--model", choices=list(SHAPES), help="other shapes for expansion")
+    parser.add_argument("--run", type=Path, help="a run whose warm-up's checkpoint is the real model")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
@@ -327,19 +339,20 @@ def overhead(options: argparse.Namespace) -> None:
             nodes = sum(len(tree.nodes) for tree in trees)
             costs.append((time.process_time() - start - policy.seconds) / nodes * 1e6)
         print(f"{kind:12}{median(costs):7.0f} us per node ({nodes:,} nodes of 64 trees of 64 simulations)", flush=True)
-    policy, trees = real_trees(1, Recipe.load("debug"))
+    policy, trees = real_trees(64, options)
     sequences = [(*tree.prompt_ids, *tree.path_ids(at)) for tree in trees for at in range(len(tree.nodes))]
     unique = num_unique_tokens(sequences)
     computed = policy.decoder.counters.prefilled + policy.decoder.counters.refed
-    print(f"debug recipe: {computed:,} tokens prefilled, {unique:,} unique tokens in {len(trees)} trees")
+    source = options.run or "debug recipe"
+    print(f"{source}: {computed:,} tokens prefilled, {unique:,} unique tokens in {len(trees)} trees")
     print(f"{computed / unique:.3f} times as many")
 
 
 def exactness(options: argparse.Namespace) -> None:
     """Trees one at a time against all together, float32: ids and structure of completions, log-probs."""
-    reference = completions(real_trees(1, Recipe.load("debug"))[1])
+    reference = completions(real_trees(1, options)[1])
     for in_flight in (7, 64):
-        others = completions(real_trees(in_flight, Recipe.load("debug"))[1])
+        others = completions(real_trees(in_flight, options)[1])
         same = reference.keys() & others.keys()
         gap = max(abs(one - other) for key in same for one, other in zip(reference[key], others[key], strict=True))
         print(
@@ -363,19 +376,18 @@ def completions(trees: Sequence[Tree]) -> dict[tuple[Any, ...], list[float]]:
     return found
 
 
-def real_trees(trees_in_flight: int, recipe: Recipe) -> tuple[HfPolicy, list[Tree]]:
-    """Trees of 16 simulations over the samples of a recipe, by its untuned base in float32."""
+def real_trees(trees_in_flight: int, options: argparse.Namespace) -> tuple[HfPolicy, list[Tree]]:
+    """Trees of 16 simulations in float32: over 16 train samples of a run, by its warm-up's checkpoint; without a run
+    over those of the debug recipe, by its untuned base."""
+    file = options.run / "recipe.yaml" if options.run else "debug"
+    recipe = Recipe.load(file, ["model.dtype=float32", "policy.max_new_tokens=64"])
     base = resolve(recipe.model, QUIET)
     template = choose_template(load_tokenizer(base), build.dialect(recipe), recipe.model, QUIET)
-    policy = HfPolicy(load_base(base, torch.float32), template, PolicySettings(max_new_tokens=48))
-    world = build.world(recipe)
-    samples = build.data(recipe, None).train[:64]
-    settings = replace(recipe.deficiency, num_candidates=64)
-    weak, _ = find_deficient(policy, world, samples, {}, settings, 0, QUIET, plant=False, whole_turns=True)
-    weak = [replace(item, completions=()) for item in weak]
-    searched = replace(recipe.search, num_simulations=16, plant=False, trees_in_flight=trees_in_flight)
-    policy.decoder.counters.prefilled = policy.decoder.counters.refed = 0
-    return policy, search(policy, world, weak, searched, 0, MemoryJournal(), QUIET, whole_turns=True)
+    checkpoint = Checkpoint(options.run / "iter_000" / "checkpoint" if options.run else None)
+    policy = HfPolicy(load_for_sampling(base, checkpoint, recipe.model), template, recipe.policy)
+    weak = [Deficient(sample, 1.0, 0.0, {}, (), ()) for sample in build.data(recipe, None).train[:16]]
+    settings = replace(recipe.search, num_simulations=16, plant=False, trees_in_flight=trees_in_flight)
+    return policy, search(policy, build.world(recipe), weak, settings, 0, MemoryJournal(), QUIET, whole_turns=True)
 
 
 if __name__ == "__main__":
