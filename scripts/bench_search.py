@@ -74,6 +74,7 @@ def main() -> int:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--model", choices=list(SHAPES), help="other shapes for expansion")
+    parser.add_argument("--generate-batch", action="store_true", help="that arm too; on CPUs it takes minutes a pass")
     parser.add_argument("--run", type=Path, help="a run whose warm-up's checkpoint is the real model")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
@@ -108,7 +109,7 @@ def expansion(options: argparse.Namespace) -> None:
         "num_return": lambda: generate(model, prompts, candidates, new, 0),
         "ours": lambda: decode(model, prompts, candidates, new),
     }
-    if batching := generate_batch_arm(model, prompts, candidates, new):
+    if options.generate_batch and (batching := generate_batch_arm(model, prompts, candidates, new)):
         arms = {**arms, "generate_batch": batching}
     report(measure(arms, max(5, options.repeats)), trees * candidates * new)
 
@@ -125,7 +126,7 @@ def decoding(options: argparse.Namespace) -> None:
         "generate": lambda: generate(model, prompts, 1, new, 0),
         "ours": lambda: decode(model, prompts, 1, new),
     }
-    if batching := generate_batch_arm(model, prompts, 1, new):
+    if options.generate_batch and (batching := generate_batch_arm(model, prompts, 1, new)):
         arms["generate_batch"] = batching
     if importlib.util.find_spec("vllm"):
         arms["vllm"] = vllm_arm(base, options.dtype, prompts, new)
@@ -201,7 +202,7 @@ def vllm_arm(base: str, dtype: str, prompts: Sequence[tuple[int, ...]], new: int
     """Started once; prompts get another first token each time, so that nothing is found in its prefix cache."""
     from vllm import LLM, SamplingParams
 
-    engine = LLM(model=base, dtype=dtype, max_model_len=1024, enforce_eager=False)
+    engine = LLM(model=base, dtype=dtype, max_model_len=1024, enforce_eager=True, kv_cache_memory_bytes=1 << 30)
     times = iter(range(100, 1900))
 
     def arm() -> Any:
