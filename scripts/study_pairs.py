@@ -25,6 +25,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench_search import MemoryJournal
+
 from iterft import Iterator, Recipe
 from iterft.config import PairSettings, SearchSettings
 from iterft.deficiency import find_deficient
@@ -69,14 +71,6 @@ class Setting:
     recipe: Recipe
     tokens: int
     seed: int
-
-
-class MemoryJournal:
-    def read(self) -> dict[str, Tree]:
-        return {}
-
-    def append(self, tree: Tree) -> None:
-        """Nothing is kept."""
 
 
 def main() -> int:
