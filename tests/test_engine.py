@@ -300,7 +300,7 @@ def test_prompts_in_flight_fit_the_cache_and_rows_that_have_ended_hold_none() ->
     requests = [Fork(ids_of(seed, 40), (), 2, seed) for seed in range(10)]
     requests.append(Fork(ids_of(10, 150), (), 2, 10))
     decoder = decoder_of(model)
-    decoder.cache_bytes = 130 * decoder.token_bytes
+    decoder.kept.max_bytes = 130 * decoder.token_bytes
     waves: list[list[Any]] = []
     own_room = decoder.make_room
 

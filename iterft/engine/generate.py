@@ -58,7 +58,6 @@ class PrefixDecoder:
     def __init__(self, model: Any, stop_id: int, cache_bytes: int, max_rows: int) -> None:
         self.model = model.eval()
         self.stop_id = stop_id
-        self.cache_bytes = cache_bytes
         self.max_rows = max_rows
         self.counters = DecodeCounters()
         self.kept = KeptKv(cache_bytes)
@@ -116,7 +115,7 @@ class PrefixDecoder:
     def admit(self, live: Sequence[DecodingRow], waiting: deque[DecodingRow]) -> list[DecodingRow]:
         """Takes those out of `waiting` that enter beside the live rows: at least one, at most up to `max_rows` rows and
         to prompts whose KV fills as much as may be kept."""
-        capacity = self.cache_bytes // self.token_bytes
+        capacity = self.kept.max_bytes // self.token_bytes
         prompts = {row.fork.prompt for row in live}
         num_tokens = sum(map(len, prompts))
         fresh: list[DecodingRow] = []
@@ -258,9 +257,10 @@ class PrefixDecoder:
         for at in ended:
             row = live[at]
             ids = (row.fork.prompt[-1], *row.fork.extra, *row.ids[:-1])
-            start = wave.start - len(ids)
-            kv = cut_out(wave.suffix_keys, wave.suffix_values, wave.rows[at], start, wave.start)
-            self.kept.keep_behind(row.fork.prompt, ids, kv)
+            if self.kept.lacks(row.fork.prompt, ids):
+                start = wave.start - len(ids)
+                kv = cut_out(wave.suffix_keys, wave.suffix_values, wave.rows[at], start, wave.start)
+                self.kept.enter(row.fork.prompt, ids, kv)
             row.kv = []
 
     def prefill(self, sequences: list[Ids], lengths: Sequence[int]) -> list[tuple[KV, torch.Tensor]]:

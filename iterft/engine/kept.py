@@ -35,8 +35,8 @@ class KeptKv:
     def behind(self, prompt: Ids, ids: Ids) -> tuple[int, KV]:
         """(n, KV [K, n, E]) of the longest beginning of `ids`, but for their last, that was written behind all but the
         last token of `prompt`."""
-        known = self.written.get(prompt, [])
-        shared = [min(common_length(np.asarray(other), np.asarray(ids)), len(ids) - 1) for other in known]
+        known, wanted = self.written.get(prompt, []), np.asarray(ids[:-1])
+        shared = [common_length(np.asarray(other), wanted) for other in known]
         if not any(shared):
             return 0, []
         best = shared.index(max(shared))
@@ -48,12 +48,17 @@ class KeptKv:
         """Keeps the KV of all tokens of a prompt but the last."""
         self.enter(prompt, (), kv)
 
-    def keep_behind(self, prompt: Ids, ids: Ids, kv: KV) -> None:
-        """Keeps that of `ids`, written behind all but the last token of a prompt, if that is still there."""
-        if prompt in self and ids:
-            self.enter(prompt, ids, kv)
+    def lacks(self, prompt: Ids, ids: Ids) -> bool:
+        """Whether that of `ids`, written behind all but the last token of a prompt, could be kept and is not there; if
+        it is, it counts as used."""
+        if (prompt, ids) in self.entries:
+            self.touch(prompt, ids)
+            return False
+        return prompt in self
 
     def enter(self, prompt: Ids, ids: Ids, kv: KV) -> None:
+        """Keeps the KV of `ids` behind all but the last token of a prompt that is kept, or, without ids, of the prompt
+        itself."""
         if (prompt, ids) not in self.entries:
             self.entries[prompt, ids] = kv
             self.num_bytes += size_of(kv)
