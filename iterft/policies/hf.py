@@ -8,9 +8,10 @@ from typing import Any
 
 from iterft.config import PolicySettings
 from iterft.engine.constrained import Grammars
-from iterft.engine.decoding import Decoded, Fork, Refute, decode_all
+from iterft.engine.decoding import Decoded, Fork, Refute
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import PlainDecoder
+from iterft.policies.at_once import at_once
 from iterft.template import Template
 from iterft.tokens import encode_turn, render_prompt, token_texts
 from iterft.types import Completion, Prompt, Request, Tool
@@ -65,12 +66,7 @@ class HfPolicy:
         advance: Callable[[int], None] = lambda rows: None,
         refute: Callable[[int, Sequence[int]], bool] | None = None,
     ) -> list[list[Completion]]:
-        forks = [
-            self.fork(tuple(prefix), count, seed, bound(refute, index))
-            for index, (prefix, count, seed) in enumerate(zip(prefixes, num_samples, seeds, strict=True))
-        ]
-        rows = decode_all(self.decoder.stream, forks, temperature, self.settings.max_new_tokens, advance)
-        return [[completion(row) for row in group] for group in rows]
+        return at_once(self.stream, prefixes, num_samples, temperature, seeds, advance, refute)
 
     def stream(self, requests: deque[Request], temperature: float) -> Iterator[tuple[Request, list[Completion]]]:
         forks: deque[Fork] = deque()
@@ -120,8 +116,3 @@ class HfPolicy:
 
 def completion(row: Decoded) -> Completion:
     return Completion(row.ids, row.logprobs, "stop" if row.stopped else "refuted" if row.refuted else "length")
-
-
-def bound(refute: Callable[[int, Sequence[int]], bool] | None, index: int) -> Refute | None:
-    """`refute` for the prefix of that index."""
-    return None if refute is None else lambda ids: refute(index, ids)

@@ -7,10 +7,10 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 
+from iterft.policies.at_once import at_once
 from iterft.types import Completion, Prompt, Request
 
 STOP = 0
@@ -42,12 +42,7 @@ class ScriptedPolicy:
         advance: Callable[[int], None] = lambda rows: None,
         refute: Callable[[int, Sequence[int]], bool] | None = None,
     ) -> list[list[Completion]]:
-        results = []
-        for index, (prefix, count, seed) in enumerate(zip(prefixes, num_samples, seeds, strict=True)):
-            ask = None if refute is None else partial(refute, index)
-            results.append(self.draw(Request(tuple(prefix), count, seed, ask), temperature))
-            advance(1)
-        return results
+        return at_once(self.stream, prefixes, num_samples, temperature, seeds, advance, refute)
 
     def stream(self, requests: deque[Request], temperature: float) -> Iterator[tuple[Request, list[Completion]]]:
         under_way: list[tuple[Request, list[Completion]]] = []

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from iterft.config import PolicySettings
 from iterft.engine.decoding import DecodeCounters
+from iterft.policies.at_once import at_once
 from iterft.policies.vllm_engine import VllmEngine
 from iterft.template import Template
 from iterft.tokens import encode_turn, render_prompt, token_texts
@@ -63,15 +63,7 @@ class VllmPolicy:
         advance: Callable[[int], None] = lambda rows: None,
         refute: Callable[[int, Sequence[int]], bool] | None = None,
     ) -> list[list[Completion]]:
-        requests = [
-            Request(tuple(prefix), count, seed, None if refute is None else partial(refute, index))
-            for index, (prefix, count, seed) in enumerate(zip(prefixes, num_samples, seeds, strict=True))
-        ]
-        results: dict[Request, list[Completion]] = {}
-        for request, completions in self.stream(deque(requests), temperature):
-            results[request] = completions
-            advance(1)
-        return [results[request] for request in requests]
+        return at_once(self.stream, prefixes, num_samples, temperature, seeds, advance, refute)
 
     def stream(self, requests: deque[Request], temperature: float) -> Iterator[tuple[Request, list[Completion]]]:
         under_way: dict[Request, list[Row]] = {}
