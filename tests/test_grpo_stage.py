@@ -167,21 +167,22 @@ def test_a_stage_killed_in_any_step_ends_where_an_undisturbed_one_does(
 def test_a_collapse_ends_the_stage_and_keeps_the_checkpoint_before_it(
     base: str, tokenizer: Any, tmp_path: Path
 ) -> None:
-    """The same steps twice, the second time with a limit that the third is the first to fall below."""
+    """The same steps twice, the second time with a limit that one of them is the first to fall below. Which one it is
+    differs from one kind of CPU to the next: rounding decides what is sampled."""
     log = Log(tmp_path / "metrics.jsonl", quiet=True)
-    fast: dict[str, Any] = {"lr": 0.03, "kl_weight": 0.0, "num_samples": 12}
+    fast: dict[str, Any] = {"lr": 0.03, "kl_weight": 0.0, "num_samples": 12, "num_steps": 8}
     stage_of(base, tokenizer, log, FULL, **fast)(BASE, EXPERIENCE, tmp_path / "free" / "checkpoint")
-    first, second, third = (step["entropy"] for step in steps_of(tmp_path / "metrics.jsonl"))
-    limit = (min(first, second) + third) / 2
-    assert third < limit
+    entropies = [step["entropy"] for step in steps_of(tmp_path / "metrics.jsonl")]
+    fallen = next(index for index in range(2, 8) if entropies[index] < min(entropies[:index]))
+    limit = (min(entropies[:fallen]) + entropies[fallen]) / 2
     stage = stage_of(base, tokenizer, QUIET, FULL, min_entropy=limit, **fast)
     for _ in range(2):  # started again, it stops again
         with pytest.raises(
-            ValueError, match=r"grpo, step 3: the mean entropy of a token .* grpo\.min_entropy"
+            ValueError, match=rf"grpo, step {fallen + 1}: the mean entropy of a token .* grpo\.min_entropy"
         ) as error:
             stage(BASE, EXPERIENCE, tmp_path / "checkpoint")
         good = Path(str(error.value).removesuffix(".").split("the last good checkpoint is ")[1])
-        assert good == tmp_path / "checkpoint-steps" / "step_001"
+        assert good == tmp_path / "checkpoint-steps" / f"step_{fallen - 1:03d}"
         assert (good / "model.safetensors").is_file()
     assert not (tmp_path / "checkpoint").exists()
 
