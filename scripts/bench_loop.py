@@ -51,7 +51,7 @@ def main() -> int:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "trl", "peft"))
     print(f"{platform.machine()}, {torch.get_num_threads()} threads; {packages}; {options.recipe}")
     print(", ".join([*SMALL, *options.overrides]))
-    for _ in range(options.repeats):
+    for repeat in range(1, options.repeats + 1):
         for arm, value in ARMS.items():
             overrides = [*SMALL, *options.overrides, f"model.share_prefixes={value}"]
             try:
@@ -59,6 +59,8 @@ def main() -> int:
             except ValueError as error:
                 print(f"error: {error}", file=sys.stderr)
                 return 2
+            spent = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in outcomes[arm][-1].seconds.items())
+            print(f"{repeat} of {options.repeats}, {arm}: {spent}", file=sys.stderr, flush=True)
     report(outcomes)
     return 0
 
