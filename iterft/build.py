@@ -15,7 +15,6 @@ from typing import Any
 from iterft.augment import augment
 from iterft.augment.pool import load_pool
 from iterft.chat import Dialect, plain_messages
-from iterft.config import Recipe
 from iterft.data import Loaded, load_samples, split_by_tool
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.llama3 import LLAMA3
@@ -24,6 +23,7 @@ from iterft.dialects.pythonic import PYTHONIC
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
 from iterft.protocols import Grader, Policy, Serve, Stage, Verifier
+from iterft.recipe import Recipe
 from iterft.rewards.call_match import CallMatch
 from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iterft.config import DEFAULT_RECIPE, Recipe
 from iterft.log import Log
+from iterft.recipe import DEFAULT_RECIPE, Recipe
 from iterft.store import Store
 from iterft.types import Checkpoint, Experience
 

@@ -10,8 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from iterft.config import Recipe
 from iterft.log import Log
+from iterft.recipe import Recipe
 from iterft.store import Store
 
 

@@ -10,9 +10,9 @@ import iterft
 PACKAGE = Path(iterft.__file__).parent
 
 LAYERS = """
-types
+types setting_rules
 protocols config chat log tool_list json_schema journal threads
-tiny template dialects
+recipe tiny template dialects
 readers
 sources completions toolsets
 trouble
