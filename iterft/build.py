@@ -15,7 +15,7 @@ from typing import Any
 from iterft.augment import augment
 from iterft.augment.pool import load_pool
 from iterft.chat import Dialect, plain_messages
-from iterft.data import Loaded, load_samples, split_by_tool
+from iterft.data import Loaded, collector_paused, load_samples, split_by_tool
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.llama3 import LLAMA3
 from iterft.dialects.mistral import MISTRAL
@@ -64,14 +64,7 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     """The samples of the recipe whose references pass their own verification and whose prompts fit
     `data.max_prompt_tokens` (checked when `num_tokens` is given). ValueError when nothing is left."""
     settings = recipe.data
-    train, dropped = raw_samples(recipe, "train")
-    if settings.held_out:
-        held_out, more = raw_samples(recipe, "held_out")
-        dropped = dropped + more
-    else:
-        train, held_out = split_by_tool(train, recipe.seed)
-    if settings.is_augmented:
-        train = augment(train, settings, load_pool(settings.tool_pool, train, held_out), recipe.seed)
+    train, held_out, dropped = parts(recipe)
     judged = world(recipe)
     failures: list[str] = []
 
@@ -93,6 +86,21 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
             reasons += f"; first: {failures[0]}" if failures else ""
             raise ValueError(f"data.{part}: of {len(before)} samples none can be used ({reasons}); give other data")
     return Data(kept, held, dict(dropped), failures[0] if failures else "")
+
+
+@collector_paused()
+def parts(recipe: Recipe) -> tuple[list[Sample], list[Sample], Counter[str]]:
+    """(train, held out, rows dropped by reason), train augmented as the recipe says."""
+    settings = recipe.data
+    train, dropped = raw_samples(recipe, "train")
+    if settings.held_out:
+        held_out, more = raw_samples(recipe, "held_out")
+        dropped = dropped + more
+    else:
+        train, held_out = split_by_tool(train, recipe.seed)
+    if settings.is_augmented:
+        train = augment(train, settings, load_pool(settings.tool_pool, train, held_out), recipe.seed)
+    return train, held_out, dropped
 
 
 def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
