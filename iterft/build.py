@@ -7,7 +7,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from iterft.augment import augment
 from iterft.augment.pool import load_pool
 from iterft.chat import Dialect, plain_messages
+from iterft.config import EndpointSettings
 from iterft.data import Loaded, collector_paused, load_samples, split_by_tool
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.llama3 import LLAMA3
@@ -22,13 +23,14 @@ from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
-from iterft.protocols import Grader, Policy, Serve, Stage, Verifier
+from iterft.protocols import ChatModel, Grader, Policy, Serve, Stage, Verifier
 from iterft.recipe import Recipe
 from iterft.rewards.call_match import CallMatch
 from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
 from iterft.rewards.template_match import TemplateMatch
 from iterft.rollout import World, reference_calls, reference_text, roll_out
+from iterft.store import Store
 from iterft.template import Template
 from iterft.types import Checkpoint, Sample, Turn
 
@@ -212,6 +214,53 @@ def serve_hf(recipe: Recipe, base: str, template: Template, log: Log, *, constra
         log.metric("decoded", **asdict(policy.decoder.counters))
 
     return serving
+
+
+@contextmanager
+def chat_model(source: str, settings: EndpointSettings, log: Log) -> Iterator[ChatModel]:
+    """The server at the address `source`; or, in this process, the last finished checkpoint of the run folder `source`,
+    or the base model of the recipe of that name, with `settings` as far as they concern sampling. ValueError when it is
+    none of these, the server cannot be used, or xgrammar, which a model in this process needs, is missing."""
+    if source.startswith(("http://", "https://")):
+        from iterft.endpoint import endpoint
+
+        with endpoint(replace(settings, base_url=source), log) as served:
+            yield served
+        return
+    folder = Path(source)
+    recipe = Recipe.load(folder / "recipe.yaml" if folder.is_dir() else source)
+    checkpoint = Store(folder).last_checkpoint() if folder.is_dir() else Checkpoint(None)
+    with local_chat(recipe, checkpoint, settings, log) as model:
+        yield model
+
+
+def local_chat(
+    recipe: Recipe, checkpoint: Checkpoint, settings: EndpointSettings, log: Log
+) -> AbstractContextManager[ChatModel]:
+    """The model in this process. ValueError without xgrammar."""
+    from iterft.engine.constrained import Grammars, require_xgrammar
+    from iterft.engine.fitness import shares_prefixes
+    from iterft.engine.generate import PrefixDecoder
+    from iterft.engine.plain import PlainDecoder
+    from iterft.local_chat import LocalChat
+    from iterft.models import load_for_sampling, load_tokenizer, resolve
+    from iterft.template import choose_template
+
+    require_xgrammar("a chat model in this process")
+    base = resolve(recipe.model, log)
+    template = choose_template(load_tokenizer(base), dialect(recipe), recipe.model, log)
+    model = load_for_sampling(base, checkpoint, recipe.model)
+    stop_id, num_rows = template.tokenizer.eos_token_id, settings.concurrency
+    decoder: PrefixDecoder | PlainDecoder = PlainDecoder(model, stop_id, num_rows)
+    if recipe.model.share_prefixes and shares_prefixes(model, log.say_once):
+        decoder = PrefixDecoder(model, stop_id, int(recipe.policy.kv_cache_gib * 1024**3), num_rows)
+    return LocalChat(
+        decoder,
+        Grammars(template.tokenizer, model.config.get_text_config().vocab_size, stop_id),
+        template,
+        name=f"{recipe.model.base} {checkpoint.path or ''}".strip(),
+        settings=settings,
+    )
 
 
 def grader(policy: Policy) -> Grader:

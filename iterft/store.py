@@ -92,6 +92,13 @@ class Store:
         path = self.record(iteration)["checkpoint"]
         return Checkpoint(self.run / path if path is not None else None)
 
+    def last_checkpoint(self) -> Checkpoint:
+        """That of the last finished iteration. ValueError when none is."""
+        finished = [number for number in range(len(list(self.run.glob("iter_*")))) if self.is_done(number)]
+        if not finished:
+            raise ValueError(f"{self.run}: not a run with a finished iteration; give another folder, or finish it")
+        return self.checkpoint(finished[-1])
+
     def journal(self, iteration: int) -> Journal:
         return Journal(self.folder(iteration) / "trees.jsonl")
 

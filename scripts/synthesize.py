@@ -1,13 +1,13 @@
 """Tools in, training data out; and checks of tool-calling data by rules, whoever made it.
 
 python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 5000 [--seed 0]
-python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge URL]
+python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge MODEL]
 
 Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, those of the built-in tasks
 are taken. No model is asked. The same command goes on where a killed one has stopped. --check reads any form that
 `data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons. With --judge, what the
-rules let pass is then put to a model behind an OpenAI-compatible server; references it finds wrong are written anew,
-and pass the rules once more.
+rules let pass is then put to a model, behind an OpenAI-compatible server or in this process; references it finds wrong
+are written anew, and pass the rules once more.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from iterft import Recipe, build
 from iterft.augment.pool import bare
 from iterft.config import EndpointSettings, JudgeSettings
 from iterft.data import AUTO, collector_paused, load_samples, readings
-from iterft.endpoint import endpoint
 from iterft.evals import bfcl
 from iterft.log import Log
 from iterft.readers.forms import FORMS
@@ -72,7 +71,11 @@ def main() -> int:
     parser.add_argument("--form", default=AUTO, choices=[AUTO, *FORMS], help="of --check")
     parser.add_argument("--grounding", action="store_true", help="--check: every value must be found in what was said")
     parser.add_argument("--rejected", type=Path, help="--check: where rejected samples go, each with its reasons")
-    parser.add_argument("--judge", metavar="URL", help="--check: ask a model too (http://HOST:PORT/v1)")
+    parser.add_argument(
+        "--judge",
+        metavar="MODEL",
+        help="--check: ask a model too: a server (http://HOST:PORT/v1), or here a run folder's or a recipe's",
+    )
     parser.add_argument("--judge-model", default="", metavar="NAME", help="which of its models, if it serves several")
     parser.add_argument(
         "--judge-key-env", default="", metavar="NAME", help="environment variable with the server's key"
@@ -242,11 +245,11 @@ def ask_judge(
 ) -> None:
     """Puts what the rules let pass to the model and prints what became of it. Verdicts are kept beside the output, so
     that the same command goes on where a killed one has stopped."""
-    served = EndpointSettings(base_url=options.judge, model=options.judge_model, key_env=options.judge_key_env)
+    settings = EndpointSettings(model=options.judge_model, key_env=options.judge_key_env)
     output = options.out or options.rejected
     journal = str(output.with_name(f"{output.name}.verdicts.jsonl")) if output else ""
     log = Log()
-    with endpoint(served, log) as model:
+    with build.chat_model(options.judge, settings, log) as model:
         judged = judge_all(sound, model, JudgeSettings(votes=options.votes, journal=journal), log)
     given = {sample.id: sample for sample in sound}
     counts = Counter(judged.counts)

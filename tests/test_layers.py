@@ -18,9 +18,10 @@ sources completions toolsets
 trouble
 engine models tokens data endpoint
 rollout policies envs rewards augment
-search deficiency warmup
+search deficiency warmup local_chat
 pairs stages evals synth
-store build report trackers
+store
+build report trackers
 loop
 """
 
