@@ -2,8 +2,8 @@
 
 python -m iterft.ask RUN --tools my_tools.py "Is the shop open on Friday?"
 
-prints one call a line, as JSON, or the words of a turn that calls nothing. `python -m iterft.ask --help`. Importing this
-module loads no torch.
+prints one call a line, as JSON, or the words of a turn that calls nothing. `python -m iterft.ask --help`. Importing
+this module loads no torch.
 """
 
 from __future__ import annotations

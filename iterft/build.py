@@ -232,11 +232,12 @@ def stage(kind: str, recipe: Recipe, base: str, tokenizer: Any, serve: Serve, lo
 
 
 def evaluate_bfcl(recipe: Recipe, policy: Policy, world: World, log: Log) -> dict[str, dict[str, int]]:
-    """BFCL category -> {"num_correct", "num_items"}, greedy whole turns by the official checker."""
+    """BFCL category -> {"num_correct", "num_items", "num_calling"}, greedy whole turns by the official checker."""
     from iterft.evals.bfcl import evaluate_bfcl as evaluate
 
     def complete(samples: Sequence[Sample]) -> list[Turn]:
         return [row[0].turn for row in roll_out(policy, world, samples, 1, 0.0, 0, log, "BFCL", to_the_end=True)]
 
     scores = evaluate(complete, recipe.eval.bfcl, recipe.eval.bfcl_limit)
-    return {name: {"num_correct": score.num_correct, "num_items": score.num_items} for name, score in scores.items()}
+    counts = ("num_correct", "num_items", "num_calling")
+    return {name: {count: getattr(score, count) for count in counts} for name, score in scores.items()}

@@ -31,8 +31,8 @@ from iterft.endpoint import endpoint
 from iterft.evals import bfcl
 from iterft.log import Log
 from iterft.readers.forms import FORMS
-from iterft.synth.checks import Objection, check
 from iterft.synth.catalog import ToolSpec
+from iterft.synth.checks import Objection, check
 from iterft.synth.evolve import evolve
 from iterft.synth.grounding import ungrounded
 from iterft.synth.held_wordings import part_wordings

@@ -1,5 +1,5 @@
-"""Wordings of tools that one part of the data has and the other never says: for scoring a policy on its own tools, asked
-for in words that are new to it.
+"""Wordings of tools that one part of the data has and the other never says: for scoring a policy on its own tools,
+asked for in words that are new to it.
 
 Two wordings belong together when, values aside, one can say what the other can, or says it as a part ("cancel the
 order", "I want to cancel the order"): they are held out together or not at all. Not here: what is said around requests

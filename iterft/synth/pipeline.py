@@ -177,8 +177,8 @@ def _is_by_hand(decision: Decision, stock: Stock) -> bool:
 
 
 def shown_tools(stock: Stock, dialogue: Dialogue, whole_list: Sequence[ToolSpec], random: Random) -> list[ToolSpec]:
-    """The tools of a dialogue: the `whole_list`, or nothing where it does not suit the dialogue; where there is none, in
-    part the user's own list, else some of it among others. Never one that would do for what is asked for in vain."""
+    """The tools of a dialogue: the `whole_list`, or none where it does not suit the dialogue. Without one, in part the
+    user's whole list, else some of it among others. Never one that would do for what is asked for in vain."""
     draft = dialogue.draft
     barred = excluded_names(draft) - {tool.name for tool in draft.present}
 
