@@ -29,9 +29,10 @@ Ask = Callable[[str | Sequence[Message]], Turn]
 
 
 @contextmanager
-def asking(run: Path, tools: Path, iteration: int | None = None) -> Iterator[Ask]:
+def asking(run: Path, tools: Path, *, iteration: int | None = None, skip_refused: bool = False) -> Iterator[Ask]:
     """Brings a checkpoint of a run folder up, that of the last finished iteration or of `iteration`. `tools`: a file of
-    any form that `scripts/synthesize.py` reads. ValueError when the run or the tools cannot be used."""
+    any form that `scripts/synthesize.py` reads. ValueError when the run or, unless they are skipped, one of the tools
+    cannot be used."""
     from iterft import build
     from iterft.models import load_tokenizer, resolve
     from iterft.store import finished_checkpoint
@@ -41,7 +42,7 @@ def asking(run: Path, tools: Path, iteration: int | None = None) -> Iterator[Ask
     quieten_libraries()
     recipe, _, checkpoint = finished_checkpoint(run, iteration)
     build.require_packages(recipe)
-    shown = [definition.tool for definition in load_toolset(tools).definitions]
+    shown = [definition.tool for definition in load_toolset(tools, skip_refused=skip_refused).definitions]
     log, dialect = Log(quiet=True), build.dialect(recipe)
     base = resolve(recipe.model, log)
     template = choose_template(load_tokenizer(base), dialect, recipe.model, log)
@@ -68,10 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="run folder, for example runs/smollm2-135m-1")
     parser.add_argument("asked", help="what the user says")
     parser.add_argument("--tools", type=Path, required=True, metavar="FILE", help="Python, JSON, OpenAPI 3 or MCP")
+    parser.add_argument("--skip-refused", action="store_true", help="leave out tools that cannot be used")
     parser.add_argument("--iteration", type=int, help="which checkpoint (default: the last finished one)")
     options = parser.parse_args(arguments)
     try:
-        with asking(options.run, options.tools, options.iteration) as ask:
+        skips = options.skip_refused
+        with asking(options.run, options.tools, iteration=options.iteration, skip_refused=skips) as ask:
             turn = ask(options.asked)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -80,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{turn.content}\nThis turn cannot be read: {turn.error}", file=sys.stderr)
         return 1
     for call in turn.calls:
-        print(json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False))
+        print(json.dumps({"name": call.name, "arguments": dict(call.arguments)}, ensure_ascii=False))
     if not turn.calls:
         print(turn.content)
     return 0

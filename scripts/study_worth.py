@@ -39,8 +39,8 @@ AUGMENTED = (
 ARMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "rules": ("rules", ()),
     "real": ("real", ()),
-    "rules + real": ("mixed", ()),
-    "real, augmented": ("real", AUGMENTED),
+    "rules+real": ("mixed", ()),
+    "real-augmented": ("real", AUGMENTED),
 }
 """Arm -> (which file of samples, settings beside it)."""
 ALL = 1_000_000
@@ -71,13 +71,13 @@ def main() -> int:
 
 def study_seed(options: argparse.Namespace, seed: int, folder: Path) -> dict[str, Scores]:
     """Arm -> its scores."""
-    files = {arm: folder / f"bfcl-{arm.replace(', ', '-').replace(' + ', '-')}.json" for arm in ARMS}
+    files = {arm: folder / f"bfcl-{arm}.json" for arm in ARMS}
     if not all(file.exists() for file in files.values()):
         arms = prepared_arms(options, seed, folder)
         samples = equally_long(arms)
         for arm, run in arms.items():
             if not files[arm].exists():
-                checkpoint = tuned(run, samples[arm], files[arm].with_suffix("") / "checkpoint")
+                checkpoint = tuned(run, samples[arm], folder / "runs" / arm / "checkpoint")
                 score_bfcl(run, run.recipe, checkpoint, files[arm])
     return {arm: json.loads(file.read_text()) for arm, file in files.items()}
 
@@ -107,7 +107,7 @@ def prepared_arms(options: argparse.Namespace, seed: int, folder: Path) -> dict[
             )
         write(data["real"], real[: options.num])
         write(data["mixed"], [*rules[: options.num // 2], *real[: options.num - options.num // 2]])
-    return {arm: prepared(arm.replace(" ", ""), data[name], overrides) for arm, (name, overrides) in ARMS.items()}
+    return {arm: prepared(arm, data[name], overrides) for arm, (name, overrides) in ARMS.items()}
 
 
 def made(out: Path, *arguments: object) -> None:

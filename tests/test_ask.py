@@ -128,6 +128,18 @@ def test_what_is_no_finished_run_is_one_line_and_exit_code_2(
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
+def test_a_refused_tool_is_an_error_unless_such_are_left_out(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools = tmp_path / "tools.py"
+    tools.write_text('def ping() -> bool:\n    """Ping."""\n\n\ndef odd(x: list) -> None:\n    """Odd."""\n')
+    arguments = [str(run), "Hello?", "--tools", str(tools)]
+    assert main(arguments) == 2
+    assert "tool odd: x: list does not say" in capsys.readouterr().err
+    assert main([*arguments, "--skip-refused"]) in (0, 1)
+
+
 def test_the_module_loads_no_torch() -> None:
     code = "import iterft.ask, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import groupby, product
+from operator import attrgetter, itemgetter
 from random import Random
 from typing import TypeVar
 
-from iterft.synth.catalog import Gap, ToolSpec
+from iterft.synth.catalog import ToolSpec
 from iterft.synth.drafts import Pool
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock
@@ -35,31 +36,32 @@ class Parted:
 
 
 def part_wordings(stock: Stock, share: float, seed: int) -> Parted:
-    """Holds out about `share` of the wordings of each tool. Those of `stock.others`, which are asked for in vain, are
-    parted too. ValueError when no tool has enough wordings."""
+    """Holds out about `share` of the wordings of each tool, of those in vain (`stock.others`) too. Queries for several
+    built-in tools at once are left to training. ValueError when no tool has enough wordings."""
     parts = {name: _part_tool(tool, share, seed) for name, tool in stock.tools.items()}
-    own = {name: part for name, part in parts.items() if part}
-    if not own:
+    if not any(parts.values()):
         raise ValueError("--held-out-wordings: no tool has wordings enough to hold some out; use --held-out instead")
-    others = [part for tool in stock.others.tools if (part := _part_spec(tool, share, seed))]
-    talk = list(stock.others.small_talk)
-    said, unsaid = _part(talk, lambda pair: pair[0], share, Random(f"small talk {seed}"))
-    unparted = {name: tool for name, tool in stock.tools.items() if name not in own}
+    others = [(tool, _part_spec(tool, share, seed)) for tool in stock.others.tools]
+    said, unsaid = _part(stock.others.small_talk, itemgetter(0), share, Random(f"small talk {seed}"))
     train = _with(
-        stock, {**{name: part[0] for name, part in own.items()}, **unparted}, [one for one, _ in others], said
+        stock,
+        {name: part[0] if part else stock.tools[name] for name, part in parts.items()},
+        [part[0] if part else tool for tool, part in others],
+        Pool((), stock.asked.joints, said),
     )
-    held = _with(stock, {name: part[1] for name, part in own.items()}, [other for _, other in others], unsaid)
-    return Parted(train, held, tuple(unparted))
+    held_out = _with(
+        stock,
+        {name: part[1] for name, part in parts.items() if part},
+        [part[1] for _, part in others if part],
+        Pool((), (), unsaid),
+    )
+    return Parted(train, held_out, tuple(name for name, part in parts.items() if not part))
 
 
-def _with(
-    stock: Stock, tools: Mapping[str, SpokenTool], others: Sequence[ToolSpec], talk: Sequence[tuple[Wording, str]]
-) -> Stock:
-    """The stock with these wordings, in its own order. It shows the same tools."""
-    spoken = {name: tools[name] for name in stock.tools if name in tools}
-    joints = [joint for joint in stock.asked.joints if spoken.keys() >= {*joint.names}]
-    asked = Pool([tool.spec for tool in spoken.values()], joints, talk)
-    return Stock(asked, Pool(others, (), talk), stock.shown, spoken)
+def _with(stock: Stock, tools: Mapping[str, SpokenTool], others: Sequence[ToolSpec], besides: Pool) -> Stock:
+    """The stock with these wordings. It shows the same tools."""
+    asked = replace(besides, tools=[tool.spec for tool in tools.values()])
+    return Stock(asked, replace(besides, tools=others, joints=()), stock.shown, tools)
 
 
 def _part_tool(tool: SpokenTool, share: float, seed: int) -> tuple[SpokenTool, SpokenTool] | None:
@@ -80,12 +82,12 @@ def _part_tool(tool: SpokenTool, share: float, seed: int) -> tuple[SpokenTool, S
 def _part_spec(tool: ToolSpec, share: float, seed: int) -> tuple[ToolSpec, ToolSpec] | None:
     """None where imperatives and queries are too few to be parted."""
     wordings = [*(("imperative", each) for each in tool.imperatives), *(("query", each) for each in tool.queries)]
-    requests = _part(wordings, lambda pair: pair[1], share, Random(f"{seed} {tool.name}"), lambda pair: pair[0])
+    requests = _part(wordings, itemgetter(1), share, Random(f"{seed} {tool.name}"), itemgetter(0))
     if not all(requests):
         return None
     gaps = [
-        _part([gap for gap in tool.gaps if gap.path == path], _query_of, share, Random(f"{seed} {tool.name} no {path}"))
-        for path in dict.fromkeys(gap.path for gap in tool.gaps)
+        _part(list(group), attrgetter("query"), share, Random(f"{seed} {tool.name} without {path}"))
+        for path, group in groupby(sorted(tool.gaps, key=attrgetter("path")), attrgetter("path"))
     ]
     train, held_out = (
         replace(
@@ -97,10 +99,6 @@ def _part_spec(tool: ToolSpec, share: float, seed: int) -> tuple[ToolSpec, ToolS
         for side, pairs in enumerate(requests)
     )
     return train, held_out
-
-
-def _query_of(gap: Gap) -> Wording:
-    return gap.query
 
 
 def _part(
