@@ -30,7 +30,7 @@ from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
 from iterft.rewards.template_match import TemplateMatch
 from iterft.rollout import World, reference_calls, reference_text, roll_out
-from iterft.store import Store
+from iterft.store import finished_checkpoint
 from iterft.template import Template
 from iterft.types import Checkpoint, Sample, Turn
 
@@ -227,9 +227,10 @@ def chat_model(source: str, settings: EndpointSettings, log: Log) -> Iterator[Ch
         with endpoint(replace(settings, base_url=source), log) as served:
             yield served
         return
-    folder = Path(source)
-    recipe = Recipe.load(folder / "recipe.yaml" if folder.is_dir() else source)
-    checkpoint = Store(folder).last_checkpoint() if folder.is_dir() else Checkpoint(None)
+    if Path(source).is_dir():
+        recipe, _, checkpoint = finished_checkpoint(Path(source))
+    else:
+        recipe, checkpoint = Recipe.load(source), Checkpoint(None)
     with local_chat(recipe, checkpoint, settings, log) as model:
         yield model
 
@@ -289,11 +290,12 @@ def stage(kind: str, recipe: Recipe, base: str, tokenizer: Any, serve: Serve, lo
 
 
 def evaluate_bfcl(recipe: Recipe, policy: Policy, world: World, log: Log) -> dict[str, dict[str, int]]:
-    """BFCL category -> {"num_correct", "num_items"}, greedy whole turns by the official checker."""
+    """BFCL category -> {"num_correct", "num_items", "num_calling"}, greedy whole turns by the official checker."""
     from iterft.evals.bfcl import evaluate_bfcl as evaluate
 
     def complete(samples: Sequence[Sample]) -> list[Turn]:
         return [row[0].turn for row in roll_out(policy, world, samples, 1, 0.0, 0, log, "BFCL", to_the_end=True)]
 
     scores = evaluate(complete, recipe.eval.bfcl, recipe.eval.bfcl_limit)
-    return {name: {"num_correct": score.num_correct, "num_items": score.num_items} for name, score in scores.items()}
+    counts = ("num_correct", "num_items", "num_calling")
+    return {name: {count: getattr(score, count) for count in counts} for name, score in scores.items()}

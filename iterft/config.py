@@ -280,11 +280,13 @@ class PolicySettings:
 @dataclass(kw_only=True)
 class EvalSettings:
     """After warm-up and after each iteration: held-out accuracy, and BFCL categories (first `bfcl_limit` items).
+    `base`: before the warm-up too, of the model as it came.
     `constrained`: its turns are sampled under a grammar of the prompt's tools, so that names exist, types fit and calls
     close (needs the extra `grammar`); the search samples without one all the same, as it looks for mistakes."""
 
     bfcl: list[str] = setting([])
     bfcl_limit: int = positive(100)
+    base: bool = False
     constrained: bool = False
 
 

@@ -18,9 +18,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import TextIO
+from typing import Any, TextIO
 
 from iterft import Recipe, build
 from iterft.augment.pool import bare
@@ -29,9 +30,11 @@ from iterft.data import AUTO, collector_paused, load_samples, readings
 from iterft.evals import bfcl
 from iterft.log import Log
 from iterft.readers.forms import FORMS
+from iterft.synth.catalog import ToolSpec
 from iterft.synth.checks import Objection, check
 from iterft.synth.evolve import evolve
 from iterft.synth.grounding import ungrounded
+from iterft.synth.held_wordings import part_wordings
 from iterft.synth.journal import digest_of, journal_of, take_up
 from iterft.synth.judge import judge_all
 from iterft.synth.leaks import Evaluation, evaluation_of
@@ -49,6 +52,17 @@ BFCL = "bfcl"
 UNGROUNDED = "ungrounded_value"
 
 
+@dataclass(frozen=True)
+class Part:
+    """A file of samples: how many, of what, from which seed. `tools`: what all are shown with --whole-list."""
+
+    out: Path
+    num_samples: int
+    stock: Stock
+    tools: Sequence[ToolSpec]
+    seed: int
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tools", type=Path, metavar="FILE", help="the tools; without, the built-in ones")
@@ -59,7 +73,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where samples go")
     parser.add_argument("--thinking", action="store_true", help="write down before each decision why it is right")
     parser.add_argument("--held-out", type=Path, metavar="FILE", help="samples of tools that --out never shows go here")
-    parser.add_argument("--held-out-share", type=float, default=0.2, help="of the tools, and of the samples")
+    parser.add_argument(
+        "--held-out-wordings", type=Path, metavar="FILE", help="samples of the same tools in words --out never has"
+    )
+    parser.add_argument(
+        "--held-out-share", type=float, default=0.2, help="of the tools, or of their wordings, and of the samples"
+    )
+    parser.add_argument("--whole-list", action="store_true", help="show all your tools, in one order, in every sample")
     parser.add_argument(
         "--against",
         nargs="+",
@@ -98,18 +118,38 @@ def make_data(options: argparse.Namespace) -> int:
         raise ValueError(f"--num {options.num}: must be at least 1")
     if not 0 < options.held_out_share < 1:
         raise ValueError(f"--held-out-share {options.held_out_share}: must lie between 0 and 1")
+    if options.whole_list and (options.evolve or not options.tools):
+        raise ValueError("--whole-list: is for --tools that are all shown at once, without --evolve; leave it out")
     evaluation = evaluation_data(options.against)
-    tools = spoken_tools(options, evaluation)
-    parts = [(options.out, options.num, tools)]
-    if options.held_out:
-        num_held_out = round(options.held_out_share * options.num)
-        train, held_out = split_tools(tools, options.held_out_share, options.seed)
-        parts = [(options.out, options.num - num_held_out, train), (options.held_out, num_held_out, held_out)]
-    is_short = False
-    for out, num_samples, part in parts:
-        stock = stock_of(part, evaluation.names)
-        is_short |= write_samples(stock, out, num_samples, options, evaluation) < num_samples
+    is_short, asked = False, []
+    for part in parts_of(options, spoken_tools(options, evaluation), evaluation):
+        entries = write_samples(part, options, evaluation, asked)
+        asked += [entry["asked"] for entry in entries if "asked" in entry]
+        is_short |= sum(len(entry.get("rows", ())) for entry in entries) < part.num_samples
     return int(is_short)
+
+
+def parts_of(options: argparse.Namespace, tools: Sequence[SpokenTool], evaluation: Evaluation) -> list[Part]:
+    """What goes to --out first, then what is held out. Prints which tools have too few wordings."""
+    num_held_out = round(options.held_out_share * options.num)
+    held_out = []
+    if options.held_out:
+        tools, others = split_tools(tools, options.held_out_share, options.seed)
+        other_stock = stock_of(others, evaluation.names)
+        held_out.append(Part(options.held_out, num_held_out, other_stock, other_stock.asked.tools, options.seed))
+    stock = stock_of(tools, evaluation.names)
+    whole = Part(options.out, options.num, stock, stock.asked.tools, options.seed)
+    if options.held_out_wordings:
+        parted = part_wordings(stock, options.held_out_share, options.seed)
+        if parted.left_out:
+            print(f"{options.held_out_wordings} asks for no tool of too few wordings: {', '.join(parted.left_out)}")
+        # Another seed, or the dialogues would pair off with those of --out: other words, the same values.
+        held_out.append(Part(options.held_out_wordings, num_held_out, parted.held_out, whole.tools, options.seed + 1))
+        whole = replace(whole, stock=parted.train)
+    num_left = options.num - num_held_out * len(held_out)
+    if num_left < 1:
+        raise ValueError(f"--held-out-share {options.held_out_share}: leaves nothing for --out; give a smaller one")
+    return [replace(whole, num_samples=num_left), *held_out]
 
 
 def evaluation_data(sources: Sequence[str]) -> Evaluation:
@@ -173,19 +213,32 @@ def split_tools(tools: Sequence[SpokenTool], share: float, seed: int) -> tuple[l
 
 
 def write_samples(
-    stock: Stock, out: Path, num_samples: int, options: argparse.Namespace, evaluation: Evaluation
-) -> int:
-    """Makes the samples, in a journal until all are there, and writes them and their overview. How many they are."""
-    order = Order(num_samples, options.seed, out.stem, options.thinking, evaluation.runs, judge(grounding=False))
+    part: Part, options: argparse.Namespace, evaluation: Evaluation, earlier: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Makes the samples, in a journal until all are there, and writes them and their overview. Entries of the journal.
+    `earlier`: what the files before it ask."""
+    stock, out, num_samples = part.stock, part.out, part.num_samples
+    order = Order(
+        num_samples,
+        part.seed,
+        out.stem,
+        options.thinking,
+        evaluation.runs,
+        judge(grounding=False),
+        part.tools if options.whole_list else (),
+    )
     settings = {
         "tools": digest_of([tool.schema for tool in stock.shown.tools]),
         "returns": digest_of([tool.returns for tool in stock.tools.values()]),
+        "wordings": digest_of([[tool.spec.imperatives, tool.spec.queries] for tool in stock.tools.values()]),
+        "whole_list": options.whole_list,
+        "earlier": digest_of(earlier),
         "seed": order.seed,
         "name": order.name,
         "thinking": order.with_thinking,
         "runs": digest_of(sorted(order.runs)),
     }
-    path, progress = journal_of(out), nothing_yet(stock)
+    path, progress = journal_of(out), nothing_yet(stock, earlier)
     entries = take_up(path, settings)
     for entry in entries:
         progress.add(entry)
@@ -212,7 +265,7 @@ def write_samples(
     print(f"{out}: {len(rows)} samples, all pass the verifier; {rate:,.0f} per second; counts in {summary}")
     if len(rows) < num_samples:
         print(f"  {num_samples - len(rows)} fewer than asked for: nothing new came; give more tools or --evolve N")
-    return len(rows)
+    return entries
 
 
 def check_data(options: argparse.Namespace) -> int:

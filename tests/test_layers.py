@@ -23,6 +23,7 @@ pairs stages evals synth
 store
 build report trackers
 loop
+ask
 """
 
 ROW = {name: row for row, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}

@@ -155,7 +155,7 @@ def _parallel_different(pool: Pool, random: Random) -> Draft | None:
         return None
     spoken = [_filled(random.choice(tool.imperatives), tool, random) for tool in tools]
     imperatives = [text for text, _ in spoken]
-    if random.random() < 0.3:
+    if tools[0].queries and random.random() < 0.3:
         text, bindings = _filled(random.choice(tools[0].queries), tools[0], random)
         spoken[0] = (text, bindings)
         query = phrasing.added(text, imperatives[1:], random)

@@ -8,7 +8,7 @@ from its journal ends as one that was never interrupted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -52,7 +52,8 @@ _MAX_CHARACTERS = 5000
 @dataclass(frozen=True)
 class Order:
     """What is wanted. `name` is only the beginning of ids. `runs`: word runs of evaluation data, which no sample may
-    hold. `judge`: what else it must pass."""
+    hold. `judge`: what else it must pass. `whole_list`: the tools that every sample shows, in this order; () where each
+    dialogue gets a list of its own."""
 
     num_samples: int
     seed: int
@@ -60,6 +61,7 @@ class Order:
     with_thinking: bool
     runs: frozenset[str]
     judge: Judge
+    whole_list: Sequence[ToolSpec] = ()
 
 
 @dataclass
@@ -83,10 +85,13 @@ class Progress:
         self.texts.add(entry["asked"])
 
 
-def nothing_yet(stock: Stock) -> Progress:
-    """The progress of a run that has not begun."""
+def nothing_yet(stock: Stock, earlier: Iterable[str] = ()) -> Progress:
+    """The progress of a run that has not begun. `earlier`: what is asked in other files, which it must be unlike."""
     drawn = (DRAFTS["single"](stock.asked, Random(f"example {number}")) for number in range(_NUM_EXAMPLES))
-    return Progress(NearDuplicates("\n".join(draft.messages[::2]) for draft in drawn if draft))
+    texts = NearDuplicates("\n".join(draft.messages[::2]) for draft in drawn if draft)
+    for text in earlier:
+        texts.add(text)
+    return Progress(texts)
 
 
 def synthesize(stock: Stock, order: Order, progress: Progress) -> Iterator[dict[str, Any]]:
@@ -133,7 +138,7 @@ def _rows(
     kind: str, dialogue: Dialogue, stock: Stock, order: Order, number: int, random: Random
 ) -> tuple[list[dict[str, Any]], str]:
     """(the rows of a dialogue, "") or ([], why it is thrown away)."""
-    tools = shown_tools(stock, dialogue, random)
+    tools = shown_tools(stock, dialogue, order.whole_list, random)
     if not tools:
         return [], "no tools to show"
     schemas = tuple(tool.schema for tool in tools)
@@ -171,15 +176,17 @@ def _is_by_hand(decision: Decision, stock: Stock) -> bool:
     return any(stock.tools[call.name].by_hand for call in decision.answer)
 
 
-def shown_tools(stock: Stock, dialogue: Dialogue, random: Random) -> list[ToolSpec]:
-    """The tools of a dialogue: in part the user's whole list, else some of it among others; never one that would do for
-    what is asked for in vain."""
+def shown_tools(stock: Stock, dialogue: Dialogue, whole_list: Sequence[ToolSpec], random: Random) -> list[ToolSpec]:
+    """The tools of a dialogue: the `whole_list`, or none where it does not suit the dialogue. Without one, in part the
+    user's whole list, else some of it among others. Never one that would do for what is asked for in vain."""
     draft = dialogue.draft
     barred = excluded_names(draft) - {tool.name for tool in draft.present}
 
     def may_stand(tool: ToolSpec) -> bool:
         return tool.name not in barred and not (draft.absent and stock.is_alike(tool, draft.absent))
 
+    if whole_list:
+        return list(whole_list) if all(map(may_stand, whole_list)) else []
     if len(stock.asked.tools) <= _MAX_WHOLE_LIST and random.random() < _WHOLE_LIST_SHARE:
         own = [tool for tool in stock.asked.tools if may_stand(tool)]
         if own and sum(tool.num_characters for tool in own) <= _MAX_CHARACTERS:
