@@ -28,9 +28,11 @@ from iterft.rewards.call_match import CallMatch
 from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
 from iterft.rewards.template_match import TemplateMatch
-from iterft.rollout import World, reference_calls, reference_text, roll_out
+from iterft.rollout import World, reference_calls, reference_text, reference_thought, roll_out
 from iterft.template import Template
+from iterft.tokens import encode_turn, num_tokens_of, render_prompt
 from iterft.types import Checkpoint, Sample, Turn
+from iterft.warmup import easy_to_hard, learnt_part
 
 DIALECTS = {dialect.name: dialect for dialect in (HERMES, LLAMA3, MISTRAL, PYTHONIC)}
 REWARDS: dict[str, Callable[[], Verifier]] = {
@@ -208,6 +210,29 @@ def serve_hf(recipe: Recipe, base: str, template: Template, log: Log, *, constra
 
 def grader(policy: Policy) -> Grader:
     return SelfJudge(policy)
+
+
+def tune(
+    recipe: Recipe,
+    base: str,
+    template: Template,
+    checkpoint: Checkpoint,
+    samples: Sequence[Sample],
+    out: Path,
+    log: Log,
+) -> Checkpoint:
+    """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
+    from iterft.stages.sft import train_sft
+
+    tokenizer, settings = template.tokenizer, recipe.warmup
+    written = dialect(recipe)
+    rows = []
+    for sample in easy_to_hard(samples, settings.tiers, recipe.seed):
+        turn = encode_turn(tokenizer, reference_text(written, sample))
+        thought = num_tokens_of(tokenizer, turn, reference_thought(written, sample))
+        learnt = learnt_part(sample, turn, settings.num_prose_tokens, thought)
+        rows.append((render_prompt(template, sample.prompt), learnt))
+    return train_sft(base, tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, log)
 
 
 def stages(recipe: Recipe, base: str, tokenizer: Any, serve: Serve, log: Log) -> dict[str, Stage]:

@@ -192,25 +192,10 @@ class Iterator:
             return self.tune(Checkpoint(None), self.train[: settings.num_samples], self.store.folder(0) / "checkpoint")
 
     def tune(self, checkpoint: Checkpoint, samples: Sequence[Sample], out: Path) -> Checkpoint:
-        """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
+        """Supervised tuning of a checkpoint on the reference turns of `samples`, see `build.tune`."""
         from iterft import build
-        from iterft.rollout import reference_text, reference_thought
-        from iterft.stages.sft import train_sft
-        from iterft.tokens import encode_turn, num_tokens_of, render_prompt
-        from iterft.warmup import easy_to_hard, learnt_part
 
-        recipe = self.recipe
-        dialect = build.dialect(recipe)
-        settings = recipe.warmup
-        rows = []
-        for sample in easy_to_hard(samples, settings.tiers, recipe.seed):
-            turn = encode_turn(self.tokenizer, reference_text(dialect, sample))
-            thought = num_tokens_of(self.tokenizer, turn, reference_thought(dialect, sample))
-            learnt = learnt_part(sample, turn, settings.num_prose_tokens, thought)
-            rows.append((render_prompt(self.template, sample.prompt), learnt))
-        return train_sft(
-            self.base, self.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, self.log
-        )
+        return build.tune(self.recipe, self.base, self.template, checkpoint, samples, out, self.log)
 
     @contextmanager
     def grader(self) -> Iterable[Grader | None]:

@@ -1,26 +1,29 @@
 """Tools in, training data out; and checks of tool-calling data by rules, whoever made it.
 
 python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 5000 [--seed 0]
+python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 1000 --complexity RUN_OR_RECIPE [--rounds 3]
 python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge URL]
 
 Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, those of the built-in tasks
-are taken. No model is asked. The same command goes on where a killed one has stopped. --check reads any form that
-`data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons. With --judge, what the
-rules let pass is then put to a model behind an OpenAI-compatible server; references it finds wrong are written anew,
-and pass the rules once more.
+are taken. No model is asked for words. The same command goes on where a killed one has stopped. With --complexity,
+dialogues that this policy solves already, or would not even after some tuning, are made harder or simpler in rounds.
+--check reads any form that `data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons.
+With --judge, what the rules let pass is then put to a model behind an OpenAI-compatible server; references it finds
+wrong are written anew, and pass the rules once more.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from random import Random
-from typing import TextIO
+from typing import Any, TextIO
 
 from iterft import Recipe, build
 from iterft.augment.pool import bare
@@ -28,16 +31,21 @@ from iterft.config import EndpointSettings, JudgeSettings
 from iterft.data import AUTO, collector_paused, load_samples, readings
 from iterft.endpoint import endpoint
 from iterft.evals import bfcl
+from iterft.journal import append_to_journal
+from iterft.learner import learner_of
 from iterft.log import Log
 from iterft.readers.forms import FORMS
 from iterft.synth.checks import Objection, check
+from iterft.synth.complexity import Learner
 from iterft.synth.evolve import evolve
 from iterft.synth.grounding import ungrounded
 from iterft.synth.journal import digest_of, journal_of, take_up
 from iterft.synth.judge import judge_all
 from iterft.synth.leaks import Evaluation, evaluation_of
-from iterft.synth.overview import overview
+from iterft.synth.overview import complexity_overview, overview
 from iterft.synth.pipeline import SHARES, Order, nothing_yet, synthesize
+from iterft.synth.redraw import redrawing
+from iterft.synth.rounds import Rounds, guide
 from iterft.synth.rows import line_of, replacing, row_of
 from iterft.synth.sift import Judge, Tally, sift
 from iterft.synth.spoken import SpokenTool
@@ -68,6 +76,15 @@ def main() -> int:
         metavar="DATA",
         help="evaluation data, 'bfcl' or files: nothing is made that shares 8 words in a row or a tool's name with it",
     )
+    parser.add_argument(
+        "--complexity",
+        metavar="RUN",
+        help="make samples neither too easy nor too hard for it: a run folder or a recipe",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="--complexity: the first makes all, the others remake")
+    parser.add_argument(
+        "--probe", type=int, default=200, help="--complexity: samples that tell what is too easy or hard"
+    )
     parser.add_argument("--check", metavar="DATA", help="check a file of samples, or hub:OWNER/NAME, and make nothing")
     parser.add_argument("--form", default=AUTO, choices=[AUTO, *FORMS], help="of --check")
     parser.add_argument("--grounding", action="store_true", help="--check: every value must be found in what was said")
@@ -80,7 +97,8 @@ def main() -> int:
     parser.add_argument("--votes", type=int, default=3, help="--judge: how often each question is put, at most")
     options = parser.parse_args()
     try:
-        with collector_paused():
+        # Models leave cycles that hold much memory: where one runs, the collector has to.
+        with nullcontext() if options.complexity else collector_paused():
             return check_data(options) if options.check else make_data(options)
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -95,6 +113,15 @@ def make_data(options: argparse.Namespace) -> int:
         raise ValueError(f"--num {options.num}: must be at least 1")
     if not 0 < options.held_out_share < 1:
         raise ValueError(f"--held-out-share {options.held_out_share}: must lie between 0 and 1")
+    for name in ("rounds", "probe"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} {getattr(options, name)}: must be at least 1")
+    learner = learner_of(options.complexity, Log()) if options.complexity else None
+    if learner and learner.world.dialect.thinks and not options.thinking:
+        raise ValueError(
+            f"--complexity {options.complexity}: its recipe asks for a think part before each turn (model.think); "
+            "add --thinking"
+        )
     evaluation = evaluation_data(options.against)
     tools = spoken_tools(options, evaluation)
     parts = [(options.out, options.num, tools)]
@@ -105,7 +132,9 @@ def make_data(options: argparse.Namespace) -> int:
     is_short = False
     for out, num_samples, part in parts:
         stock = stock_of(part, evaluation.names)
-        is_short |= write_samples(stock, out, num_samples, options, evaluation) < num_samples
+        # Held-out samples measure a policy: they are not made to suit one.
+        guided_by = learner if out == options.out else None
+        is_short |= write_samples(stock, out, num_samples, options, evaluation, guided_by) < num_samples
     return int(is_short)
 
 
@@ -170,7 +199,12 @@ def split_tools(tools: Sequence[SpokenTool], share: float, seed: int) -> tuple[l
 
 
 def write_samples(
-    stock: Stock, out: Path, num_samples: int, options: argparse.Namespace, evaluation: Evaluation
+    stock: Stock,
+    out: Path,
+    num_samples: int,
+    options: argparse.Namespace,
+    evaluation: Evaluation,
+    learner: Learner | None,
 ) -> int:
     """Makes the samples, in a journal until all are there, and writes them and their overview. How many they are."""
     order = Order(num_samples, options.seed, out.stem, options.thinking, evaluation.runs, judge(grounding=False))
@@ -181,9 +215,11 @@ def write_samples(
         "name": order.name,
         "thinking": order.with_thinking,
         "runs": digest_of(sorted(order.runs)),
+        "complexity": [learner.name, options.rounds, options.probe] if learner else [],
     }
     path, progress = journal_of(out), nothing_yet(stock)
-    entries = take_up(path, settings)
+    journalled = take_up(path, settings)
+    entries = [entry for entry in journalled if "round" not in entry]
     for entry in entries:
         progress.add(entry)
     log, started, num_before = Log(), time.perf_counter(), progress.counts.total()
@@ -195,13 +231,22 @@ def write_samples(
             entries.append(entry)
             advance(len(entry.get("rows", ())))
     seconds = time.perf_counter() - started
-    rows = [row for entry in entries for row in entry.get("rows", ())][:num_samples]
+    dialogues = [entry for entry in entries if "rows" in entry]
+    if learner:
+        items = [entry for entry in journalled if "round" in entry]
+        rounds = run_rounds(Rounds(dialogues, progress.texts), items, learner, stock, order, options, path)
+        rows = rounds.rows()[:num_samples]
+    else:
+        rows = [row for entry in dialogues for row in entry["rows"]][:num_samples]
     with replacing(out) as file:
         file.writelines(map(line_of, rows))
     told = overview(rows, SHARES, stock.tools, progress.redrawn)
+    if learner:
+        told += complexity_overview(rows, rounds, learner.name)
     summary = out.with_name(f"{out.name}.summary.txt")
     summary.write_text(told, encoding="utf-8")
     path.unlink()
+    shutil.rmtree(tuning_of(out), ignore_errors=True)
     print(told.split("\n\n")[0])
     for kind in sorted(progress.given_up):
         print(f"  {kind}: given up, these tools allow no more that are new; the others make up for it")
@@ -210,6 +255,32 @@ def write_samples(
     if len(rows) < num_samples:
         print(f"  {num_samples - len(rows)} fewer than asked for: nothing new came; give more tools or --evolve N")
     return len(rows)
+
+
+def run_rounds(
+    rounds: Rounds,
+    items: Sequence[Mapping[str, Any]],
+    learner: Learner,
+    stock: Stock,
+    order: Order,
+    options: argparse.Namespace,
+    path: Path,
+) -> Rounds:
+    """Makes what is too easy harder and what is too hard simpler, round by round. `items`: what the journal at `path`
+    holds of that already."""
+    for item in items:
+        rounds.add(item)
+    remake = redrawing(stock, order, rounds.texts)
+    work = tuning_of(options.out)
+    work.mkdir(exist_ok=True)
+    for item in guide(rounds, learner, remake, options.rounds, options.probe, work / "checkpoint", Log()):
+        append_to_journal(path, item)
+    return rounds
+
+
+def tuning_of(out: Path) -> Path:
+    """The folder for the short tuning, there as long as the journal is."""
+    return out.with_name(f"{out.name}.tuning")
 
 
 def check_data(options: argparse.Namespace) -> int:
