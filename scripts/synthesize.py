@@ -19,11 +19,11 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from random import Random
-from typing import Any, TextIO
+from typing import TextIO
 
 from iterft import Recipe, build
 from iterft.augment.pool import bare
@@ -45,7 +45,7 @@ from iterft.synth.leaks import Evaluation, evaluation_of
 from iterft.synth.overview import complexity_overview, overview
 from iterft.synth.pipeline import SHARES, Order, nothing_yet, synthesize
 from iterft.synth.redraw import redrawing
-from iterft.synth.rounds import Rounds, guide
+from iterft.synth.rounds import Remake, Rounds, guide
 from iterft.synth.rows import line_of, replacing, row_of
 from iterft.synth.sift import Judge, Tally, sift
 from iterft.synth.spoken import SpokenTool
@@ -116,14 +116,14 @@ def make_data(options: argparse.Namespace) -> int:
     for name in ("rounds", "probe"):
         if getattr(options, name) < 1:
             raise ValueError(f"--{name} {getattr(options, name)}: must be at least 1")
+    evaluation = evaluation_data(options.against)
+    tools = spoken_tools(options, evaluation)
     learner = learner_of(options.complexity, Log()) if options.complexity else None
     if learner and learner.world.dialect.thinks and not options.thinking:
         raise ValueError(
             f"--complexity {options.complexity}: its recipe asks for a think part before each turn (model.think); "
             "add --thinking"
         )
-    evaluation = evaluation_data(options.against)
-    tools = spoken_tools(options, evaluation)
     parts = [(options.out, options.num, tools)]
     if options.held_out:
         num_held_out = round(options.held_out_share * options.num)
@@ -231,18 +231,18 @@ def write_samples(
             entries.append(entry)
             advance(len(entry.get("rows", ())))
     seconds = time.perf_counter() - started
-    dialogues = [entry for entry in entries if "rows" in entry]
+    dialogues, told_rounds = [entry for entry in entries if "rows" in entry], ""
+    rows = [row for entry in dialogues for row in entry["rows"]][:num_samples]
     if learner:
-        items = [entry for entry in journalled if "round" in entry]
-        rounds = run_rounds(Rounds(dialogues, progress.texts), items, learner, stock, order, options, path)
+        rounds = Rounds(dialogues, progress.texts)
+        for item in (entry for entry in journalled if "round" in entry):
+            rounds.add(item)
+        run_rounds(rounds, learner, redrawing(stock, order, rounds.texts), options, path)
         rows = rounds.rows()[:num_samples]
-    else:
-        rows = [row for entry in dialogues for row in entry["rows"]][:num_samples]
+        told_rounds = complexity_overview(rows, rounds, learner.name)
     with replacing(out) as file:
         file.writelines(map(line_of, rows))
-    told = overview(rows, SHARES, stock.tools, progress.redrawn)
-    if learner:
-        told += complexity_overview(rows, rounds, learner.name)
+    told = overview(rows, SHARES, stock.tools, progress.redrawn) + told_rounds
     summary = out.with_name(f"{out.name}.summary.txt")
     summary.write_text(told, encoding="utf-8")
     path.unlink()
@@ -257,25 +257,12 @@ def write_samples(
     return len(rows)
 
 
-def run_rounds(
-    rounds: Rounds,
-    items: Sequence[Mapping[str, Any]],
-    learner: Learner,
-    stock: Stock,
-    order: Order,
-    options: argparse.Namespace,
-    path: Path,
-) -> Rounds:
-    """Makes what is too easy harder and what is too hard simpler, round by round. `items`: what the journal at `path`
-    holds of that already."""
-    for item in items:
-        rounds.add(item)
-    remake = redrawing(stock, order, rounds.texts)
+def run_rounds(rounds: Rounds, learner: Learner, remake: Remake, options: argparse.Namespace, path: Path) -> None:
+    """Makes what is too easy harder and what is too hard simpler, to the last round; `path`: of the journal."""
     work = tuning_of(options.out)
     work.mkdir(exist_ok=True)
     for item in guide(rounds, learner, remake, options.rounds, options.probe, work / "checkpoint", Log()):
         append_to_journal(path, item)
-    return rounds
 
 
 def tuning_of(out: Path) -> Path:

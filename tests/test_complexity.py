@@ -385,13 +385,17 @@ def test_a_killed_command_ends_where_an_undisturbed_one_does(made: Path, tmp_pat
         (("--complexity", "nope"), "--recipe nope: no such recipe"),
         (("--rounds", 0), "--rounds 0: must be at least 1"),
         (("--probe", 0), "--probe 0: must be at least 1"),
-        (("--complexity", "smollm2-135m-grpo"), "its recipe asks for a think part"),
+        (("--complexity", "thinking.yaml"), "--complexity thinking.yaml: its recipe asks for a think part"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_exit_code_2(
     tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
-    done = subprocess.run(command(tmp_path, *arguments), capture_output=True, text=True, check=False)
+    (tmp_path / "thinking.yaml").write_text(
+        "name: thinking\nmodel: {base: random:llama, dtype: float32, think: true}\n"
+    )
+    asked = command(tmp_path, *arguments)
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2 and message in done.stderr
 
 

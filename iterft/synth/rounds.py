@@ -27,7 +27,7 @@ Entry = Mapping[str, Any]
 _CHUNK = 64
 """Dialogues measured at a time: so many a kill can cost."""
 _MARGIN = 0.05
-"""Complexities below and above this share of all do not count when the middle of a range without bound is sought."""
+"""The lowest and the highest complexities, this share of all each, do not count as seen when one is aimed at."""
 
 
 class Remake(Protocol):
@@ -140,11 +140,12 @@ class Rounds:
         return fit(self.measured[: self.known])
 
     def middle(self) -> float:
-        """What is aimed at, as the logarithm of a complexity: the middle of the range, or of what of it was seen."""
+        """What is aimed at, as the logarithm of a complexity: the middle of the part of the range that was seen, or the
+        bound that is nearest to what was."""
         seen = sorted(loss for _, loss in self.measured[: self.known])
         margin = int(_MARGIN * len(seen))
-        low, high = max(self.bounds.lower, seen[margin]), min(self.bounds.upper, seen[-1 - margin])
-        return (math.log(low) + math.log(high)) / 2
+        ends = (min(max(loss, self.bounds.lower), self.bounds.upper) for loss in (seen[margin], seen[-1 - margin]))
+        return sum(map(math.log, ends)) / 2
 
     def rows(self) -> list[dict[str, Any]]:
         """Of all dialogues, the complexity and the round in their provenance."""
