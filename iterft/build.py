@@ -29,10 +29,12 @@ from iterft.rewards.call_match import CallMatch
 from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
 from iterft.rewards.template_match import TemplateMatch
-from iterft.rollout import World, reference_calls, reference_text, roll_out
+from iterft.rollout import World, reference_calls, reference_text, reference_thought, roll_out
 from iterft.store import finished_checkpoint
 from iterft.template import Template
+from iterft.tokens import encode_turn, num_tokens_of, render_prompt
 from iterft.types import Checkpoint, Sample, Turn
+from iterft.warmup import easy_to_hard, learnt_part
 
 DIALECTS = {dialect.name: dialect for dialect in (HERMES, LLAMA3, MISTRAL, PYTHONIC)}
 REWARDS: dict[str, Callable[[], Verifier]] = {
@@ -266,6 +268,31 @@ def local_chat(
 
 def grader(policy: Policy) -> Grader:
     return SelfJudge(policy)
+
+
+def tune(
+    recipe: Recipe,
+    base: str,
+    template: Template,
+    checkpoint: Checkpoint,
+    samples: Sequence[Sample],
+    out: Path,
+    log: Log,
+) -> Checkpoint:
+    """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
+    from iterft.stages.sft import train_sft
+
+    settings = recipe.warmup
+    rows = [learnt_row(recipe, template, sample) for sample in easy_to_hard(samples, settings.tiers, recipe.seed)]
+    return train_sft(base, template.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, log)
+
+
+def learnt_row(recipe: Recipe, template: Template, sample: Sample) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(ids of the prompt, those of its reference turn that the warm-up learns)."""
+    written, tokenizer = dialect(recipe), template.tokenizer
+    turn = encode_turn(tokenizer, reference_text(written, sample))
+    thought = num_tokens_of(tokenizer, turn, reference_thought(written, sample))
+    return render_prompt(template, sample.prompt), learnt_part(sample, turn, recipe.warmup.num_prose_tokens, thought)
 
 
 def stages(recipe: Recipe, base: str, tokenizer: Any, serve: Serve, log: Log) -> dict[str, Stage]:

@@ -192,28 +192,10 @@ class Iterator:
             return self.tune(Checkpoint(None), self.train[: settings.num_samples], self.store.folder(0) / "checkpoint")
 
     def tune(self, checkpoint: Checkpoint, samples: Sequence[Sample], out: Path) -> Checkpoint:
-        """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
-        from iterft.stages.sft import train_sft
-        from iterft.warmup import easy_to_hard
-
-        recipe = self.recipe
-        rows = [self.learnt_row(sample) for sample in easy_to_hard(samples, recipe.warmup.tiers, recipe.seed)]
-        return train_sft(
-            self.base, self.tokenizer, checkpoint, rows, out, recipe.model, recipe.warmup, recipe.seed, self.log
-        )
-
-    def learnt_row(self, sample: Sample) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """(ids of the prompt, those of its reference turn that are learnt)."""
+        """Supervised tuning of a checkpoint on the reference turns of `samples`, see `build.tune`."""
         from iterft import build
-        from iterft.rollout import reference_text, reference_thought
-        from iterft.tokens import encode_turn, num_tokens_of, render_prompt
-        from iterft.warmup import learnt_part
 
-        dialect = build.dialect(self.recipe)
-        turn = encode_turn(self.tokenizer, reference_text(dialect, sample))
-        thought = num_tokens_of(self.tokenizer, turn, reference_thought(dialect, sample))
-        learnt = learnt_part(sample, turn, self.recipe.warmup.num_prose_tokens, thought)
-        return render_prompt(self.template, sample.prompt), learnt
+        return build.tune(self.recipe, self.base, self.template, checkpoint, samples, out, self.log)
 
     @contextmanager
     def grader(self) -> Iterable[Grader | None]:

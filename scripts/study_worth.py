@@ -24,7 +24,7 @@ from statistics import fmean
 
 from study_data import CATEGORIES, score_bfcl
 
-from iterft import Iterator, Recipe
+from iterft import Iterator, Recipe, build
 from iterft.synth.rows import line_of, replacing, row_of
 from iterft.types import Checkpoint, Sample
 
@@ -128,7 +128,10 @@ def write(out: Path, samples: Sequence[Sample]) -> None:
 def equally_long(arms: Mapping[str, Iterator]) -> dict[str, list[Sample]]:
     """The samples of each arm, repeated until as much is learnt as in one pass of the longest. Says how much that
     is."""
-    learnt = {arm: [len(run.learnt_row(sample)[1]) for sample in run.train] for arm, run in arms.items()}
+    learnt = {
+        arm: [len(build.learnt_row(run.recipe, run.template, sample)[1]) for sample in run.train]
+        for arm, run in arms.items()
+    }
     budget = max(map(sum, learnt.values()))
     repeated = {}
     for arm, run in arms.items():

@@ -1,23 +1,26 @@
 """Tools in, training data out; and checks of tool-calling data by rules, whoever made it.
 
 python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 5000 [--seed 0]
+python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 1000 --complexity RUN_OR_RECIPE [--rounds 3]
 python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge MODEL]
 
 Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, those of the built-in tasks
-are taken. No model is asked. The same command goes on where a killed one has stopped. --check reads any form that
-`data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons. With --judge, what the
-rules let pass is then put to a model, behind an OpenAI-compatible server or in this process; references it finds wrong
-are written anew, and pass the rules once more.
+are taken. No model is asked for words. The same command goes on where a killed one has stopped. With --complexity,
+dialogues that this policy solves already, or would not even after some tuning, are made harder or simpler in rounds.
+--check reads any form that `data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons.
+With --judge, what the rules let pass is then put to a model, behind an OpenAI-compatible server or in this process;
+references it finds wrong are written anew, and pass the rules once more.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -28,18 +31,23 @@ from iterft.augment.pool import bare
 from iterft.config import EndpointSettings, JudgeSettings
 from iterft.data import AUTO, collector_paused, load_samples, readings
 from iterft.evals import bfcl
+from iterft.journal import append_to_journal
+from iterft.learner import learner_of
 from iterft.log import Log
 from iterft.readers.forms import FORMS
 from iterft.synth.catalog import ToolSpec
 from iterft.synth.checks import Objection, check
+from iterft.synth.complexity import Learner
 from iterft.synth.evolve import evolve
 from iterft.synth.grounding import ungrounded
 from iterft.synth.held_wordings import part_wordings
 from iterft.synth.journal import digest_of, journal_of, take_up
 from iterft.synth.judge import judge_all
 from iterft.synth.leaks import Evaluation, evaluation_of
-from iterft.synth.overview import overview
+from iterft.synth.overview import complexity_overview, overview
 from iterft.synth.pipeline import SHARES, Order, nothing_yet, synthesize
+from iterft.synth.redraw import redrawing
+from iterft.synth.rounds import Remake, Rounds, guide
 from iterft.synth.rows import line_of, replacing, row_of
 from iterft.synth.sift import Judge, Tally, sift
 from iterft.synth.spoken import SpokenTool
@@ -87,6 +95,15 @@ def main() -> int:
         metavar="DATA",
         help="evaluation data, 'bfcl' or files: nothing is made that shares 8 words in a row or a tool's name with it",
     )
+    parser.add_argument(
+        "--complexity",
+        metavar="RUN",
+        help="make samples neither too easy nor too hard for it: a run folder or a recipe",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="--complexity: the first makes all, the others remake")
+    parser.add_argument(
+        "--probe", type=int, default=200, help="--complexity: samples that tell what is too easy or hard"
+    )
     parser.add_argument("--check", metavar="DATA", help="check a file of samples, or hub:OWNER/NAME, and make nothing")
     parser.add_argument("--form", default=AUTO, choices=[AUTO, *FORMS], help="of --check")
     parser.add_argument("--grounding", action="store_true", help="--check: every value must be found in what was said")
@@ -103,7 +120,8 @@ def main() -> int:
     parser.add_argument("--votes", type=int, default=3, help="--judge: how often each question is put, at most")
     options = parser.parse_args()
     try:
-        with collector_paused():
+        # Models leave cycles that hold much memory: where one runs, the collector has to.
+        with nullcontext() if options.complexity else collector_paused():
             return check_data(options) if options.check else make_data(options)
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -118,12 +136,23 @@ def make_data(options: argparse.Namespace) -> int:
         raise ValueError(f"--num {options.num}: must be at least 1")
     if not 0 < options.held_out_share < 1:
         raise ValueError(f"--held-out-share {options.held_out_share}: must lie between 0 and 1")
+    for name in ("rounds", "probe"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} {getattr(options, name)}: must be at least 1")
     if options.whole_list and (options.evolve or not options.tools):
         raise ValueError("--whole-list: is for --tools that are all shown at once, without --evolve; leave it out")
     evaluation = evaluation_data(options.against)
+    parts = parts_of(options, spoken_tools(options, evaluation), evaluation)
+    learner = learner_of(options.complexity, Log()) if options.complexity else None
+    if learner and learner.world.dialect.thinks and not options.thinking:
+        raise ValueError(
+            f"--complexity {options.complexity}: its recipe asks for a think part before each turn (model.think); "
+            "add --thinking"
+        )
     is_short, asked = False, []
-    for part in parts_of(options, spoken_tools(options, evaluation), evaluation):
-        entries = write_samples(part, options, evaluation, asked)
+    for part in parts:
+        # Held-out samples measure a policy: they are not made to suit one.
+        entries = write_samples(part, options, evaluation, asked, learner if part.out == options.out else None)
         asked += [entry["asked"] for entry in entries if "asked" in entry]
         is_short |= sum(len(entry.get("rows", ())) for entry in entries) < part.num_samples
     return int(is_short)
@@ -213,10 +242,14 @@ def split_tools(tools: Sequence[SpokenTool], share: float, seed: int) -> tuple[l
 
 
 def write_samples(
-    part: Part, options: argparse.Namespace, evaluation: Evaluation, earlier: Sequence[str]
+    part: Part,
+    options: argparse.Namespace,
+    evaluation: Evaluation,
+    earlier: Sequence[str],
+    learner: Learner | None,
 ) -> list[dict[str, Any]]:
     """Makes the samples, in a journal until all are there, and writes them and their overview. Entries of the journal.
-    `earlier`: what the files before it ask."""
+    `earlier`: what the files before it ask. `learner`: the policy that they are to suit."""
     stock, out, num_samples = part.stock, part.out, part.num_samples
     order = Order(
         num_samples,
@@ -237,9 +270,11 @@ def write_samples(
         "name": order.name,
         "thinking": order.with_thinking,
         "runs": digest_of(sorted(order.runs)),
+        "complexity": [learner.name, options.rounds, options.probe] if learner else [],
     }
     path, progress = journal_of(out), nothing_yet(stock, earlier)
-    entries = take_up(path, settings)
+    journalled = take_up(path, settings)
+    entries = [entry for entry in journalled if "round" not in entry]
     for entry in entries:
         progress.add(entry)
     log, started, num_before = Log(), time.perf_counter(), progress.counts.total()
@@ -251,13 +286,22 @@ def write_samples(
             entries.append(entry)
             advance(len(entry.get("rows", ())))
     seconds = time.perf_counter() - started
-    rows = [row for entry in entries for row in entry.get("rows", ())][:num_samples]
+    dialogues, told_rounds = [entry for entry in entries if "rows" in entry], ""
+    rows = [row for entry in dialogues for row in entry["rows"]][:num_samples]
+    if learner:
+        rounds = Rounds(dialogues, progress.texts)
+        for item in (entry for entry in journalled if "round" in entry):
+            rounds.add(item)
+        run_rounds(rounds, learner, redrawing(stock, order, rounds.texts), options, path)
+        rows = rounds.rows()[:num_samples]
+        told_rounds = complexity_overview(rows, rounds, learner.name)
     with replacing(out) as file:
         file.writelines(map(line_of, rows))
-    told = overview(rows, SHARES, stock.tools, progress.redrawn)
+    told = overview(rows, SHARES, stock.tools, progress.redrawn) + told_rounds
     summary = out.with_name(f"{out.name}.summary.txt")
     summary.write_text(told, encoding="utf-8")
     path.unlink()
+    shutil.rmtree(tuning_of(out), ignore_errors=True)
     print(told.split("\n\n")[0])
     for kind in sorted(progress.given_up):
         print(f"  {kind}: given up, these tools allow no more that are new; the others make up for it")
@@ -266,6 +310,19 @@ def write_samples(
     if len(rows) < num_samples:
         print(f"  {num_samples - len(rows)} fewer than asked for: nothing new came; give more tools or --evolve N")
     return entries
+
+
+def run_rounds(rounds: Rounds, learner: Learner, remake: Remake, options: argparse.Namespace, path: Path) -> None:
+    """Makes what is too easy harder and what is too hard simpler, to the last round; `path`: of the journal."""
+    work = tuning_of(options.out)
+    work.mkdir(exist_ok=True)
+    for item in guide(rounds, learner, remake, options.rounds, options.probe, work / "checkpoint", Log()):
+        append_to_journal(path, item)
+
+
+def tuning_of(out: Path) -> Path:
+    """The folder for the short tuning, there as long as the journal is."""
+    return out.with_name(f"{out.name}.tuning")
 
 
 def check_data(options: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ search deficiency warmup local_chat
 pairs stages evals synth
 store
 build report trackers
+learner
 loop
 ask
 """
@@ -114,4 +115,4 @@ def test_the_engine_knows_nothing_of_tools() -> None:
 
 def test_the_check_sees_imports_inside_functions() -> None:
     assert "policies.hf" in imported(PACKAGE / "build.py")
-    assert "stages.sft" in imported(PACKAGE / "loop.py")
+    assert "evals.held_out" in imported(PACKAGE / "loop.py")

@@ -19,7 +19,7 @@ from typing import TypeVar
 from iterft.synth.catalog import ToolSpec
 from iterft.synth.drafts import Pool
 from iterft.synth.spoken import SpokenTool
-from iterft.synth.stock import Stock
+from iterft.synth.stock import Stock, links_between
 from iterft.synth.wording import ByNumber, Choice, Optional, Repeat, Slot, Wording
 
 Item = TypeVar("Item")
@@ -61,7 +61,7 @@ def part_wordings(stock: Stock, share: float, seed: int) -> Parted:
 def _with(stock: Stock, tools: Mapping[str, SpokenTool], others: Sequence[ToolSpec], besides: Pool) -> Stock:
     """The stock with these wordings. It shows the same tools."""
     asked = replace(besides, tools=[tool.spec for tool in tools.values()])
-    return Stock(asked, replace(besides, tools=others, joints=()), stock.shown, tools)
+    return Stock(asked, replace(besides, tools=others, joints=()), stock.shown, tools, links_between(tools))
 
 
 def _part_tool(tool: SpokenTool, share: float, seed: int) -> tuple[SpokenTool, SpokenTool] | None:

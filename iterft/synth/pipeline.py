@@ -97,7 +97,7 @@ def nothing_yet(stock: Stock, earlier: Iterable[str] = ()) -> Progress:
 def synthesize(stock: Stock, order: Order, progress: Progress) -> Iterator[dict[str, Any]]:
     """Entries of a journal, each added to `progress`: {"kind", "asked", "rows"} of a dialogue, or {"given_up": kind}.
     Ends when there are enough rows or nothing new can be made."""
-    world = World({name: tool.returns for name, tool in stock.tools.items()}, order.seed)
+    world = world_of(stock, order)
     while progress.counts.total() < order.num_samples:
         kind = _most_lacking(progress)
         if not kind:
@@ -105,6 +105,11 @@ def synthesize(stock: Stock, order: Order, progress: Progress) -> Iterator[dict[
         entry = _fresh_entry(kind, stock, world, order, progress) or {"given_up": kind}
         progress.add(entry)
         yield entry
+
+
+def world_of(stock: Stock, order: Order) -> World:
+    """What answers the calls of the dialogues."""
+    return World({name: tool.returns for name, tool in stock.tools.items()}, order.seed)
 
 
 def _most_lacking(progress: Progress) -> str:
@@ -121,24 +126,41 @@ def _most_lacking(progress: Progress) -> str:
 def _fresh_entry(kind: str, stock: Stock, world: World, order: Order, progress: Progress) -> dict[str, Any] | None:
     """A dialogue that passes everything and is unlike those so far, None when no draw gives one."""
     for attempt in range(_MAX_REDRAWS):
-        random = Random(f"{order.seed} {progress.num_dialogues} {kind} {attempt}")
-        dialogue = DIALOGUES[kind](stock, world, random)
-        reason = "no dialogue came of it" if dialogue is None else ""
-        if dialogue is not None and progress.texts.similarity(dialogue.asked):
-            reason = "near duplicate"
-        if dialogue is not None and not reason:
-            rows, reason = _rows(kind, dialogue, stock, order, progress.num_dialogues, random)
-            if not reason:
-                return {"kind": kind, "asked": dialogue.asked, "rows": rows}
+        number = progress.num_dialogues
+        random = Random(f"{order.seed} {number} {kind} {attempt}")
+        entry, reason = drawn_entry(kind, stock, world, order, number, progress.texts, random)
+        if entry:
+            return entry
         progress.redrawn[reason] += 1
     return None
 
 
+def drawn_entry(
+    kind: str,
+    stock: Stock,
+    world: World,
+    order: Order,
+    number: int,
+    texts: NearDuplicates,
+    random: Random,
+    level: int = 0,
+) -> tuple[dict[str, Any] | None, str]:
+    """(dialogue `number`, drawn anew, unlike `texts`, "") or (None, why this draw gives none). `level`: of the list of
+    tools, see `shown.candidates`."""
+    dialogue = DIALOGUES[kind](stock, world, random)
+    if dialogue is None:
+        return None, "no dialogue came of it"
+    if texts.similarity(dialogue.asked):
+        return None, "near duplicate"
+    rows, reason = _rows(kind, dialogue, stock, order, number, random, level)
+    return ({"kind": kind, "asked": dialogue.asked, "rows": rows}, "") if rows else (None, reason)
+
+
 def _rows(
-    kind: str, dialogue: Dialogue, stock: Stock, order: Order, number: int, random: Random
+    kind: str, dialogue: Dialogue, stock: Stock, order: Order, number: int, random: Random, level: int
 ) -> tuple[list[dict[str, Any]], str]:
     """(the rows of a dialogue, "") or ([], why it is thrown away)."""
-    tools = shown_tools(stock, dialogue, order.whole_list, random)
+    tools = shown_tools(stock, dialogue, order.whole_list, random, level)
     if not tools:
         return [], "no tools to show"
     schemas = tuple(tool.schema for tool in tools)
@@ -176,9 +198,12 @@ def _is_by_hand(decision: Decision, stock: Stock) -> bool:
     return any(stock.tools[call.name].by_hand for call in decision.answer)
 
 
-def shown_tools(stock: Stock, dialogue: Dialogue, whole_list: Sequence[ToolSpec], random: Random) -> list[ToolSpec]:
-    """The tools of a dialogue: the `whole_list`, or none where it does not suit the dialogue. Without one, in part the
-    user's whole list, else some of it among others. Never one that would do for what is asked for in vain."""
+def shown_tools(
+    stock: Stock, dialogue: Dialogue, whole_list: Sequence[ToolSpec], random: Random, level: int = 0
+) -> list[ToolSpec]:
+    """The tools of a dialogue: the `whole_list`, or none where it does not suit the dialogue. Without one, in part
+    (below level 0 never) the user's whole list, else some of it among others. Never one that would do for what is
+    asked for in vain."""
     draft = dialogue.draft
     barred = excluded_names(draft) - {tool.name for tool in draft.present}
 
@@ -187,11 +212,12 @@ def shown_tools(stock: Stock, dialogue: Dialogue, whole_list: Sequence[ToolSpec]
 
     if whole_list:
         return list(whole_list) if all(map(may_stand, whole_list)) else []
-    if len(stock.asked.tools) <= _MAX_WHOLE_LIST and random.random() < _WHOLE_LIST_SHARE:
+    may_be_whole = level >= 0 and len(stock.asked.tools) <= _MAX_WHOLE_LIST
+    if may_be_whole and random.random() < _WHOLE_LIST_SHARE:
         own = [tool for tool in stock.asked.tools if may_stand(tool)]
         if own and sum(tool.num_characters for tool in own) <= _MAX_CHARACTERS:
             return random.sample(own, len(own))
-    drawn = candidates(stock.shown, draft, random)
+    drawn = candidates(stock.shown, draft, random, level)
     chosen = [tool for tool in drawn if may_stand(tool)]
     if not chosen:
         others = (random.choice(stock.shown.tools) for _ in range(_MAX_REDRAWS))
