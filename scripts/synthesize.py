@@ -4,7 +4,8 @@ python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 5000 [--
 python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge URL]
 
 Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, those of the built-in tasks
-are taken. No model is asked. The same command goes on where a killed one has stopped. --check reads any form that
+are taken. No model is asked unless --teacher names one, which then says in its own words what rules have planned. The
+same command goes on where a killed one has stopped. --check reads any form that
 `data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons. With --judge, what the
 rules let pass is then put to a model behind an OpenAI-compatible server; references it finds wrong are written anew,
 and pass the rules once more.
@@ -14,10 +15,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 from typing import TextIO
@@ -29,24 +29,30 @@ from iterft.data import AUTO, collector_paused, load_samples, readings
 from iterft.endpoint import endpoint
 from iterft.evals import bfcl
 from iterft.log import Log
+from iterft.protocols import ChatModel
 from iterft.readers.forms import FORMS
+from iterft.synth.backend import RULES, Backend
 from iterft.synth.checks import Objection, check
 from iterft.synth.evolve import evolve
 from iterft.synth.grounding import ungrounded
-from iterft.synth.journal import digest_of, journal_of, take_up
 from iterft.synth.judge import judge_all
 from iterft.synth.leaks import Evaluation, evaluation_of
-from iterft.synth.overview import overview
-from iterft.synth.pipeline import SHARES, Order, nothing_yet, synthesize
+from iterft.synth.pipeline import Order
 from iterft.synth.rows import line_of, replacing, row_of
+from iterft.synth.run import write_samples
 from iterft.synth.sift import Judge, Tally, sift
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock, built_in_tools, definition_of, spoken_of, stock_of
+from iterft.synth.teacher.answers import Answers, answers_of
+from iterft.synth.teacher.assistant import Matches
+from iterft.synth.teacher.words import words_backend
 from iterft.toolsets.forms import load_toolset
 from iterft.toolsets.parts import Definition
-from iterft.types import Sample
+from iterft.types import Sample, Turn
 
 BFCL = "bfcl"
+TEACHER_TOKENS = 2048
+"""Of an answer: several wordings, or a definition, at once."""
 UNGROUNDED = "ungrounded_value"
 
 
@@ -61,6 +67,9 @@ def main() -> int:
     parser.add_argument("--thinking", action="store_true", help="write down before each decision why it is right")
     parser.add_argument("--held-out", type=Path, metavar="FILE", help="samples of tools that --out never shows go here")
     parser.add_argument("--held-out-share", type=float, default=0.2, help="of the tools, and of the samples")
+    parser.add_argument("--teacher", metavar="URL", help="say it in the words of a model (http://HOST:PORT/v1)")
+    parser.add_argument("--teacher-model", default="", metavar="NAME", help="which of its models, if it serves several")
+    parser.add_argument("--teacher-key-env", default="", metavar="NAME", help="as --judge-key-env")
     parser.add_argument(
         "--against",
         nargs="+",
@@ -103,9 +112,12 @@ def make_data(options: argparse.Namespace) -> int:
         train, held_out = split_tools(tools, options.held_out_share, options.seed)
         parts = [(options.out, options.num - num_held_out, train), (options.held_out, num_held_out, held_out)]
     is_short = False
-    for out, num_samples, part in parts:
-        stock = stock_of(part, evaluation.names)
-        is_short |= write_samples(stock, out, num_samples, options, evaluation) < num_samples
+    with teacher_of(options) as model:
+        for out, num_samples, part in parts:
+            stock, backend = stock_of(part, evaluation.names), backend_of(options, model, out)
+            is_short |= write_part(stock, out, num_samples, options, evaluation, backend) < num_samples
+    for out, *_ in parts:
+        answers_of(out).unlink(missing_ok=True)
     return int(is_short)
 
 
@@ -169,47 +181,46 @@ def split_tools(tools: Sequence[SpokenTool], share: float, seed: int) -> tuple[l
     return parts
 
 
-def write_samples(
-    stock: Stock, out: Path, num_samples: int, options: argparse.Namespace, evaluation: Evaluation
+def write_part(
+    stock: Stock, out: Path, num_samples: int, options: argparse.Namespace, evaluation: Evaluation, backend: Backend
 ) -> int:
-    """Makes the samples, in a journal until all are there, and writes them and their overview. How many they are."""
-    order = Order(num_samples, options.seed, out.stem, options.thinking, evaluation.runs, judge(grounding=False))
-    settings = {
-        "tools": digest_of([tool.schema for tool in stock.shown.tools]),
-        "returns": digest_of([tool.returns for tool in stock.tools.values()]),
-        "seed": order.seed,
-        "name": order.name,
-        "thinking": order.with_thinking,
-        "runs": digest_of(sorted(order.runs)),
-    }
-    path, progress = journal_of(out), nothing_yet(stock)
-    entries = take_up(path, settings)
-    for entry in entries:
-        progress.add(entry)
-    log, started, num_before = Log(), time.perf_counter(), progress.counts.total()
-    if num_before:
-        log.say(f"going on from {path}: {num_before} samples are there")
-    with path.open("a", encoding="utf-8") as journal, log.progress("synthesis", num_samples - num_before) as advance:
-        for entry in synthesize(stock, order, progress):
-            journal.write(line_of(entry))
-            entries.append(entry)
-            advance(len(entry.get("rows", ())))
-    seconds = time.perf_counter() - started
-    rows = [row for entry in entries for row in entry.get("rows", ())][:num_samples]
-    with replacing(out) as file:
-        file.writelines(map(line_of, rows))
-    told = overview(rows, SHARES, stock.tools, progress.redrawn)
-    summary = out.with_name(f"{out.name}.summary.txt")
-    summary.write_text(told, encoding="utf-8")
-    path.unlink()
-    print(told.split("\n\n")[0])
-    for kind in sorted(progress.given_up):
+    """Makes the samples, writes them and their overview, and prints what came of it. How many they are."""
+    order = Order(
+        num_samples, options.seed, out.stem, options.thinking, evaluation.runs, judge(grounding=False), backend
+    )
+    written = write_samples(stock, order, out, Log())
+    num_made = len(written.rows)
+    print(written.overview.split("\n\n")[0])
+    for kind in sorted(written.progress.given_up):
         print(f"  {kind}: given up, these tools allow no more that are new; the others make up for it")
-    rate = (progress.counts.total() - num_before) / max(seconds, 1e-9)
-    print(f"{out}: {len(rows)} samples, all pass the verifier; {rate:,.0f} per second; counts in {summary}")
-    if len(rows) < num_samples:
-        print(f"  {num_samples - len(rows)} fewer than asked for: nothing new came; give more tools or --evolve N")
-    return len(rows)
+    print(f"{out}: {num_made} samples, all pass the verifier; ", end="")
+    print(f"{written.rate:,.0f} per second; counts in {written.summary}")
+    if num_made < num_samples:
+        print(f"  {num_samples - num_made} fewer than asked for: nothing new came; give more tools or --evolve N")
+    return num_made
+
+
+@contextmanager
+def teacher_of(options: argparse.Namespace) -> Iterator[ChatModel | None]:
+    """The model behind --teacher, None without."""
+    if not options.teacher:
+        yield None
+        return
+    served = EndpointSettings(
+        base_url=options.teacher,
+        model=options.teacher_model,
+        key_env=options.teacher_key_env,
+        max_tokens=TEACHER_TOKENS,
+    )
+    with endpoint(served, Log()) as model:
+        yield model
+
+
+def backend_of(options: argparse.Namespace, model: ChatModel | None, out: Path) -> Backend:
+    """Who tells the dialogues. Answers of a teacher are kept beside the output."""
+    if model is None:
+        return RULES
+    return words_backend(Answers(model, answers_of(out)), matches())
 
 
 def check_data(options: argparse.Namespace) -> int:
@@ -268,6 +279,12 @@ def write_row(out: TextIO | None, sample: Sample, reasons: Sequence[tuple[str, s
     if out is not None:
         told = {"reasons": [{"reason": reason, "detail": detail} for reason, detail in reasons]} if reasons else {}
         out.write(line_of(row_of(sample, **told)))
+
+
+def matches() -> Matches:
+    """The verifier of a run, asked about calls."""
+    world = build.world(Recipe.load())
+    return lambda sample, calls: world.judge(sample, Turn("", tuple(calls))).value == 1.0
 
 
 def judge(grounding: bool) -> Judge:
