@@ -4,11 +4,10 @@ python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 5000 [--
 python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge URL]
 
 Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, those of the built-in tasks
-are taken. No model is asked unless --teacher names one, which then says in its own words what rules have planned. The
-same command goes on where a killed one has stopped. --check reads any form that
-`data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons. With --judge, what the
-rules let pass is then put to a model behind an OpenAI-compatible server; references it finds wrong are written anew,
-and pass the rules once more.
+are taken. No model is asked unless --teacher names one, which says in its own words what rules have planned, or plays
+it. The same command goes on where a killed one has stopped. --check reads any form that `data.form` knows, counts
+broken rules, and keeps rejected samples aside with their reasons. With --judge, what the rules let pass is then put to
+a model behind an OpenAI-compatible server; references it finds wrong are written anew, and pass the rules once more.
 """
 
 from __future__ import annotations
@@ -45,6 +44,7 @@ from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock, built_in_tools, definition_of, spoken_of, stock_of
 from iterft.synth.teacher.answers import Answers, answers_of
 from iterft.synth.teacher.assistant import Matches
+from iterft.synth.teacher.play import play_backend
 from iterft.synth.teacher.words import words_backend
 from iterft.toolsets.forms import load_toolset
 from iterft.toolsets.parts import Definition
@@ -69,6 +69,12 @@ def main() -> int:
     parser.add_argument("--held-out-share", type=float, default=0.2, help="of the tools, and of the samples")
     parser.add_argument("--teacher", metavar="URL", help="say it in the words of a model (http://HOST:PORT/v1)")
     parser.add_argument("--teacher-model", default="", metavar="NAME", help="which of its models, if it serves several")
+    parser.add_argument(
+        "--teacher-does",
+        default="words",
+        choices=["words", "dialogues"],
+        help="words: it says what rules have planned (default); dialogues: it plays user, assistant and tools",
+    )
     parser.add_argument("--teacher-key-env", default="", metavar="NAME", help="as --judge-key-env")
     parser.add_argument(
         "--against",
@@ -86,7 +92,12 @@ def main() -> int:
     parser.add_argument(
         "--judge-key-env", default="", metavar="NAME", help="environment variable with the server's key"
     )
-    parser.add_argument("--votes", type=int, default=3, help="--judge: how often each question is put, at most")
+    parser.add_argument(
+        "--votes",
+        type=int,
+        default=3,
+        help="how often a judge is asked each question, at most, and a teacher each decision",
+    )
     options = parser.parse_args()
     try:
         with collector_paused():
@@ -220,7 +231,10 @@ def backend_of(options: argparse.Namespace, model: ChatModel | None, out: Path) 
     """Who tells the dialogues. Answers of a teacher are kept beside the output."""
     if model is None:
         return RULES
-    return words_backend(Answers(model, answers_of(out)), matches())
+    answers = Answers(model, answers_of(out))
+    if options.teacher_does == "dialogues":
+        return play_backend(answers, matches(), options.votes)
+    return words_backend(answers, matches())
 
 
 def check_data(options: argparse.Namespace) -> int:

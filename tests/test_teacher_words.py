@@ -8,51 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_tools import TEXT
-from toy_teacher import LEADS, ToyTeacher
+from toy_teacher import LEADS, ToyTeacher, made_by, matches, stock_in
 
-from iterft import Recipe, build
-from iterft.log import Log
 from iterft.protocols import ChatFault
-from iterft.synth.backend import RULES, Backend
-from iterft.synth.checks import Objection, check
-from iterft.synth.pipeline import Order
-from iterft.synth.run import Written, write_samples
-from iterft.synth.stock import Stock, spoken_of, stock_of
+from iterft.synth.backend import RULES
+from iterft.synth.run import Written
+from iterft.synth.stock import Stock
 from iterft.synth.teacher.answers import Answers, answers_of
 from iterft.synth.teacher.words import words_backend
-from iterft.toolsets.forms import load_toolset
-from iterft.types import Sample, Turn
 
-QUIET = Log(quiet=True)
-WORLD = build.world(Recipe.load())
 NUM = 60
-
-
-def judged(sample: Sample) -> list[Objection]:
-    objections = check(sample, tuple(build.DIALECTS.values()))
-    verdict = WORLD.judge(sample, build.reference_turn(sample))
-    return objections + ([Objection(verdict.reason, "")] if verdict.value < 1 else [])
-
-
-def matches(sample: Sample, calls: Any) -> bool:
-    return WORLD.judge(sample, Turn("", tuple(calls))).value == 1.0
 
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
-    path = tmp_path_factory.mktemp("tools") / "my_tools.py"
-    path.write_text(TEXT)
-    return stock_of([spoken_of(definition) for definition in load_toolset(path).definitions])
-
-
-def order_of(backend: Backend, num: int = NUM, **changes: Any) -> Order:
-    return Order(num, 0, "data", changes.get("with_thinking", True), frozenset(), judged, backend)
+    return stock_in(tmp_path_factory.mktemp("tools"))
 
 
 def worded(stock: Stock, teacher: ToyTeacher, out: Path, num: int = NUM) -> Written:
-    backend = words_backend(Answers(teacher, answers_of(out)), matches)
-    return write_samples(stock, order_of(backend, num), out, QUIET)
+    return made_by(words_backend(Answers(teacher, answers_of(out)), matches), stock, out, num)
 
 
 def users(row: dict[str, Any]) -> list[str]:
@@ -62,7 +36,7 @@ def users(row: dict[str, Any]) -> list[str]:
 def test_all_that_is_said_is_in_the_teachers_words_and_the_calls_are_the_plans(stock: Stock, tmp_path: Path) -> None:
     teacher = ToyTeacher(concurrency=1)
     written = worded(stock, teacher, tmp_path / "data.jsonl")
-    planned = write_samples(stock, order_of(RULES), tmp_path / "rules.jsonl", QUIET)
+    planned = made_by(RULES, stock, tmp_path / "rules.jsonl", NUM)
     assert len(written.rows) == NUM
     assert {row["source"] for row in written.rows} == {"words"}
     assert {row["provenance"]["teacher"] for row in written.rows} == {"toy"}

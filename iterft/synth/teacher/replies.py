@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from iterft.synth.grounding import Said, leaves, numbers_in
@@ -17,18 +17,21 @@ def invented(reply: str, messages: Sequence[Message]) -> str:
     return f"{found[0]:g} comes from nowhere" if found else ""
 
 
+def untold(reply: str, messages: Sequence[Message]) -> bool:
+    """Whether there is a result of which the reply tells no value."""
+    told = Said(reply)
+    facts = (list(leaves(_result(message), "")) for message in messages if message["role"] == "tool")
+    return any(own and not any(told.holds(path, value) for path, value in own) for own in facts)
+
+
 def left_out(reply: str, planned: str, messages: Sequence[Message]) -> str:
     """A value of a result that `planned` tells and the reply does not, "" if there is none."""
     told, known = Said(reply), Said(planned)
-    missing = (value for path, value in _facts(messages) if known.holds(path, value) and not told.holds(path, value))
+    facts = (leaves(_result(message), "") for message in messages if message["role"] == "tool")
+    missing = (
+        value for own in facts for path, value in own if known.holds(path, value) and not told.holds(path, value)
+    )
     return next((f"{json.dumps(value, ensure_ascii=False)} is left out" for value in missing), "")
-
-
-def _facts(messages: Sequence[Message]) -> Iterator[tuple[str, Any]]:
-    """(path, value) of all that results hold."""
-    for message in messages:
-        if message["role"] == "tool":
-            yield from leaves(_result(message), "")
 
 
 def _result(message: Message) -> Any:
