@@ -45,12 +45,15 @@ from iterft.synth.stock import Stock, built_in_tools, definition_of, spoken_of, 
 from iterft.synth.teacher.answers import Answers, answers_of
 from iterft.synth.teacher.assistant import Matches
 from iterft.synth.teacher.play import play_backend
+from iterft.synth.teacher.tools import coverage, grown_tree, write_tools
+from iterft.synth.teacher.tree import pieces_of, tree_of_tools
 from iterft.synth.teacher.words import words_backend
 from iterft.toolsets.forms import load_toolset
 from iterft.toolsets.parts import Definition
 from iterft.types import Sample, Turn
 
 BFCL = "bfcl"
+WORDS, DIALOGUES, NOTHING = "words", "dialogues", "nothing"
 TEACHER_TOKENS = 2048
 """Of an answer: several wordings, or a definition, at once."""
 UNGROUNDED = "ungrounded_value"
@@ -71,9 +74,18 @@ def main() -> int:
     parser.add_argument("--teacher-model", default="", metavar="NAME", help="which of its models, if it serves several")
     parser.add_argument(
         "--teacher-does",
-        default="words",
-        choices=["words", "dialogues"],
+        default=WORDS,
+        choices=[WORDS, DIALOGUES, NOTHING],
         help="words: it says what rules have planned (default); dialogues: it plays user, assistant and tools",
+    )
+    parser.add_argument("--teacher-tools", type=int, default=0, metavar="N", help="it writes so many more tools first")
+    parser.add_argument(
+        "--documents",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="what these tools are about: files, folders",
     )
     parser.add_argument("--teacher-key-env", default="", metavar="NAME", help="as --judge-key-env")
     parser.add_argument(
@@ -115,18 +127,25 @@ def make_data(options: argparse.Namespace) -> int:
         raise ValueError(f"--num {options.num}: must be at least 1")
     if not 0 < options.held_out_share < 1:
         raise ValueError(f"--held-out-share {options.held_out_share}: must lie between 0 and 1")
+    check_teacher(options)
     evaluation = evaluation_data(options.against)
-    tools = spoken_tools(options, evaluation)
-    parts = [(options.out, options.num, tools)]
+    with teacher_of(options) as model:
+        return write_parts(options, model, spoken_tools(options, model, evaluation), evaluation)
+
+
+def write_parts(
+    options: argparse.Namespace, model: ChatModel | None, tools: Sequence[SpokenTool], evaluation: Evaluation
+) -> int:
+    """1 when one of the files has fewer samples than it should."""
+    parts = [(options.out, options.num, list(tools))]
     if options.held_out:
         num_held_out = round(options.held_out_share * options.num)
         train, held_out = split_tools(tools, options.held_out_share, options.seed)
         parts = [(options.out, options.num - num_held_out, train), (options.held_out, num_held_out, held_out)]
     is_short = False
-    with teacher_of(options) as model:
-        for out, num_samples, part in parts:
-            stock, backend = stock_of(part, evaluation.names), backend_of(options, model, out)
-            is_short |= write_part(stock, out, num_samples, options, evaluation, backend) < num_samples
+    for out, num_samples, part in parts:
+        stock, backend = stock_of(part, evaluation.names), backend_of(options, model, out)
+        is_short |= write_part(stock, out, num_samples, options, evaluation, backend) < num_samples
     for out, *_ in parts:
         answers_of(out).unlink(missing_ok=True)
     return int(is_short)
@@ -142,7 +161,7 @@ def evaluation_data(sources: Sequence[str]) -> Evaluation:
     return evaluation_of(samples)
 
 
-def spoken_tools(options: argparse.Namespace, evaluation: Evaluation) -> list[SpokenTool]:
+def spoken_tools(options: argparse.Namespace, model: ChatModel | None, evaluation: Evaluation) -> list[SpokenTool]:
     """The tools to ask for. Prints what was read and left out."""
     if options.tools:
         toolset = load_toolset(options.tools, skip_refused=options.skip_refused)
@@ -158,6 +177,9 @@ def spoken_tools(options: argparse.Namespace, evaluation: Evaluation) -> list[Sp
     made = [tool for tool in made if tool.spec.name not in leaked]
     if not made:
         raise ValueError("--against: evaluation data has the names of all tools; rename them")
+    if model is not None and options.teacher_tools:
+        written = tools_of_teacher(options, model, made, evaluation)
+        made = written if options.documents and not options.tools else made + written
     evolved = [
         each
         for each in evolve(map(definition_of, made), options.evolve, options.seed)
@@ -169,6 +191,31 @@ def spoken_tools(options: argparse.Namespace, evaluation: Evaluation) -> list[Sp
             f"{len(evolved)} tools evolved: {', '.join(f'{name} {count}' for name, count in operators.most_common())}"
         )
     return made + [spoken_of(each.definition, each.operators, each.origin) for each in evolved]
+
+
+def tools_of_teacher(
+    options: argparse.Namespace, model: ChatModel, tools: Sequence[SpokenTool], evaluation: Evaluation
+) -> list[SpokenTool]:
+    """Tools that the teacher writes. Prints how many each domain has, and what was dropped. ValueError for none."""
+    answers = Answers(model, answers_of(options.out))
+    dropped: Counter[str] = Counter()
+    definitions = [definition_of(tool) for tool in tools]
+    if options.documents:
+        tree = grown_tree(pieces_of(options.documents), answers, dropped)
+    else:
+        tree = tree_of_tools(definitions)
+    written = write_tools(tree, definitions, options.teacher_tools, options.seed, answers, evaluation.names)
+    dropped += written.dropped
+    counts = coverage(tree, written.tools)
+    print(f"{len(written.tools)} of {options.teacher_tools} tools written by {model.name}, in ", end="")
+    print(f"{sum(count > 0 for count in counts.values())} of {len(tree)} domains:")
+    for domain, count in sorted(counts.items(), key=lambda pair: -pair[1]):
+        print(f"  {count:6}  {domain}: {len(tree[domain])} functionalities")
+    for reason, count in dropped.most_common():
+        print(f"  {count:6}  dropped: {reason}")
+    if not written.tools:
+        raise ValueError("--teacher-tools: the teacher wrote none that can be used; see above")
+    return list(written.tools)
 
 
 def worded(definitions: Sequence[Definition], skip_refused: bool) -> Iterator[SpokenTool]:
@@ -211,6 +258,17 @@ def write_part(
     return num_made
 
 
+def check_teacher(options: argparse.Namespace) -> None:
+    """ValueError for options that say nothing without others."""
+    for is_set, option, needed, given in (
+        (options.teacher_does != WORDS, "--teacher-does", "--teacher", options.teacher),
+        (options.teacher_tools, "--teacher-tools", "--teacher", options.teacher),
+        (options.documents, "--documents", "--teacher-tools", options.teacher_tools),
+    ):
+        if is_set and not given:
+            raise ValueError(f"{option}: needs {needed}")
+
+
 @contextmanager
 def teacher_of(options: argparse.Namespace) -> Iterator[ChatModel | None]:
     """The model behind --teacher, None without."""
@@ -229,10 +287,10 @@ def teacher_of(options: argparse.Namespace) -> Iterator[ChatModel | None]:
 
 def backend_of(options: argparse.Namespace, model: ChatModel | None, out: Path) -> Backend:
     """Who tells the dialogues. Answers of a teacher are kept beside the output."""
-    if model is None:
+    if model is None or options.teacher_does == NOTHING:
         return RULES
     answers = Answers(model, answers_of(out))
-    if options.teacher_does == "dialogues":
+    if options.teacher_does == DIALOGUES:
         return play_backend(answers, matches(), options.votes)
     return words_backend(answers, matches())
 
