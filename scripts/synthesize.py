@@ -85,7 +85,7 @@ def main() -> int:
         type=Path,
         default=[],
         metavar="PATH",
-        help="what these tools are about: files, folders",
+        help="files and folders that they are about",
     )
     parser.add_argument("--teacher-key-env", default="", metavar="NAME", help="as --judge-key-env")
     parser.add_argument(

@@ -93,6 +93,32 @@ class ToyTeacher:
         return {"thinking": thinking, "calls": calls, "reply": reply and f"{reply}."}
 
 
+@dataclass
+class ToySmith(ToyTeacher):
+    """Finds a domain in each headline of a document, and writes a tool of two parameters for what it is shown."""
+
+    def tree(self, user: str, schema: Any) -> Any:
+        lines = part(user, "document").splitlines()
+        headlines = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
+        leaves_of = {name: [line[2:] for line in lines if line.startswith("- ")] for name in headlines}
+        return {"domains": [{"domain": name, "functionalities": own} for name, own in leaves_of.items()]}
+
+    def tool_definition(self, user: str, schema: Any) -> Any:
+        functionality = part(user, "functionalities").splitlines()[0]
+        wish = part(user, "wish")
+        subject = functionality.replace(" ", "_")
+        plain = {"enum": [], "items": "string", "fields": []}
+        return {
+            "name": f"{subject}_{len(wish)}",
+            "description": f"{functionality.capitalize()} in {part(user, 'domain')}. {wish}",
+            "parameters": [
+                {"name": "city", "type": "string", "description": f"City of {subject}", "required": True, **plain},
+                {"name": "on_day", "type": "date", "description": f"Day of {wish}", "required": False, **plain},
+            ],
+            "returns": [{"name": f"{subject}_id", "type": "string"}],
+        }
+
+
 FROM_RESULT = "from the result: "
 
 

@@ -13,6 +13,10 @@ from iterft.synth.journal import digest_of
 from iterft.tool_list import describe_tools
 from iterft.types import Tool
 
+TEXT = {"type": "string", "maxLength": 800}
+WORDS = {"type": "string", "maxLength": 80}
+"""What is said in a message, and a few words: a model that finds no end is stopped where it has to be."""
+
 PROMPTS = Path(__file__).parent.parent / "prompts" / "teacher"
 
 
@@ -51,4 +55,9 @@ def told_tools(tools: Sequence[Tool]) -> str:
 
 def list_schema(items: Mapping[str, Any], number: int) -> dict[str, Any]:
     """Of a list with just so many items."""
-    return {"type": "array", "items": dict(items), "minItems": number, "maxItems": number}
+    return {**listed(items, number), "minItems": number}
+
+
+def listed(items: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Of a list with so many items at most."""
+    return {"type": "array", "items": dict(items), "maxItems": most}

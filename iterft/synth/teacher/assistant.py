@@ -13,11 +13,13 @@ from typing import Any
 from iterft.protocols import ChatModel
 from iterft.readers.parts import accept
 from iterft.synth.catalog import ToolSpec
-from iterft.synth.questions import STRING, calls_schema, object_schema, setting
-from iterft.synth.teacher.asking import ask
+from iterft.synth.questions import calls_schema, object_schema, setting
+from iterft.synth.teacher.asking import TEXT, WORDS, ask, listed
 from iterft.synth.thoughts import calls_thought, cited, missing_thought
 from iterft.synth.values import Value
 from iterft.types import Message, Prompt, Sample, Tool, ToolCall
+
+MAX_THOUGHTS = 8
 
 Matches = Callable[[Sample, Sequence[ToolCall]], bool]
 """Whether calls are those that the sample's answer accepts."""
@@ -54,14 +56,14 @@ def agreed(
 
 def action_schema(tools: tuple[Tool, ...]) -> dict[str, Any]:
     """What is thought of comes before what is done."""
-    value = object_schema(parameter=STRING, words=STRING)
+    value = object_schema(parameter=WORDS, words=WORDS)
     names = [tool["name"] for tool in tools]
     need = object_schema(
         tool={"enum": [*names, "none"]},
-        values={"type": "array", "items": value},
-        missing={"type": "array", "items": STRING},
+        values=listed(value, MAX_THOUGHTS),
+        missing=listed(WORDS, MAX_THOUGHTS),
     )
-    return object_schema(thinking={"type": "array", "items": need}, calls=calls_schema(tools), reply=STRING)
+    return object_schema(thinking=listed(need, MAX_THOUGHTS), calls=calls_schema(tools), reply=TEXT)
 
 
 def answer_of(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> tuple[ToolCall, ...]:

@@ -18,10 +18,10 @@ from iterft.protocols import ChatModel
 from iterft.synth.backend import Backend, Fault, Plan, Told
 from iterft.synth.dialogues import Decision, turn
 from iterft.synth.grounding import Said, leaves
-from iterft.synth.questions import STRING, is_usable, object_schema
+from iterft.synth.questions import is_usable, object_schema
 from iterft.synth.shown import asked_tools
 from iterft.synth.teacher.answers import Answers
-from iterft.synth.teacher.asking import ask, asked_with, choices, told_tools
+from iterft.synth.teacher.asking import TEXT, ask, asked_with, choices, told_tools
 from iterft.synth.teacher.assistant import Action, Matches, agreed, answer_of, thought_of
 from iterft.synth.teacher.replies import invented, untold
 from iterft.types import Message, ToolCall
@@ -122,7 +122,7 @@ def said_by_user(plan: Plan, messages: Sequence[Message], model: ChatModel) -> M
         "situation": situation.format(names=", ".join(call.name for call in calls), count=len(calls), manner=manner),
         "manner": manner,
     }
-    said = ask(model, "user", material, object_schema(message=STRING))
+    said = ask(model, "user", material, object_schema(message=TEXT))
     return {"role": "user", "content": said["message"].strip()}
 
 

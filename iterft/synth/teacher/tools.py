@@ -19,11 +19,11 @@ from iterft.augment.pool import bare
 from iterft.protocols import ChatFault
 from iterft.synth.evolve import distinctive_text
 from iterft.synth.near import NearDuplicates
-from iterft.synth.questions import STRING, object_schema
+from iterft.synth.questions import object_schema
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import spoken_of
 from iterft.synth.teacher.answers import Answers
-from iterft.synth.teacher.asking import ask, choices
+from iterft.synth.teacher.asking import TEXT, WORDS, ask, choices, listed
 from iterft.synth.teacher.tree import Subtree, Tree, merged, read_branches, subtree
 from iterft.threads import side_by_side
 from iterft.toolsets.parts import Definition, Refusal, define
@@ -33,23 +33,18 @@ _TRIES_PER_TOOL = 4
 _PLAIN = ("string", "integer", "number", "boolean")
 _PATH = re.compile(r"[\w.\[\]]+")
 
-_FIELD = object_schema(name=STRING, type={"enum": [*_PLAIN]}, description=STRING, required={"type": "boolean"})
+_FIELD = object_schema(name=WORDS, type={"enum": [*_PLAIN]}, description=TEXT, required={"type": "boolean"})
 _PARAMETER = object_schema(
-    name=STRING,
+    name=WORDS,
     type={"enum": [*_PLAIN, "date", "date-time", "email", "array", "object"]},
-    description=STRING,
+    description=TEXT,
     required={"type": "boolean"},
-    enum={"type": "array", "items": STRING},
+    enum=listed(WORDS, 8),
     items={"enum": [*_PLAIN, "object"]},
-    fields={"type": "array", "items": _FIELD},
+    fields=listed(_FIELD, 4),
 )
-_RESULT = object_schema(name=STRING, type={"enum": [*_PLAIN]})
-DEFINITION = object_schema(
-    name=STRING,
-    description=STRING,
-    parameters={"type": "array", "items": _PARAMETER},
-    returns={"type": "array", "items": _RESULT},
-)
+_RESULT = object_schema(name=WORDS, type={"enum": [*_PLAIN]})
+DEFINITION = object_schema(name=WORDS, description=TEXT, parameters=listed(_PARAMETER, 6), returns=listed(_RESULT, 5))
 """How the teacher writes a tool: `enum` [] where everything goes, `items` of arrays, `fields` of objects only."""
 
 

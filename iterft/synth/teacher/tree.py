@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 
 from iterft.protocols import ChatModel
-from iterft.synth.questions import STRING, object_schema
-from iterft.synth.teacher.asking import ask
+from iterft.synth.questions import object_schema
+from iterft.synth.teacher.asking import WORDS, ask, listed
 from iterft.synth.verbs import deeds
 from iterft.toolsets.parts import Definition
 
@@ -26,8 +26,8 @@ _SUFFIXES = (".txt", ".md", ".rst", ".json", ".yaml", ".yml", ".html")
 Tree = Mapping[str, Sequence[str]]
 """Domain -> its functionalities, each once."""
 
-_DOMAIN = object_schema(domain=STRING, functionalities={"type": "array", "items": STRING})
-TREE = object_schema(domains={"type": "array", "items": _DOMAIN})
+_DOMAIN = object_schema(domain=WORDS, functionalities=listed(WORDS, 12))
+TREE = object_schema(domains=listed(_DOMAIN, 6))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def merged(branches: Iterable[tuple[str, Sequence[str]]]) -> Tree:
         if domain.strip() and leaves:
             key = " ".join(domain.lower().split())
             names.setdefault(key, " ".join(domain.split()))
-            tree[key] = {**leaves, **tree.get(key, {})}
+            known = tree.setdefault(key, {})
+            known.update((leaf, text) for leaf, text in leaves.items() if leaf not in known)
     return {names[key]: tuple(tree[key].values()) for key in tree}
 
 

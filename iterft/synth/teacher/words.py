@@ -19,10 +19,10 @@ from iterft.protocols import ChatFault, ChatModel
 from iterft.rollout import settle_call
 from iterft.synth.backend import RULES, Backend, Fault, Plan, Told
 from iterft.synth.dialogues import Decision
-from iterft.synth.questions import STRING, object_schema
+from iterft.synth.questions import object_schema
 from iterft.synth.shown import asked_tools
 from iterft.synth.teacher.answers import Answers
-from iterft.synth.teacher.asking import ask, asked_with, choices, list_schema, told_tools
+from iterft.synth.teacher.asking import TEXT, ask, asked_with, choices, list_schema, told_tools
 from iterft.synth.teacher.assistant import Matches, act
 from iterft.synth.teacher.replies import invented, left_out
 from iterft.synth.thoughts import calls_thought, cited
@@ -68,7 +68,7 @@ def in_other_words(plan: Plan, fault: Fault, model: ChatModel, matches: Matches)
 def wordings(plan: Plan, model: ChatModel, random: Random, remark: str) -> list[Mapping[str, Sequence[str]]]:
     """Texts of "user" and "assistant", as many as the plan has."""
     said = said_in(plan)
-    numbers = {role: list_schema(STRING, len(texts)) for role, texts in said.items()}
+    numbers = {role: list_schema(TEXT, len(texts)) for role, texts in said.items()}
     calls = [settle_call(call) for call in plan.draft.calls]
     material = {
         "tools": told_tools([tool.schema for tool in asked_tools(plan.draft)]),
