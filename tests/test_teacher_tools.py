@@ -146,7 +146,12 @@ def test_a_bad_definition_is_refused_with_its_field_and_counted(
 
 def test_near_duplicates_are_dropped_and_the_end_comes(tmp_path: Path) -> None:
     def same(prompt: str, user: str, number: int, answer: Any) -> Any:
-        return {**answer, "name": f"{answer['name']}{number}", "description": "Always the same sentence. " * 5, "parameters": []}
+        return {
+            **answer,
+            "name": f"{answer['name']}{number}",
+            "description": " ".join(f"Step {step} is done in turn." for step in range(25)),
+            "parameters": [],
+        }
 
     made = written(ToySmith(same), tmp_path, tree={"harbour": ("moor a boat",)})
     assert made.dropped["near duplicate"] > 10
