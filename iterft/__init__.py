@@ -6,8 +6,8 @@ Importing this package loads no torch; `Iterator` and `Recipe` arrive on first u
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from iterft.config import Recipe
     from iterft.loop import Iterator
+    from iterft.recipe import Recipe
 
 __version__ = "0.1.0"
 __all__ = ["Iterator", "Recipe"]
@@ -15,7 +15,7 @@ __all__ = ["Iterator", "Recipe"]
 
 def __getattr__(name: str) -> Any:
     if name == "Recipe":
-        from iterft.config import Recipe
+        from iterft.recipe import Recipe
 
         return Recipe
     if name == "Iterator":

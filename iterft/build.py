@@ -7,7 +7,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,26 @@ from typing import Any
 from iterft.augment import augment
 from iterft.augment.pool import load_pool
 from iterft.chat import Dialect, plain_messages
-from iterft.config import Recipe
-from iterft.data import Loaded, load_samples, split_by_tool
+from iterft.config import EndpointSettings
+from iterft.data import Loaded, collector_paused, load_samples, split_by_tool
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.llama3 import LLAMA3
 from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
-from iterft.protocols import Grader, Policy, Serve, Stage, Verifier
+from iterft.protocols import ChatModel, Grader, Policy, Serve, Stage, Verifier
+from iterft.recipe import Recipe
 from iterft.rewards.call_match import CallMatch
 from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
 from iterft.rewards.template_match import TemplateMatch
-from iterft.rollout import World, reference_calls, reference_text, roll_out
+from iterft.rollout import World, reference_calls, reference_text, reference_thought, roll_out
+from iterft.store import finished_checkpoint
 from iterft.template import Template
+from iterft.tokens import encode_turn, num_tokens_of, render_prompt
 from iterft.types import Checkpoint, Sample, Turn
+from iterft.warmup import easy_to_hard, learnt_part
 
 DIALECTS = {dialect.name: dialect for dialect in (HERMES, LLAMA3, MISTRAL, PYTHONIC)}
 REWARDS: dict[str, Callable[[], Verifier]] = {
@@ -64,14 +68,7 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     """The samples of the recipe whose references pass their own verification and whose prompts fit
     `data.max_prompt_tokens` (checked when `num_tokens` is given). ValueError when nothing is left."""
     settings = recipe.data
-    train, dropped = raw_samples(recipe, "train")
-    if settings.held_out:
-        held_out, more = raw_samples(recipe, "held_out")
-        dropped = dropped + more
-    else:
-        train, held_out = split_by_tool(train, recipe.seed)
-    if settings.is_augmented:
-        train = augment(train, settings, load_pool(settings.tool_pool, train, held_out), recipe.seed)
+    train, held_out, dropped = parts(recipe)
     judged = world(recipe)
     failures: list[str] = []
 
@@ -93,6 +90,21 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
             reasons += f"; first: {failures[0]}" if failures else ""
             raise ValueError(f"data.{part}: of {len(before)} samples none can be used ({reasons}); give other data")
     return Data(kept, held, dict(dropped), failures[0] if failures else "")
+
+
+@collector_paused()
+def parts(recipe: Recipe) -> tuple[list[Sample], list[Sample], Counter[str]]:
+    """(train, held out, rows dropped by reason), train augmented as the recipe says."""
+    settings = recipe.data
+    train, dropped = raw_samples(recipe, "train")
+    if settings.held_out:
+        held_out, more = raw_samples(recipe, "held_out")
+        dropped = dropped + more
+    else:
+        train, held_out = split_by_tool(train, recipe.seed)
+    if settings.is_augmented:
+        train = augment(train, settings, load_pool(settings.tool_pool, train, held_out), recipe.seed)
+    return train, held_out, dropped
 
 
 def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
@@ -206,8 +218,81 @@ def serve_hf(recipe: Recipe, base: str, template: Template, log: Log, *, constra
     return serving
 
 
+@contextmanager
+def chat_model(source: str, settings: EndpointSettings, log: Log) -> Iterator[ChatModel]:
+    """The server at the address `source`; or, in this process, the last finished checkpoint of the run folder `source`,
+    or the base model of the recipe of that name, with `settings` as far as they concern sampling. ValueError when it is
+    none of these, the server cannot be used, or xgrammar, which a model in this process needs, is missing."""
+    if source.startswith(("http://", "https://")):
+        from iterft.endpoint import endpoint
+
+        with endpoint(replace(settings, base_url=source), log) as served:
+            yield served
+        return
+    if Path(source).is_dir():
+        recipe, _, checkpoint = finished_checkpoint(Path(source))
+    else:
+        recipe, checkpoint = Recipe.load(source), Checkpoint(None)
+    with local_chat(recipe, checkpoint, settings, log) as model:
+        yield model
+
+
+def local_chat(
+    recipe: Recipe, checkpoint: Checkpoint, settings: EndpointSettings, log: Log
+) -> AbstractContextManager[ChatModel]:
+    """The model in this process. ValueError without xgrammar."""
+    from iterft.engine.constrained import Grammars, require_xgrammar
+    from iterft.engine.fitness import shares_prefixes
+    from iterft.engine.generate import PrefixDecoder
+    from iterft.engine.plain import PlainDecoder
+    from iterft.local_chat import LocalChat
+    from iterft.models import load_for_sampling, load_tokenizer, resolve
+    from iterft.template import choose_template
+
+    require_xgrammar("a chat model in this process")
+    base = resolve(recipe.model, log)
+    template = choose_template(load_tokenizer(base), dialect(recipe), recipe.model, log)
+    model = load_for_sampling(base, checkpoint, recipe.model)
+    stop_id, num_rows = template.tokenizer.eos_token_id, settings.concurrency
+    decoder: PrefixDecoder | PlainDecoder = PlainDecoder(model, stop_id, num_rows)
+    if recipe.model.share_prefixes and shares_prefixes(model, log.say_once):
+        decoder = PrefixDecoder(model, stop_id, int(recipe.policy.kv_cache_gib * 1024**3), num_rows)
+    return LocalChat(
+        decoder,
+        Grammars(template.tokenizer, model.config.get_text_config().vocab_size, stop_id),
+        template,
+        name=f"{recipe.model.base} {checkpoint.path or ''}".strip(),
+        settings=settings,
+    )
+
+
 def grader(policy: Policy) -> Grader:
     return SelfJudge(policy)
+
+
+def tune(
+    recipe: Recipe,
+    base: str,
+    template: Template,
+    checkpoint: Checkpoint,
+    samples: Sequence[Sample],
+    out: Path,
+    log: Log,
+) -> Checkpoint:
+    """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
+    from iterft.stages.sft import train_sft
+
+    settings = recipe.warmup
+    rows = [learnt_row(recipe, template, sample) for sample in easy_to_hard(samples, settings.tiers, recipe.seed)]
+    return train_sft(base, template.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, log)
+
+
+def learnt_row(recipe: Recipe, template: Template, sample: Sample) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(ids of the prompt, those of its reference turn that the warm-up learns)."""
+    written, tokenizer = dialect(recipe), template.tokenizer
+    turn = encode_turn(tokenizer, reference_text(written, sample))
+    thought = num_tokens_of(tokenizer, turn, reference_thought(written, sample))
+    return render_prompt(template, sample.prompt), learnt_part(sample, turn, recipe.warmup.num_prose_tokens, thought)
 
 
 def stages(recipe: Recipe, base: str, tokenizer: Any, serve: Serve, log: Log) -> dict[str, Stage]:
@@ -232,11 +317,12 @@ def stage(kind: str, recipe: Recipe, base: str, tokenizer: Any, serve: Serve, lo
 
 
 def evaluate_bfcl(recipe: Recipe, policy: Policy, world: World, log: Log) -> dict[str, dict[str, int]]:
-    """BFCL category -> {"num_correct", "num_items"}, greedy whole turns by the official checker."""
+    """BFCL category -> {"num_correct", "num_items", "num_calling"}, greedy whole turns by the official checker."""
     from iterft.evals.bfcl import evaluate_bfcl as evaluate
 
     def complete(samples: Sequence[Sample]) -> list[Turn]:
         return [row[0].turn for row in roll_out(policy, world, samples, 1, 0.0, 0, log, "BFCL", to_the_end=True)]
 
     scores = evaluate(complete, recipe.eval.bfcl, recipe.eval.bfcl_limit)
-    return {name: {"num_correct": score.num_correct, "num_items": score.num_items} for name, score in scores.items()}
+    counts = ("num_correct", "num_items", "num_calling")
+    return {name: {count: getattr(score, count) for count in counts} for name, score in scores.items()}

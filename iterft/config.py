@@ -1,21 +1,14 @@
-"""The recipe: every setting of a run, with its default and its rule, each in one place.
+"""The settings by section, each with its default and its rule, in one place. All of a run together: `recipe`.
 
-Values merge dataclass <- recipe YAML <- command line. Whatever is wrong becomes one `ValueError` that names the key,
-the rule and the value. Not here: what the settings do (the modules that take them say so).
+Not here: what the settings do (the modules that take them say so).
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Callable, Sequence
-from copy import copy
-from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-RECIPES = Path(__file__).resolve().parent.parent / "recipes"
-DEFAULT_RECIPE = "smollm2-135m"
+from iterft.setting_rules import at_least, list_of, matching, one_of, positive, setting, share
 
 TRL_LOSSES = (
     "sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot",
@@ -31,46 +24,6 @@ STAGES = ("dpo", "grpo", "entropy_grpo")
 
 VLLM_MAX_RANK = 512
 """Of the adapters that vLLM can serve."""
-
-Rule = tuple[str, Callable[[Any], bool]]
-
-
-def setting(
-    default: Any, rule: str = "", check: Callable[[Any], bool] | None = None, *, is_private: bool = False
-) -> Any:
-    """A field with a default and, optionally, a rule in words and the predicate behind it. `is_private`: a value that
-    breaks the rule is not repeated in the error, as people put secrets there by mistake."""
-    metadata = {"rule": (rule, check), "is_private": is_private} if check else {}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: copy(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def positive(default: Any) -> Any:
-    return setting(default, "must be greater than 0", lambda value: value > 0)
-
-
-def at_least(minimum: float, default: Any) -> Any:
-    return setting(default, f"must be at least {minimum}", lambda value: value >= minimum)
-
-
-def share(default: float) -> Any:
-    return setting(default, "must lie in [0, 1]", lambda value: 0 <= value <= 1)
-
-
-def one_of(default: str, *choices: str) -> Any:
-    return setting(default, "must be one of " + ", ".join(choices), lambda value: value in choices)
-
-
-def matching(default: str, pattern: str, rule: str) -> Any:
-    """Text that fits `pattern` as a whole, and may hold a secret where it does not."""
-    return setting(default, rule, lambda value: bool(re.fullmatch(pattern, value)), is_private=True)
-
-
-def list_of(default: list[str], *choices: str) -> Any:
-    rule = ("must hold one or more of " if default else "may hold ") + ", ".join(choices)
-    return setting(default, rule, lambda values: bool(values or not default) and set(values) <= set(choices))
-
 
 GIVEN = ("messages", "conversation", "tools", "add_generation_prompt", "tokenize")
 """What we give the chat template ourselves."""
@@ -327,11 +280,13 @@ class PolicySettings:
 @dataclass(kw_only=True)
 class EvalSettings:
     """After warm-up and after each iteration: held-out accuracy, and BFCL categories (first `bfcl_limit` items).
+    `base`: before the warm-up too, of the model as it came.
     `constrained`: its turns are sampled under a grammar of the prompt's tools, so that names exist, types fit and calls
     close (needs the extra `grammar`); the search samples without one all the same, as it looks for mistakes."""
 
     bfcl: list[str] = setting([])
     bfcl_limit: int = positive(100)
+    base: bool = False
     constrained: bool = False
 
 
@@ -376,210 +331,3 @@ class JudgeSettings:
     votes: int = setting(3, "must be odd and greater than 0", lambda value: value > 0 and value % 2 == 1)
     max_regenerations: int = at_least(0, 3)
     journal: str = ""
-
-
-@dataclass(kw_only=True)
-class Recipe:
-    """All settings of a run. `report_to`: trackers that get our metrics as well; each has to be installed. `stages`:
-    several updates in an iteration, one after the other, instead of the one that is `stage.kind`."""
-
-    name: str = DEFAULT_RECIPE
-    iters: int = at_least(0, 3)
-    seed: int = at_least(0, 0)
-    report_to: list[str] = list_of([], "tensorboard", "wandb", "trackio")
-    model: ModelSettings = field(default_factory=ModelSettings)
-    data: DataSettings = field(default_factory=DataSettings)
-    env: str = one_of("recorded", "recorded")
-    verifier: str = one_of("call_match", "call_match")
-    policy: PolicySettings = field(default_factory=PolicySettings)
-    warmup: WarmupSettings = field(default_factory=WarmupSettings)
-    deficiency: DeficiencySettings = field(default_factory=DeficiencySettings)
-    search: SearchSettings = field(default_factory=SearchSettings)
-    pairs: PairSettings = field(default_factory=PairSettings)
-    stages: list[str] = list_of([], *STAGES)
-    stage: StageSettings = field(default_factory=StageSettings)
-    grpo: GrpoSettings = field(default_factory=GrpoSettings)
-    eval: EvalSettings = field(default_factory=EvalSettings)
-
-    @property
-    def stage_kinds(self) -> list[str]:
-        """The updates of an iteration, in order."""
-        return self.stages or [self.stage.kind]
-
-    @property
-    def mines_pairs(self) -> bool:
-        """Whether an update of an iteration learns from pairs, so that there is something to search for."""
-        return "dpo" in self.stage_kinds
-
-    @property
-    def finds_deficient(self) -> bool:
-        """Whether it matters where the policy is weak."""
-        return self.mines_pairs or self.grpo.samples == "deficient"
-
-    @property
-    def whole_turns(self) -> bool:
-        """Whether wrong turns are sampled to their end, as grades need it; else each ends with its first error, which
-        is all that pairs of argument steps need."""
-        return self.search.step != "argument" or self.pairs.extent == "turn" or self.search.self_weight > 0
-
-    @staticmethod
-    def load(name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[str] = ()) -> Recipe:
-        """A shipped recipe by name or a YAML file, then `key.subkey=value` overrides. ValueError on anything wrong."""
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError
-
-        path = recipe_path(name_or_file)
-        schema = OmegaConf.structured(Recipe)
-        try:
-            loaded = OmegaConf.load(path)
-        except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
-            raise ValueError(f"{path}: not readable as YAML ({first_line(error)})") from error
-        layers = [(str(path), loaded)]
-        for override in overrides:
-            if "=" not in override:
-                raise ValueError(f"--set {override}: expected key=value, for example --set stage.lr=1e-4")
-            try:
-                written = f"{override}''" if override.endswith("=") else override  # else it would be null
-                layers.append((f"--set {override}", OmegaConf.from_dotlist([written])))
-            except (OmegaConfBaseException, YAMLError, ValueError) as error:
-                raise ValueError(
-                    f"--set {override}: its value is not readable as YAML ({first_line(error)})"
-                ) from error
-        for origin, layer in layers:
-            if not OmegaConf.is_dict(layer):
-                raise ValueError(f"{origin}: a recipe is a mapping of keys to values")
-            content = OmegaConf.to_container(layer)
-            assert isinstance(content, dict), "a dict config converts to a dict"
-            reject_unknown_keys(content, Recipe, origin)
-            try:
-                schema = OmegaConf.merge(schema, layer)
-            except OmegaConfBaseException as error:
-                raise ValueError(f"{origin}: key '{error.full_key}': {first_line(error)}") from error
-        try:
-            recipe = OmegaConf.to_object(schema)
-        except OmegaConfBaseException as error:
-            raise ValueError(f"{path}: key '{error.full_key}': {first_line(error)}") from error
-        assert isinstance(recipe, Recipe), "the schema is a Recipe"
-        validate(recipe)
-        return recipe
-
-    def to_yaml(self) -> str:
-        """The full recipe, every default included."""
-        from omegaconf import OmegaConf
-
-        return str(OmegaConf.to_yaml(OmegaConf.structured(self)))
-
-
-def recipe_path(name_or_file: str | Path) -> Path:
-    """The file of a recipe; ValueError naming the nearest shipped recipe when there is none."""
-    path = Path(name_or_file)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise ValueError(f"--recipe {path}: no such file")
-        return path
-    shipped = {candidate.stem: candidate for candidate in sorted(RECIPES.glob("*.yaml"))}
-    if str(name_or_file) not in shipped:
-        raise ValueError(
-            f"--recipe {name_or_file}: no such recipe{nearest(str(name_or_file), list(shipped))}; "
-            f"shipped are {', '.join(shipped)}"
-        )
-    return shipped[str(name_or_file)]
-
-
-def reject_unknown_keys(content: dict[Any, Any], schema: type, origin: str, prefix: str = "") -> None:
-    """ValueError for the first key that the dataclass does not have, or that is a section and holds none."""
-    known = {entry.name: entry for entry in fields(schema)}
-    for key, value in content.items():
-        if key not in known:
-            raise ValueError(f"{origin}: unknown key '{prefix}{key}'{nearest(str(key), list(known))}")
-        factory = known[key].default_factory
-        if isinstance(factory, type) and is_dataclass(factory):
-            if not isinstance(value, dict):
-                raise ValueError(
-                    f"{origin}: key '{prefix}{key}': must be a mapping of keys to values, but is {value!r}"
-                )
-            reject_unknown_keys(value, factory, origin, f"{prefix}{key}.")
-
-
-def nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def validate(settings: Any, prefix: str = "") -> None:
-    """ValueError for the first value that breaks its rule; then the rules between settings."""
-    for entry in fields(settings):
-        value = getattr(settings, entry.name)
-        if is_dataclass(value):
-            validate(value, f"{prefix}{entry.name}.")
-        elif "rule" in entry.metadata:
-            rule, check = entry.metadata["rule"]
-            if not check(value):
-                if entry.metadata["is_private"]:
-                    raise ValueError(f"{prefix}{entry.name}: {rule} (what it is now is not shown here)")
-                hint = nearest(value, rule.split(" of ")[-1].split(", ")) if isinstance(value, str) else ""
-                raise ValueError(f"{prefix}{entry.name}: {rule}, but it is {value!r}{hint}")
-    if isinstance(settings, ModelSettings) and settings.tuning == "full" and settings.quantization != "none":
-        raise ValueError(
-            f"{prefix}quantization: {settings.quantization} weights cannot be tuned in full; set {prefix}tuning=lora, "
-            f"or {prefix}quantization=none"
-        )
-    if isinstance(settings, Recipe):
-        validate_grpo(settings)
-    if isinstance(settings, Recipe) and settings.policy.kind == "vllm":
-        validate_vllm(settings)
-    if not isinstance(settings, StageSettings):
-        return
-    if "exo_pair" in settings.loss_types and not settings.extra.get("label_smoothing"):
-        raise ValueError(f"{prefix}loss_types: exo_pair needs {prefix}extra.label_smoothing greater than 0; set it")
-    if len(settings.loss_types) != len(settings.loss_weights):
-        raise ValueError(
-            f"{prefix}loss_weights: must have one weight per loss type, but there are "
-            f"{len(settings.loss_weights)} for {len(settings.loss_types)}"
-        )
-
-
-def validate_grpo(recipe: Recipe) -> None:
-    """ValueError for settings that do not go together in a recipe that thinks, or updates on rollouts."""
-    settings = recipe.grpo
-    if recipe.model.think and recipe.data.masked_share:
-        raise ValueError(
-            "data.masked_share: must be 0 with model.think=true, as think parts would go on saying the old names"
-        )
-    if set(recipe.stage_kinds) == {"dpo"}:
-        return
-    if settings.kl_weight and recipe.model.tuning == "full":
-        raise ValueError(
-            "grpo.kl_weight: must be 0 with model.tuning=full, as the reference policy is an adapter on the same "
-            "weights; set it, or model.tuning=lora"
-        )
-    if settings.reward == "template_match" and not recipe.model.think:
-        raise ValueError("grpo.reward: template_match asks for think parts; set model.think=true too")
-    if settings.clip_cov_low >= settings.clip_cov_high:
-        raise ValueError(
-            f"grpo.clip_cov_low: must be less than grpo.clip_cov_high, {settings.clip_cov_high}, but it is "
-            f"{settings.clip_cov_low}"
-        )
-    if settings.top_entropy_share == 0:
-        raise ValueError("grpo.top_entropy_share: must be greater than 0, or nothing is learnt from")
-
-
-def validate_vllm(recipe: Recipe) -> None:
-    """ValueError for what policy.kind vllm cannot do."""
-    model = recipe.model
-    faults = {
-        "model.quantization: must be none": model.quantization != "none",
-        "eval.constrained: must be false": recipe.eval.constrained,
-        "search.self_weight: must be 0 where model.tuning is full, as it holds one checkpoint at a time": (
-            model.tuning == "full" and recipe.search.self_weight > 0
-        ),
-        f"model.lora.r: must be at most {VLLM_MAX_RANK}": model.tuning == "lora" and model.lora.r > VLLM_MAX_RANK,
-    }
-    for fault, is_there in faults.items():
-        if is_there:
-            raise ValueError(f"{fault}, with policy.kind vllm; change it, or set policy.kind=hf")
-
-
-def first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

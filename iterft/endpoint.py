@@ -30,9 +30,10 @@ from iterft.completions import (
     with_complaint,
     with_schema_in_words,
 )
-from iterft.config import EndpointSettings, validate
+from iterft.config import EndpointSettings
 from iterft.log import Log
 from iterft.protocols import ChatFault
+from iterft.setting_rules import validate
 from iterft.trouble import BROKEN, REFUSED, Trouble, backoff, broken, failed, garbled, overdue, refusal
 from iterft.types import Message, Tool
 

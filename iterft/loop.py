@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iterft.config import DEFAULT_RECIPE, Recipe
 from iterft.log import Log
+from iterft.recipe import DEFAULT_RECIPE, Recipe
 from iterft.store import Store
 from iterft.types import Checkpoint, Experience
 
@@ -54,8 +54,8 @@ class Iterator:
         self.prepare()
         with report_to(self.recipe.report_to, self.store.run, asdict(self.recipe), self.log):
             if not self.store.is_done(0):
-                checkpoint = self.warm_up()
-                self.finish(0, checkpoint, {})
+                before = {"base": self.evaluate(Checkpoint(None), "base")[1]} if self.recipe.eval.base else {}
+                self.finish(0, self.warm_up(), before)
             for iteration in range(1, self.recipe.iters + 1):
                 if not self.store.is_done(iteration):
                     self.iterate(iteration)
@@ -192,25 +192,10 @@ class Iterator:
             return self.tune(Checkpoint(None), self.train[: settings.num_samples], self.store.folder(0) / "checkpoint")
 
     def tune(self, checkpoint: Checkpoint, samples: Sequence[Sample], out: Path) -> Checkpoint:
-        """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
+        """Supervised tuning of a checkpoint on the reference turns of `samples`, see `build.tune`."""
         from iterft import build
-        from iterft.rollout import reference_text, reference_thought
-        from iterft.stages.sft import train_sft
-        from iterft.tokens import encode_turn, num_tokens_of, render_prompt
-        from iterft.warmup import easy_to_hard, learnt_part
 
-        recipe = self.recipe
-        dialect = build.dialect(recipe)
-        settings = recipe.warmup
-        rows = []
-        for sample in easy_to_hard(samples, settings.tiers, recipe.seed):
-            turn = encode_turn(self.tokenizer, reference_text(dialect, sample))
-            thought = num_tokens_of(self.tokenizer, turn, reference_thought(dialect, sample))
-            learnt = learnt_part(sample, turn, settings.num_prose_tokens, thought)
-            rows.append((render_prompt(self.template, sample.prompt), learnt))
-        return train_sft(
-            self.base, self.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, self.log
-        )
+        return build.tune(self.recipe, self.base, self.template, checkpoint, samples, out, self.log)
 
     @contextmanager
     def grader(self) -> Iterable[Grader | None]:
@@ -225,34 +210,37 @@ class Iterator:
 
     def finish(self, iteration: int, checkpoint: Checkpoint, counts: dict[str, Any]) -> None:
         """Evaluates the checkpoint and commits the iteration."""
-        from iterft import build
-        from iterft.evals.held_out import evaluate_held_out
-
-        with self.timed("evaluation"), self.serve_evaluated(checkpoint) as policy:
-            scores = evaluate_held_out(policy, self.world, self.held_out, self.log)
-            bfcl = build.evaluate_bfcl(self.recipe, policy, self.world, self.log) if self.recipe.eval.bfcl else {}
+        passed, outcome = self.evaluate(checkpoint, f"iteration {iteration}" if iteration else "warm-up")
         folder = self.store.folder(iteration)
-        self.store.write_json(folder / "scores.json", {"passed": dict(scores.passed), "bfcl": bfcl})
-        relative = checkpoint.path and str(checkpoint.path.relative_to(self.store.run))
+        self.store.write_json(folder / "scores.json", {"passed": passed, "bfcl": outcome["bfcl"]})
         record = {
             "iteration": iteration,
-            "checkpoint": relative,
-            "accuracy": scores.accuracy,
-            "interval": scores.interval,
-            "by_kind": dict(scores.by_kind),
-            "reasons": dict(scores.reasons),
-            "bfcl": bfcl,
+            "checkpoint": checkpoint.path and str(checkpoint.path.relative_to(self.store.run)),
+            **outcome,
             **counts,
             "seconds": {step: round(seconds, 1) for step, seconds in self.seconds.items()},
         }
         self.seconds.clear()
         self.store.commit(iteration, record)
         self.log.metric("iteration", **record)
+
+    def evaluate(self, checkpoint: Checkpoint, name: str) -> tuple[dict[str, bool], dict[str, Any]]:
+        """(whether each held-out sample passed, what the record says of that and of BFCL). Says the accuracy."""
+        from iterft import build
+        from iterft.evals.held_out import evaluate_held_out
+
+        with self.timed("evaluation"), self.serve_evaluated(checkpoint) as policy:
+            scores = evaluate_held_out(policy, self.world, self.held_out, self.log)
+            bfcl = build.evaluate_bfcl(self.recipe, policy, self.world, self.log) if self.recipe.eval.bfcl else {}
         low, high = scores.interval
-        self.log.say(
-            f"{'warm-up' if iteration == 0 else f'iteration {iteration}'}: held-out accuracy "
-            f"{100 * scores.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-        )
+        self.log.say(f"{name}: held-out accuracy {100 * scores.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
+        return dict(scores.passed), {
+            "accuracy": scores.accuracy,
+            "interval": scores.interval,
+            "by_kind": dict(scores.by_kind),
+            "reasons": dict(scores.reasons),
+            "bfcl": bfcl,
+        }
 
     @contextmanager
     def timed(self, step: str) -> Iterable[None]:

@@ -13,8 +13,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from iterft.config import first_line
 from iterft.readers.parts import parse_json
+from iterft.setting_rules import first_line
 
 HUB = "hub:"
 _HUB_NAME = re.compile(r"hub:(?P<name>\w[\w.-]*(?:/\w[\w.-]*)?)(?:#(?:(?P<config>[^#/]+)/)?(?P<split>[^#/]+))?")

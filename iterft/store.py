@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from iterft.journal import append_to_journal, read_journal
+from iterft.recipe import Recipe
 from iterft.types import (
     Checkpoint,
     Completion,
@@ -162,6 +163,21 @@ class Journal:
 
     def append(self, tree: Tree) -> None:
         append_to_journal(self.path, tree_to_json(tree))
+
+
+def finished_checkpoint(run: Path, iteration: int | None = None) -> tuple[Recipe, int, Checkpoint]:
+    """(recipe of the run, the iteration, the checkpoint it ended with); without `iteration`, the last finished one's.
+    ValueError when `run` is no run folder or that iteration is not finished."""
+    if not (run / "recipe.yaml").is_file():
+        raise ValueError(f"{run}: not a run folder")
+    store, recipe = Store(run), Recipe.load(run / "recipe.yaml")
+    done = [number for number in range(recipe.iters + 1) if store.is_done(number)]
+    if not done:
+        raise ValueError(f"{run}: no iteration is finished")
+    chosen = done[-1] if iteration is None else iteration
+    if chosen not in done:
+        raise ValueError(f"--iteration {chosen}: not finished; finished are {', '.join(map(str, done))}")
+    return recipe, chosen, store.checkpoint(chosen)
 
 
 def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:

@@ -16,8 +16,9 @@ from typing import Any
 from jinja2 import TemplateError
 
 from iterft.chat import THINK_CLOSE, Dialect, asking_to_think, plain_messages, role_of
-from iterft.config import ModelSettings, first_line
+from iterft.config import ModelSettings
 from iterft.log import Log
+from iterft.setting_rules import first_line
 from iterft.types import Message, Prompt, Tool, ToolCall
 
 # Some templates show the day. With the day of the run, the same recipe and seed would not give the same prompts; this

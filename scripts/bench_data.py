@@ -21,7 +21,7 @@ from statistics import median
 from iterft.augment import augment
 from iterft.augment.pool import load_pool
 from iterft.config import DataSettings, TierSettings
-from iterft.data import load_samples
+from iterft.data import collector_paused, load_samples
 from iterft.warmup import tiers_of
 
 SETTINGS = DataSettings(
@@ -54,6 +54,7 @@ def main() -> int:
     return 0
 
 
+@collector_paused()  # once for all, as `build.parts` has it
 def measure(file: Path, pool: str) -> tuple[tuple[int, int, int], list[float], float]:
     """(rows, samples, tools in the pool), seconds of each step, seconds of processor time."""
     marks, processor = [time.perf_counter()], time.process_time()

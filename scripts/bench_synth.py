@@ -20,12 +20,11 @@ from typing import Any
 
 from iterft import Recipe, build
 from iterft.data import collector_paused
-from iterft.readers.forms import FORMS
 from iterft.synth.checks import Objection, check
 from iterft.synth.evolve import evolve
 from iterft.synth.overview import duplicate_shares
 from iterft.synth.pipeline import SHARES, Order, nothing_yet, synthesize
-from iterft.synth.rows import line_of
+from iterft.synth.rows import line_of, sample_of
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import built_in_tools, definition_of, spoken_of, stock_of
 from iterft.synth.tasks import generate
@@ -64,7 +63,7 @@ def measure(options: argparse.Namespace) -> int:
         rows += entry.get("rows", ())
         size += len(line_of(entry))
     clock.tell(f"{len(rows)} samples made, checked and written out ({size / 1e6:.0f} MB)", len(rows), "samples")
-    failed = Counter(objection.reason for row in rows for objection in verdicts(read(row)))
+    failed = Counter(objection.reason for row in rows for objection in verdicts(sample_of(row)))
     clock.tell("read back and checked anew", len(rows), "samples")
     exact, near = duplicate_shares(rows)
     counts = Counter(row["provenance"]["dialogue"] for row in rows)
@@ -103,11 +102,6 @@ def verdicts(sample: Sample) -> list[Objection]:
     objections = check(sample, tuple(build.DIALECTS.values()))
     verdict = _WORLD.judge(sample, build.reference_turn(sample))
     return objections + ([Objection(verdict.reason, "")] if verdict.value < 1 else [])
-
-
-def read(row: dict[str, Any]) -> Sample:
-    (sample,) = FORMS["own"].read(row, "0")
-    return sample
 
 
 _WORLD = build.world(Recipe.load())

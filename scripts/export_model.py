@@ -10,9 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from iterft.config import Recipe
 from iterft.log import Log
-from iterft.store import Store
+from iterft.store import finished_checkpoint
 
 
 def main() -> int:
@@ -33,22 +32,13 @@ def export(run: Path, out: Path, iteration: int | None) -> None:
     """ValueError when there is no such checkpoint or `out` exists."""
     from iterft.models import load_for_sampling, load_tokenizer, resolve
 
-    if not (run / "recipe.yaml").is_file():
-        raise ValueError(f"{run}: not a run folder")
+    recipe, chosen, checkpoint = finished_checkpoint(run, iteration)
     if out.exists():
         raise ValueError(f"{out}: exists already; give another folder")
-    store = Store(run)
-    recipe = Recipe.load(run / "recipe.yaml")
-    done = [number for number in range(recipe.iters + 1) if store.is_done(number)]
-    if not done:
-        raise ValueError(f"{run}: no iteration is finished")
-    chosen = done[-1] if iteration is None else iteration
-    if chosen not in done:
-        raise ValueError(f"--iteration {chosen}: not finished; finished are {', '.join(map(str, done))}")
     base = resolve(recipe.model, Log())
     # An adapter that was learnt beside 4-bit weights is merged into the full ones.
     plain = replace(recipe.model, quantization="none")
-    load_for_sampling(base, store.checkpoint(chosen), plain).save_pretrained(out)
+    load_for_sampling(base, checkpoint, plain).save_pretrained(out)
     load_tokenizer(base).save_pretrained(out)
     print(f"{out}: iteration {chosen} of {run}, merged")
 

@@ -19,12 +19,13 @@ from collections.abc import Callable, Sequence
 from iterft import Recipe, build
 from iterft.augment.pool import bare
 from iterft.chat import plain_messages
-from iterft.config import DEFAULT_RECIPE, DataSettings
+from iterft.config import DataSettings
 from iterft.data import AUTO, Loaded, kind_of, load_samples
 from iterft.evals import bfcl
 from iterft.log import Log
 from iterft.readers.forms import FORMS
 from iterft.readers.parts import NO_TOOLS
+from iterft.recipe import DEFAULT_RECIPE
 from iterft.synth.leaks import NUM_WORDS, evaluation_of, overlap
 from iterft.types import Message, Sample
 from iterft.warmup import tier_table

@@ -6,10 +6,10 @@ From one checkpoint, on the same train samples, each arm samples TOKENS tokens:
   itool         iTool's rule: pieces cut by regular expression, values by word overlap with the reference, at every node
                 the highest against the lowest (temperature as ours; without its repetition penalty and self-grades)
 Counted are distinct, unplanted points of divergence: (sample, position, wrong step). Then COMPLETIONS completions from
-either side of up to CHECKED of them, judged by BFCL's official checker: the chosen side is right if one passes, the
-rejected one is wrong if none does.
+either side of up to CHECKED of them, judged by BFCL's official checker, and as many again, up to ROUNDS times, from
+sides of which none has passed: the chosen side is right if one passes, the rejected one is wrong if none does.
 
-python scripts/study_pairs.py [--run RUN] [--set data.train=FILE --set data.held_out=FILE] [--tokens 20000]
+python scripts/study_pairs.py [--run RUN] [--set data.train=FILE --set data.held_out=FILE] [--tokens N] [--checked N]
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--checked", type=int, default=100)
-    parser.add_argument("--completions", type=int, default=16, help="8 or more")
+    parser.add_argument("--completions", type=int, default=8, help="8 or more")
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
     options = parser.parse_args()
@@ -101,7 +102,7 @@ def main() -> int:
             for name, arm in ARMS.items():
                 points, tokens = arm(setting)
                 distinct = list({point.key: point for point in points}.values())
-                right, wrong, checked = check(setting, distinct, options.checked, options.completions)
+                right, wrong, checked = check(setting, distinct, options)
                 density = 1000 * len(distinct) / max(1, tokens)
                 rows[name].append((density, right, wrong, checked))
                 print(
@@ -125,7 +126,7 @@ def ours(setting: Setting) -> Found:
         setting.policy, setting.world, setting.samples, {}, settings, setting.seed, QUIET, plant=True, whole_turns=False
     )
     spent = sum(len(row.ids) for item in weak for row in item.completions)
-    limits = {"num_simulations": 1_000_000, "max_tokens": setting.tokens - spent, "plant": False}
+    limits = {"num_simulations": 1_000_000, "max_tokens": max(1, setting.tokens - spent), "plant": False}
     trees = search(
         setting.policy, setting.world, weak, replace(setting.recipe.search, **limits), setting.seed, MemoryJournal(),
         QUIET, whole_turns=False,
@@ -287,32 +288,40 @@ def piece_points(setting: Setting, sample: Sample, root: Piece) -> list[Point]:
 ARMS: dict[str, Callable[[Setting], Found]] = {"ours": ours, "independent": independent, "itool": itool}
 
 
-def check(setting: Setting, points: Sequence[Point], limit: int, num_completions: int) -> tuple[float, float, int]:
+def check(setting: Setting, points: Sequence[Point], options: argparse.Namespace) -> tuple[float, float, int]:
     """Share of points whose chosen side can still be right, share whose rejected side cannot, points checked."""
-    checked = random.Random(0).sample(list(points), min(limit, len(points)))
+    checked = random.Random(0).sample(list(points), min(options.checked, len(points)))
     if not checked:
         return 0.0, 0.0, 0
-    right = can_pass(setting, checked, [point.prefix + point.chosen for point in checked], num_completions)
-    still_right = can_pass(setting, checked, [point.prefix + point.rejected for point in checked], num_completions)
+    right, still_right = (
+        can_pass(setting, checked, [point.prefix + getattr(point, side) for point in checked], options)
+        for side in ("chosen", "rejected")
+    )
     return sum(right) / len(checked), 1 - sum(still_right) / len(checked), len(checked)
 
 
 def can_pass(
-    setting: Setting, points: Sequence[Point], prefixes: Sequence[tuple[int, ...]], num_completions: int
+    setting: Setting, points: Sequence[Point], prefixes: Sequence[tuple[int, ...]], options: argparse.Namespace
 ) -> list[bool]:
-    """Whether one of the completions of a prefix passes; a whole turn is its own."""
-    is_whole = [prefix[-1] == setting.policy.stop_id for prefix in prefixes]
-    rows = setting.policy.sample(
-        [prefix[:-1] if whole else prefix for prefix, whole in zip(prefixes, is_whole, strict=True)],
-        [1 if whole else num_completions for whole in is_whole],
-        1.0,
-        [seed_of("check", *point.key) for point in points],
-    )
-    results = []
-    for point, prefix, whole, completions in zip(points, prefixes, is_whole, rows, strict=True):
-        turns = [(prefix, "stop")] if whole else [(prefix + row.ids, row.finish_reason) for row in completions]
-        results.append(any(passes(setting, point, ids, reason) for ids, reason in turns))
-    return results
+    """Whether one of the completions of a prefix passes; a whole turn is its own. Rounds are drawn at temperature 1 and
+    at the one of the search, in turn."""
+    stop_id = setting.policy.stop_id
+    found = [
+        prefix[-1] == stop_id and passes(setting, point, prefix, "stop")
+        for point, prefix in zip(points, prefixes, strict=True)
+    ]
+    for number in range(options.rounds):
+        left = [at for at, passed in enumerate(found) if not passed and prefixes[at][-1] != stop_id]
+        rows = setting.policy.sample(
+            [prefixes[at] for at in left],
+            [options.completions] * len(left),
+            TEMPERATURE if number % 2 else 1.0,
+            [seed_of("check", number, *points[at].key) for at in left],
+        )
+        for at, completions in zip(left, rows, strict=True):
+            turns = ((prefixes[at] + row.ids, row.finish_reason) for row in completions)
+            found[at] = any(passes(setting, points[at], ids, reason) for ids, reason in turns)
+    return found
 
 
 def passes(setting: Setting, point: Point, ids: tuple[int, ...], finish_reason: str) -> bool:

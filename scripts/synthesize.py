@@ -1,13 +1,16 @@
 """Tools in, training data out; and checks of tool-calling data by rules, whoever made it.
 
 python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 5000 [--seed 0]
-python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge URL]
+python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 1000 --complexity RUN_OR_RECIPE [--rounds 3]
+python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge MODEL]
 
 Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, those of the built-in tasks
-are taken. No model is asked unless --teacher names one, which says in its own words what rules have planned, or plays
-it. The same command goes on where a killed one has stopped. --check reads any form that `data.form` knows, counts
-broken rules, and keeps rejected samples aside with their reasons. With --judge, what the rules let pass is then put to
-a model behind an OpenAI-compatible server; references it finds wrong are written anew, and pass the rules once more.
+are taken. No model is asked for words unless --teacher names one, which says in its own words what rules have planned,
+or plays it. The same command goes on where a killed one has stopped. With --complexity,
+dialogues that this policy solves already, or would not even after some tuning, are made harder or simpler in rounds.
+--check reads any form that `data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons.
+With --judge, what the rules let pass is then put to a model, behind an OpenAI-compatible server or in this process;
+references it finds wrong are written anew, and pass the rules once more.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import TextIO
@@ -25,20 +29,22 @@ from iterft import Recipe, build
 from iterft.augment.pool import bare
 from iterft.config import EndpointSettings, JudgeSettings
 from iterft.data import AUTO, collector_paused, load_samples, readings
-from iterft.endpoint import endpoint
 from iterft.evals import bfcl
+from iterft.learner import learner_of
 from iterft.log import Log
 from iterft.protocols import ChatModel
 from iterft.readers.forms import FORMS
 from iterft.synth.backend import RULES, Backend
+from iterft.synth.catalog import ToolSpec
 from iterft.synth.checks import Objection, check
 from iterft.synth.evolve import evolve
 from iterft.synth.grounding import ungrounded
+from iterft.synth.held_wordings import part_wordings
 from iterft.synth.judge import judge_all
 from iterft.synth.leaks import Evaluation, evaluation_of
 from iterft.synth.pipeline import Order
 from iterft.synth.rows import line_of, replacing, row_of
-from iterft.synth.run import write_samples
+from iterft.synth.run import Guidance, Written, write_samples
 from iterft.synth.sift import Judge, Tally, sift
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock, built_in_tools, definition_of, spoken_of, stock_of
@@ -59,6 +65,17 @@ TEACHER_TOKENS = 2048
 UNGROUNDED = "ungrounded_value"
 
 
+@dataclass(frozen=True)
+class Part:
+    """A file of samples: how many, of what, from which seed. `tools`: what all are shown with --whole-list."""
+
+    out: Path
+    num_samples: int
+    stock: Stock
+    tools: Sequence[ToolSpec]
+    seed: int
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tools", type=Path, metavar="FILE", help="the tools; without, the built-in ones")
@@ -69,8 +86,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where samples go")
     parser.add_argument("--thinking", action="store_true", help="write down before each decision why it is right")
     parser.add_argument("--held-out", type=Path, metavar="FILE", help="samples of tools that --out never shows go here")
-    parser.add_argument("--held-out-share", type=float, default=0.2, help="of the tools, and of the samples")
-    parser.add_argument("--teacher", metavar="URL", help="say it in the words of a model (http://HOST:PORT/v1)")
+    parser.add_argument(
+        "--held-out-wordings", type=Path, metavar="FILE", help="samples of the same tools in words --out never has"
+    )
+    parser.add_argument(
+        "--held-out-share", type=float, default=0.2, help="of the tools, or of their wordings, and of the samples"
+    )
+    parser.add_argument("--whole-list", action="store_true", help="show all your tools, in one order, in every sample")
+    parser.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        help="say it in the words of a model: a server (http://HOST:PORT/v1), or here a run folder's or a recipe's",
+    )
     parser.add_argument("--teacher-model", default="", metavar="NAME", help="which of its models, if it serves several")
     parser.add_argument(
         "--teacher-does",
@@ -95,11 +122,24 @@ def main() -> int:
         metavar="DATA",
         help="evaluation data, 'bfcl' or files: nothing is made that shares 8 words in a row or a tool's name with it",
     )
+    parser.add_argument(
+        "--complexity",
+        metavar="RUN",
+        help="make samples neither too easy nor too hard for it: a run folder or a recipe",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="--complexity: the first makes all, the others remake")
+    parser.add_argument(
+        "--probe", type=int, default=200, help="--complexity: samples that tell what is too easy or hard"
+    )
     parser.add_argument("--check", metavar="DATA", help="check a file of samples, or hub:OWNER/NAME, and make nothing")
     parser.add_argument("--form", default=AUTO, choices=[AUTO, *FORMS], help="of --check")
     parser.add_argument("--grounding", action="store_true", help="--check: every value must be found in what was said")
     parser.add_argument("--rejected", type=Path, help="--check: where rejected samples go, each with its reasons")
-    parser.add_argument("--judge", metavar="URL", help="--check: ask a model too (http://HOST:PORT/v1)")
+    parser.add_argument(
+        "--judge",
+        metavar="MODEL",
+        help="--check: ask a model too: a server (http://HOST:PORT/v1), or here a run folder's or a recipe's",
+    )
     parser.add_argument("--judge-model", default="", metavar="NAME", help="which of its models, if it serves several")
     parser.add_argument(
         "--judge-key-env", default="", metavar="NAME", help="environment variable with the server's key"
@@ -108,11 +148,12 @@ def main() -> int:
         "--votes",
         type=int,
         default=3,
-        help="how often a judge is asked each question, at most, and a teacher each decision",
+        help="of a judge on each question, at most; of a teacher on each decision",
     )
     options = parser.parse_args()
     try:
-        with collector_paused():
+        # Models leave cycles that hold much memory: where one runs, the collector has to.
+        with nullcontext() if options.complexity or options.teacher else collector_paused():
             return check_data(options) if options.check else make_data(options)
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -127,28 +168,63 @@ def make_data(options: argparse.Namespace) -> int:
         raise ValueError(f"--num {options.num}: must be at least 1")
     if not 0 < options.held_out_share < 1:
         raise ValueError(f"--held-out-share {options.held_out_share}: must lie between 0 and 1")
+    for name in ("rounds", "probe"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} {getattr(options, name)}: must be at least 1")
+    if options.whole_list and (options.evolve or not options.tools):
+        raise ValueError("--whole-list: is for --tools that are all shown at once, without --evolve; leave it out")
     check_teacher(options)
     evaluation = evaluation_data(options.against)
     with teacher_of(options) as model:
-        return write_parts(options, model, spoken_tools(options, model, evaluation), evaluation)
+        parts = parts_of(options, spoken_tools(options, model, evaluation), evaluation)
+        return write_parts(parts, options, evaluation, model)
 
 
 def write_parts(
-    options: argparse.Namespace, model: ChatModel | None, tools: Sequence[SpokenTool], evaluation: Evaluation
+    parts: Sequence[Part], options: argparse.Namespace, evaluation: Evaluation, model: ChatModel | None
 ) -> int:
     """1 when one of the files has fewer samples than it should."""
-    parts = [(options.out, options.num, list(tools))]
-    if options.held_out:
-        num_held_out = round(options.held_out_share * options.num)
-        train, held_out = split_tools(tools, options.held_out_share, options.seed)
-        parts = [(options.out, options.num - num_held_out, train), (options.held_out, num_held_out, held_out)]
+    learner = learner_of(options.complexity, Log()) if options.complexity else None
+    if learner and learner.world.dialect.thinks and not options.thinking:
+        raise ValueError(
+            f"--complexity {options.complexity}: its recipe asks for a think part before each turn (model.think); "
+            "add --thinking"
+        )
+    guidance = Guidance(learner, options.rounds, options.probe) if learner else None
     is_short = False
-    for out, num_samples, part in parts:
-        stock, backend = stock_of(part, evaluation.names), backend_of(options, model, out)
-        is_short |= write_part(stock, out, num_samples, options, evaluation, backend) < num_samples
-    for out, *_ in parts:
-        answers_of(out).unlink(missing_ok=True)
+    asked: list[str] = []
+    for part in parts:
+        # Held-out samples measure a policy: they are not made to suit one.
+        is_guided = part.out == options.out
+        written = write_part(part, options, evaluation, asked, guidance if is_guided else None, model)
+        asked += written.asked
+        is_short |= len(written.rows) < part.num_samples
+    for part in parts:
+        answers_of(part.out).unlink(missing_ok=True)
     return int(is_short)
+
+
+def parts_of(options: argparse.Namespace, tools: Sequence[SpokenTool], evaluation: Evaluation) -> list[Part]:
+    """What goes to --out first, then what is held out. Prints which tools have too few wordings."""
+    num_held_out = round(options.held_out_share * options.num)
+    held_out = []
+    if options.held_out:
+        tools, others = split_tools(tools, options.held_out_share, options.seed)
+        other_stock = stock_of(others, evaluation.names)
+        held_out.append(Part(options.held_out, num_held_out, other_stock, other_stock.asked.tools, options.seed))
+    stock = stock_of(tools, evaluation.names)
+    whole = Part(options.out, options.num, stock, stock.asked.tools, options.seed)
+    if options.held_out_wordings:
+        parted = part_wordings(stock, options.held_out_share, options.seed)
+        if parted.left_out:
+            print(f"{options.held_out_wordings} asks for no tool of too few wordings: {', '.join(parted.left_out)}")
+        # Another seed, or the dialogues would pair off with those of --out: other words, the same values.
+        held_out.append(Part(options.held_out_wordings, num_held_out, parted.held_out, whole.tools, options.seed + 1))
+        whole = replace(whole, stock=parted.train)
+    num_left = options.num - num_held_out * len(held_out)
+    if num_left < 1:
+        raise ValueError(f"--held-out-share {options.held_out_share}: leaves nothing for --out; give a smaller one")
+    return [replace(whole, num_samples=num_left), *held_out]
 
 
 def evaluation_data(sources: Sequence[str]) -> Evaluation:
@@ -240,26 +316,41 @@ def split_tools(tools: Sequence[SpokenTool], share: float, seed: int) -> tuple[l
 
 
 def write_part(
-    stock: Stock, out: Path, num_samples: int, options: argparse.Namespace, evaluation: Evaluation, backend: Backend
-) -> int:
-    """Makes the samples, writes them and their overview, and prints what came of it. How many they are."""
+    part: Part,
+    options: argparse.Namespace,
+    evaluation: Evaluation,
+    earlier: Sequence[str],
+    guidance: Guidance | None,
+    model: ChatModel | None,
+) -> Written:
+    """Makes the samples, writes them and their overview, and prints what came of it. `earlier`: what the files before
+    it ask. `guidance`: what they are to suit."""
     order = Order(
-        num_samples, options.seed, out.stem, options.thinking, evaluation.runs, judge(grounding=False), backend
+        part.num_samples,
+        part.seed,
+        part.out.stem,
+        options.thinking,
+        evaluation.runs,
+        judge(grounding=False),
+        backend_of(options, model, part.out),
+        part.tools if options.whole_list else (),
     )
-    written = write_samples(stock, order, out, Log())
+    written = write_samples(part.stock, order, part.out, Log(), earlier, guidance)
     num_made = len(written.rows)
     print(written.overview.split("\n\n")[0])
     for kind in sorted(written.progress.given_up):
         print(f"  {kind}: given up, these tools allow no more that are new; the others make up for it")
-    print(f"{out}: {num_made} samples, all pass the verifier; ", end="")
+    print(f"{part.out}: {num_made} samples, all pass the verifier; ", end="")
     print(f"{written.rate:,.0f} per second; counts in {written.summary}")
-    if num_made < num_samples:
-        print(f"  {num_samples - num_made} fewer than asked for: nothing new came; give more tools or --evolve N")
-    return num_made
+    if num_made < part.num_samples:
+        print(f"  {part.num_samples - num_made} fewer than asked for: nothing new came; give more tools or --evolve N")
+    return written
 
 
 def check_teacher(options: argparse.Namespace) -> None:
     """ValueError for options that say nothing without others."""
+    if options.complexity and options.teacher and options.teacher_does != NOTHING:
+        raise ValueError("--complexity: remakes dialogues by rules; without --teacher, or with --teacher-does nothing")
     for is_set, option, needed, given in (
         (options.teacher_does != WORDS, "--teacher-does", "--teacher", options.teacher),
         (options.teacher_tools, "--teacher-tools", "--teacher", options.teacher),
@@ -275,13 +366,8 @@ def teacher_of(options: argparse.Namespace) -> Iterator[ChatModel | None]:
     if not options.teacher:
         yield None
         return
-    served = EndpointSettings(
-        base_url=options.teacher,
-        model=options.teacher_model,
-        key_env=options.teacher_key_env,
-        max_tokens=TEACHER_TOKENS,
-    )
-    with endpoint(served, Log()) as model:
+    settings = EndpointSettings(model=options.teacher_model, key_env=options.teacher_key_env, max_tokens=TEACHER_TOKENS)
+    with build.chat_model(options.teacher, settings, Log()) as model:
         yield model
 
 
@@ -325,11 +411,11 @@ def ask_judge(
 ) -> None:
     """Puts what the rules let pass to the model and prints what became of it. Verdicts are kept beside the output, so
     that the same command goes on where a killed one has stopped."""
-    served = EndpointSettings(base_url=options.judge, model=options.judge_model, key_env=options.judge_key_env)
+    settings = EndpointSettings(model=options.judge_model, key_env=options.judge_key_env)
     output = options.out or options.rejected
     journal = str(output.with_name(f"{output.name}.verdicts.jsonl")) if output else ""
     log = Log()
-    with endpoint(served, log) as model:
+    with build.chat_model(options.judge, settings, log) as model:
         judged = judge_all(sound, model, JudgeSettings(votes=options.votes, journal=journal), log)
     given = {sample.id: sample for sample in sound}
     counts = Counter(judged.counts)

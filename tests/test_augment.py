@@ -18,12 +18,13 @@ from iterft.augment import augment
 from iterft.augment.made import MAX_TOOLS
 from iterft.augment.pool import ToolPool, asked_words, load_pool, words
 from iterft.chat import parse
-from iterft.config import DataSettings, Recipe
+from iterft.config import DataSettings
 from iterft.data import by_tool_list, kind_of
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.readers.parts import as_answer
+from iterft.recipe import Recipe
 from iterft.rewards.call_match import CallMatch
 from iterft.rollout import World, reference_calls, reference_text
 from iterft.synth.tasks import generate

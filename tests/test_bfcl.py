@@ -92,13 +92,17 @@ def test_irrelevance_is_right_unless_a_call_parses() -> None:
 
 @pytest.mark.bfcl
 @needs_bfcl
-def test_the_evaluation_counts_right_items_by_category() -> None:
+def test_the_evaluation_counts_right_items_and_calls_by_category() -> None:
     def silent(samples: Sequence[Sample]) -> list[Turn]:
         return [Turn("I would rather not.") for _ in samples]
 
+    def eager(samples: Sequence[Sample]) -> list[Turn]:
+        return [Turn("", (ToolCall("anything", {}),)) for _ in samples]
+
     scores = evaluate_bfcl(silent, ("multiple", "live_irrelevance"), limit=3)
-    assert scores["multiple"] == CategoryScore("multiple", 0, 3)
+    assert scores["multiple"] == CategoryScore("multiple", 0, 3, num_calling=0)
     assert scores["live_irrelevance"].accuracy == 1.0
+    assert evaluate_bfcl(eager, ("multiple",), limit=3)["multiple"] == CategoryScore("multiple", 0, 3, num_calling=3)
 
 
 @pytest.mark.bfcl

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from iterft import build
-from iterft.config import RECIPES, Recipe
+from iterft.recipe import RECIPES, Recipe
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 

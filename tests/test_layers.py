@@ -10,18 +10,21 @@ import iterft
 PACKAGE = Path(iterft.__file__).parent
 
 LAYERS = """
-types
+types setting_rules
 protocols config chat log tool_list json_schema journal threads
-tiny template dialects
+recipe tiny template dialects
 readers
 sources completions toolsets
 trouble
 engine models tokens data endpoint
 rollout policies envs rewards augment
-search deficiency warmup
+search deficiency warmup local_chat
 pairs stages evals synth
-store build report trackers
+store
+build report trackers
+learner
 loop
+ask
 """
 
 ROW = {name: row for row, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
@@ -112,4 +115,4 @@ def test_the_engine_knows_nothing_of_tools() -> None:
 
 def test_the_check_sees_imports_inside_functions() -> None:
     assert "policies.hf" in imported(PACKAGE / "build.py")
-    assert "stages.sft" in imported(PACKAGE / "loop.py")
+    assert "evals.held_out" in imported(PACKAGE / "loop.py")

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from iterft import Iterator, Recipe
 from iterft.loop import Run, main
+from iterft.report.table import print_table
 from iterft.store import Journal, Store
 from iterft.types import Tree
 
@@ -171,6 +172,24 @@ def test_a_finished_run_started_again_leads_to_a_new_folder(tmp_path: Path) -> N
     recipe = replace(small_recipe(), iters=0)
     folders = [Iterator(recipe, root=tmp_path, quiet=True).run().folder.name for _ in range(2)]
     assert folders == ["debug-1", "debug-2"]
+
+
+@pytest.mark.slow
+def test_the_base_is_scored_before_the_warm_up_and_heads_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scored = Iterator(small_recipe("iters=0", "eval.base=true"), tmp_path / "scored").run()
+    said = capsys.readouterr().out
+    assert 0 < said.index("base: held-out accuracy") < said.index("warm-up: held-out accuracy")
+    untuned = run_of(tmp_path / "untuned", "iters=0", "warmup.epochs=0")
+    (record,), (base,) = scored.records, untuned.records
+    assert {key: base[key] for key in record["base"]} == record["base"]
+    print_table(scored.records)
+    lines = capsys.readouterr().out.splitlines()
+    first, second = (next(at for at, line in enumerate(lines) if name in line) for name in ("base", "warm-up"))
+    assert first < second
+    print_table(untuned.records)
+    assert "base" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ import pytest
 import torch
 from updates import BASE, LORA, nudge, our_trainer, relative_gap, stage_of
 
-from iterft.config import Recipe, StageSettings
+from iterft.config import StageSettings
 from iterft.models import load_for_training
 from iterft.pairs import smoothing
+from iterft.recipe import Recipe
 from iterft.stages.dpo import pair_rows
 from iterft.stages.losses import PairScores, conservative, margin_weights, orpo, simpo
 from iterft.types import PreferencePair

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from toys import ONE, SAMPLES, MemoryJournal, policy_of, text_of, weak_of, world_of
 
+from iterft.chat import parse
 from iterft.config import PairSettings, SearchSettings
 from iterft.dialects.hermes import HERMES
 from iterft.log import Log
@@ -289,10 +290,13 @@ def test_the_chosen_side_of_a_pair_is_compatible_and_the_rejected_one_is_not() -
     world = world_of()
     by_id = {sample.id: sample for sample in SAMPLES}
     for pair in mine_pairs(trees_of(*SAMPLES), LOOSE).pairs:
+        sample = by_id[pair.sample_id]
         written = text_of(pair.prompt_ids).partition("\x01")[2]
         for side, is_right in ((pair.chosen_ids, True), (pair.rejected_ids, False)):
-            partial = HERMES.scan(written + text_of(side)).partial
-            objection = world.verifier.objection(by_id[pair.sample_id], replace(partial, finished=side[-1] == 0))
+            scan = HERMES.scan(written + text_of(side))
+            objection = world.verifier.objection(sample, scan.partial)
+            if side[-1] == 0:
+                objection = objection or world.judge(sample, parse(HERMES, written + text_of(side))).reason
             assert objection == ("" if is_right else pair.reason)
 
 
@@ -306,4 +310,4 @@ def test_a_wrong_number_at_the_end_of_a_call_makes_a_pair() -> None:
 def test_a_pair_is_planted_only_where_its_chosen_step_was_never_sampled() -> None:
     pairs = [pair for pair in mine_pairs(trees_of(*SAMPLES), LOOSE).pairs if pair.sample_id == "hard"]
     sides = {text_of(pair.chosen_ids): pair.planted for pair in pairs}
-    assert sides == {'<tool_call>\n{"name": "book"': False, ', "seats": 2}': True}
+    assert sides == {'<tool_call>\n{"name": "book"': False, ', "seats": 2}': True, "}\n</tool_call>": True}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from iterft import Iterator, Recipe
-from iterft.config import RECIPES
+from iterft.recipe import RECIPES
 
 ARCHITECTURES = {"Qwen3": "qwen3", "Qwen2.5": "qwen2", "Llama": "llama", "SmolLM2": "llama"}
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml") if path.stem != "debug")

@@ -35,7 +35,7 @@ from iterft.search import search
 from iterft.search.gumbel import gumbel, halving
 from iterft.search.mcts import SELECT
 from iterft.search.selection import UnderWay, puct, step_entropy, uct
-from iterft.search.tree import has_success, lay, new_tree, unseen_mass
+from iterft.search.tree import EXHAUSTED_MASS, has_success, lay, new_tree, settle, unseen_mass
 from iterft.types import Node, PartialTurn, PreferencePair, Reward, Sample, Step, Trajectory, Tree, Turn
 
 SETTINGS = SearchSettings(num_simulations=12, num_samples=2)
@@ -264,6 +264,34 @@ def test_a_tree_is_exhausted_once_all_turns_are_known() -> None:
     assert {text_of(tree.path_ids(index)) for index in terminals(tree)} == set(scripts(HERMES)["none"])
 
 
+@pytest.mark.parametrize("leaves_in_flight", [1, 4])
+def test_exhausted_is_what_has_ended_or_has_nothing_open_or_unseen_below(leaves_in_flight: int) -> None:
+    for tree in grow(*SAMPLES, num_simulations=60, leaves_in_flight=leaves_in_flight):
+        for at, node in enumerate(tree.nodes):
+            has_ended = node.reward is not None or bool(node.objection)
+            has_open = any(not tree.nodes[child].exhausted for child in node.children)
+            assert node.exhausted == (has_ended or not (has_open or unseen_mass(tree, at) > EXHAUSTED_MASS))
+
+
+def test_an_exhausted_node_is_open_again_once_something_open_is_laid_below_it() -> None:
+    tree = with_visits((math.log(0.98), 1, 1.0))
+    tree.nodes[1].reward = 1.0
+    settle(tree, 1)
+    assert tree.nodes[0].exhausted
+    tree.nodes.append(Node(0, Step("name", (7,), (math.log(0.01),)), 0.01))
+    tree.nodes[0].children.append(2)
+    settle(tree, 2)
+    assert not tree.nodes[0].exhausted and tree.nodes[1].exhausted
+
+
+def test_a_turn_cut_off_where_a_step_ends_is_not_counted_twice() -> None:
+    tree = with_visits((math.log(0.6), 1, 1.0))
+    cut_off = Node(0, Step("cut", tree.nodes[1].step.ids, tree.nodes[1].step.logprobs), 0.6)
+    tree.nodes.append(cut_off)
+    tree.nodes[0].children.append(2)
+    assert unseen_mass(tree, 0) == pytest.approx(0.4)
+
+
 def test_the_same_seed_gives_the_same_trees_and_another_gives_others() -> None:
     assert grow(*SAMPLES, seed=3) == grow(*SAMPLES, seed=3)
     assert grow(*SAMPLES, seed=3) != grow(*SAMPLES, seed=4)
@@ -288,7 +316,8 @@ def test_trees_in_the_journal_are_taken_from_there() -> None:
 
 
 def test_what_was_sampled_is_what_is_stored() -> None:
-    """Every path is a turn of the script, stop token included, with the script's log-probs."""
+    """Every path that nothing was planted in is a turn of the script, stop token included, with the script's
+    log-probs."""
     policy = policy_of()
     for tree in grow(*SAMPLES):
         for index in terminals(tree):
@@ -296,12 +325,13 @@ def test_what_was_sampled_is_what_is_stored() -> None:
             assert ids[-1] == 0
             (scores,) = policy.logprob([tree.prompt_ids], [ids])
             stored: list[float] = []
-            at = index
+            at, is_planted = index, False
             while at > 0:
                 stored = [*tree.nodes[at].step.logprobs, *stored]
+                is_planted |= tree.nodes[at].planted
                 at = tree.nodes[at].parent
             assert stored == pytest.approx(scores)
-            if not tree.nodes[index].planted:
+            if not is_planted:
                 assert text_of(ids) in scripts(HERMES)[tree.sample_id]
 
 

@@ -21,6 +21,7 @@ from iterft.synth.pipeline import SHARES
 from iterft.synth.rows import line_of, row_of
 from iterft.synth.stock import built_in_tools
 from iterft.synth.tasks import tool_split
+from iterft.toolsets.forms import load_toolset
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "synthesize.py"
 NUM = 600
@@ -34,6 +35,11 @@ def synthesize(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def asked_in(row: dict[str, Any]) -> str:
+    """All that the user says."""
+    return "\n".join(message["content"] for message in row["messages"] if message["role"] == "user")
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +81,7 @@ def test_kinds_have_their_shares_and_every_tool_is_asked_for(made: Path) -> None
 def test_no_two_dialogues_are_near_duplicates(made: Path) -> None:
     said: dict[str, str] = {}
     for row in rows(made / "data.jsonl"):
-        texts = [message["content"] for message in row["messages"] if message["role"] == "user"]
-        said[row["id"].partition("/")[0]] = "\n".join(texts)
+        said[row["id"].partition("/")[0]] = asked_in(row)
     near = NearDuplicates()
     for text in said.values():
         assert near.similarity(text) == 0.0, text
@@ -164,6 +169,37 @@ def test_held_out_tools_are_never_shown_in_training_not_even_evolved(made: Path,
     assert any(operators)
 
 
+def test_held_out_wordings_ask_for_the_same_tools_and_every_sample_can_show_them_all(
+    made: Path, tmp_path: Path
+) -> None:
+    out, held_out = tmp_path / "t.jsonl", tmp_path / "h.jsonl"
+    arguments = ("--out", out, "--held-out-wordings", held_out, "-n", 150, "--whole-list")
+    done = synthesize("--tools", made / "my_tools.py", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (len(rows(out)), len(rows(held_out))) == (120, 30)
+    (shown,) = {tuple(tool["name"] for tool in row["tools"]) for path in (out, held_out) for row in rows(path)}
+    assert shown == tuple(definition.name for definition in load_toolset(made / "my_tools.py").definitions)
+    near = NearDuplicates()
+    for row in rows(out):
+        near.add(asked_in(row))
+    assert all(near.similarity(asked_in(row)) == 0.0 for row in rows(held_out))
+    assert {"single", "parallel_different", "no_tool"} < {row["kind"] for row in rows(held_out)}
+    again = synthesize("--check", held_out)
+    assert again.returncode == 0 and "0 rejected" in again.stdout
+
+
+def test_held_out_tools_and_held_out_wordings_are_two_files(made: Path, tmp_path: Path) -> None:
+    files = {option: tmp_path / f"{option}.jsonl" for option in ("out", "held-out", "held-out-wordings")}
+    options = [part for option, path in files.items() for part in (f"--{option}", path)]
+    done = synthesize("--tools", made / "my_tools.py", *options, "-n", 60, "--held-out-share", 0.3)
+    assert (done.returncode, done.stderr) == (0, "")
+    train, tools, wordings = (
+        {name for row in rows(path) for name in row["provenance"]["tools"]} for path in files.values()
+    )
+    assert [len(rows(path)) for path in files.values()] == [24, 18, 18]
+    assert tools and tools.isdisjoint(train | wordings) and wordings & train
+
+
 def test_names_and_words_of_evaluation_data_are_kept_out(made: Path, tmp_path: Path) -> None:
     leaked = [row for row in rows(made / "data.jsonl") if row["kind"] == "single"][:1]
     leaked[0]["tools"] = [{**leaked[0]["tools"][0], "name": "convertCurrency"}]
@@ -193,6 +229,11 @@ def test_too_few_tools_for_what_is_asked_are_said_and_what_there_is_is_kept(tmp_
         (("-n", 5), "--out: missing"),
         (("--out", "x.jsonl", "-n", 0), "--num 0: must be at least 1"),
         (("--out", "x.jsonl", "--held-out-share", 1), "--held-out-share 1.0: must lie between"),
+        (
+            ("--out", "x.jsonl", "--held-out", "h", "--held-out-wordings", "w", "--held-out-share", 0.5),
+            "--held-out-share",
+        ),
+        (("--out", "x.jsonl", "--whole-list"), "--whole-list: is for --tools"),
         (("--check", "none.jsonl"), "--check none.jsonl: no such file"),
         (("--out", "x.jsonl", "--against", "none.jsonl"), "--against none.jsonl: no such file"),
     ],

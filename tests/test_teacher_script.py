@@ -53,9 +53,8 @@ def test_a_teacher_words_a_file_of_samples_and_troubles_of_its_server_do_not_end
     assert "said in the teacher's words" in out.with_name("data.jsonl.summary.txt").read_text()
     samples = load_samples(out, "FILE", 0.0).samples
     assert [judged(sample) for sample in samples] == [[]] * 40
-    assert [path.name for path in tmp_path.glob("data*")] == ["data.jsonl", "data.jsonl.summary.txt"] or len(
-        list(tmp_path.glob("data*"))
-    ) == 2, "neither journal nor answers are left"
+    left = {path.name for path in tmp_path.glob("data*")}
+    assert left == {"data.jsonl", "data.jsonl.summary.txt"}, "neither journal nor answers"
 
 
 def test_too_many_requests_that_fail_in_a_row_are_one_clear_error_and_the_run_can_go_on(
@@ -74,7 +73,7 @@ def test_too_many_requests_that_fail_in_a_row_are_one_clear_error_and_the_run_ca
     assert len(rows(out)) == 40
 
 
-def test_a_teacher_plays_dialogues_about_tools_that_it_has_written_from_documents(tmp_path: Path) -> None:
+def test_a_teacher_writes_tools_from_documents_and_rules_ask_for_them(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("# harbour\n- moor a boat\n- hire a pilot\n\n# museum\n- lend a painting\n")
     out = tmp_path / "data.jsonl"
     options = ("--documents", tmp_path / "notes.md", "--teacher-tools", 6, "--teacher-does", "nothing")
@@ -105,7 +104,8 @@ def test_a_teacher_plays_dialogues_about_the_users_tools(tools: Path, tmp_path: 
         (("--teacher-does", "dialogues"), "--teacher-does: needs --teacher"),
         (("--teacher-tools", 5), "--teacher-tools: needs --teacher"),
         (("--documents", "x", "--teacher", "http://127.0.0.1:9/v1"), "--documents: needs --teacher-tools"),
-        (("--teacher", "nowhere"), "endpoint.base_url: must be"),
+        (("--teacher", "nowhere"), "--recipe nowhere: no such recipe"),
+        (("--teacher", "http://127.0.0.1:9/v1", "--complexity", "debug"), "--complexity: remakes dialogues by rules"),
     ],
 )
 def test_options_that_say_nothing_alone_are_refused(arguments: tuple[Any, ...], message: str) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,7 @@ def test_what_a_teacher_words_is_kept_or_counted_and_all_samples_pass(served: En
 def test_what_a_teacher_plays_passes_or_is_counted(served: Endpoint, tmp_path: Path) -> None:
     teacher = Listening(served)
     backend = play_backend(Answers(teacher, tmp_path / "answers"), matches, votes=2)
+    backend = replace(backend, max_tries=1, patience=1)
     out = tmp_path / "data.jsonl"
     written = made_by(backend, stock_in(tmp_path), out, 1, with_thinking=False)
     assert len(written.rows) + written.progress.redrawn.total() > 0

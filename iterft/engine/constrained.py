@@ -7,7 +7,8 @@ Shapes: A active rows, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,18 +27,25 @@ def require_xgrammar(setting: str) -> None:
         import xgrammar  # noqa: F401
     except ImportError as error:
         raise ValueError(
-            f"{setting}: needs xgrammar ({error}); pip install 'iterft[grammar]', or set it to false"
+            f"{setting}: needs xgrammar ({error}); pip install 'iterft[grammar]', or do without"
         ) from error
 
 
 class Grammars:
-    """Grammars in EBNF, compiled once each for a tokenizer and logits of `vocab_size` tokens."""
+    """Grammars in EBNF and JSON schemas, compiled once each for a tokenizer and logits of `vocab_size` tokens."""
 
     def __init__(self, tokenizer: Any, vocab_size: int, stop_id: int) -> None:
         from xgrammar import GrammarCompiler, TokenizerInfo
 
         vocabulary = TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size, stop_token_ids=[stop_id])
         self.compiler = GrammarCompiler(vocabulary, cache_limit_bytes=MAX_COMPILED_BYTES)
+
+    def json_matcher(self, schema: Mapping[str, Any]) -> Matcher:
+        """For JSON that fits the schema, with no white space but a blank behind commas and colons."""
+        from xgrammar import GrammarMatcher
+
+        compiled = self.compiler.compile_json_schema(json.dumps(schema), any_whitespace=False, strict_mode=False)
+        return GrammarMatcher(compiled)
 
     def matcher(self, grammar: str, written: Sequence[int]) -> Matcher:
         """Stands behind what is `written` already. ValueError where the grammar does not let that be written."""

@@ -45,11 +45,13 @@ _CHECKER_FAILURES = (LookupError, TypeError, AttributeError, ValueError, Arithme
 
 @dataclass(frozen=True)
 class CategoryScore:
-    """How many of a category's items were judged right by the official checker."""
+    """How many of a category's items were judged right by the official checker, and on how many a call was made, which
+    is what abstaining lacks where one is due."""
 
     category: str
     num_correct: int
     num_items: int
+    num_calling: int
 
     @property
     def accuracy(self) -> float:
@@ -71,7 +73,8 @@ def evaluate_bfcl(
         samples = load(category, limit)
         turns = complete(samples)
         num_correct = sum(official(sample, turn) for sample, turn in zip(samples, turns, strict=True))
-        scores[category] = CategoryScore(category, num_correct, len(samples))
+        num_calling = sum(bool(turn.calls) for turn in turns)
+        scores[category] = CategoryScore(category, num_correct, len(samples), num_calling)
     return scores
 
 

@@ -1,4 +1,4 @@
-"""The closing table: one row per iteration."""
+"""The closing table: one row per iteration, before them one of the base where it was evaluated."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from rich.table import Table
 
 def print_table(records: list[dict[str, Any]]) -> None:
     """Accuracy with its interval, by kind; failures; deficient samples, trees, nodes, pairs; seconds per step."""
+    bases = [{"iteration": "base", **record["base"], "seconds": {}} for record in records if "base" in record]
+    records = [*bases, *records]
     kinds = sorted({kind for record in records for kind in record["by_kind"]})
     bfcl = sorted({category for record in records for category in record["bfcl"]})
     table = Table(title="held-out accuracy, in %", show_lines=True)

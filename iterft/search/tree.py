@@ -90,21 +90,21 @@ def back_up(tree: Tree, at: int, reward: float) -> None:
 
 
 def unseen_mass(tree: Tree, at: int) -> float:
-    """Probability, under the policy, of the steps that have not been sampled below `at`."""
-    seen = sum(math.exp(sum(tree.nodes[child].step.logprobs)) for child in tree.nodes[at].children)
-    return max(0.0, 1.0 - seen)
+    """Probability, under the policy, of the steps that have not been sampled below `at`. A turn that was cut off where
+    a step ends is that step."""
+    steps = (tree.nodes[child].step for child in tree.nodes[at].children)
+    seen = {step.ids: sum(step.logprobs) for step in steps}
+    return max(0.0, 1.0 - sum(map(math.exp, seen.values())))
 
 
 def settle(tree: Tree, at: int) -> None:
-    """Marks what needs no further look, from `at` upwards: terminal or wrong nodes, and nodes whose children are all
-    exhausted and leave little unseen."""
+    """Marks, from `at` upwards, what needs no further look: terminal or wrong nodes, and nodes whose children are all
+    exhausted and leave little unseen. One that was exhausted is open again where something open came below it."""
     while at >= 0:
         node = tree.nodes[at]
-        if node.reward is None and not node.objection:
-            open_child = any(not tree.nodes[child].exhausted for child in node.children)
-            if open_child or unseen_mass(tree, at) > EXHAUSTED_MASS:
-                return
-        node.exhausted = True
+        has_ended = node.reward is not None or bool(node.objection)
+        has_open = any(not tree.nodes[child].exhausted for child in node.children)
+        node.exhausted = has_ended or not (has_open or unseen_mass(tree, at) > EXHAUSTED_MASS)
         at = node.parent
 
 

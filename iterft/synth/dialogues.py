@@ -88,7 +88,7 @@ def _plain(kind: str) -> Maker:
 
 
 def _asked(stock: Stock, world: World, random: Random) -> Dialogue | None:
-    tool = random.choice(stock.asked.tools)
+    tool = stock.asked.lead(random)
     if not tool.gaps:
         return None
     draft = follow_up(tool, random)

@@ -25,11 +25,17 @@ _MAX_REDRAWS = 200
 
 @dataclass(frozen=True)
 class Pool:
-    """What is drawn from. `small_talk` are pairs of query and reply."""
+    """What is drawn from. `small_talk` are pairs of query and reply. `leads`: the tools that a request may begin with,
+    all where none are named."""
 
     tools: Sequence[ToolSpec]
     joints: Sequence[Joint]
     small_talk: Sequence[tuple[Wording, str]]
+    leads: Sequence[ToolSpec] = ()
+
+    def lead(self, random: Random) -> ToolSpec:
+        """The tool that a request begins with."""
+        return random.choice(self.leads or self.tools)
 
     @functools.cached_property
     def by_name(self) -> Mapping[str, ToolSpec]:
@@ -78,7 +84,7 @@ def _asking(messages: Sequence[str], asked: Sequence[tuple[ToolSpec, Bindings]])
 
 
 def _single(pool: Pool, random: Random) -> Draft | None:
-    tool = random.choice(pool.tools)
+    tool = pool.lead(random)
     if tool.gaps and random.random() < _FOLLOW_UP_SHARE * len(pool.tools) / pool.num_with_gaps:
         return follow_up(tool, random)
     query, bindings = _one_query(tool, random)
@@ -108,7 +114,7 @@ def follow_up(tool: ToolSpec, random: Random) -> Draft:
 
 
 def _parallel_same(pool: Pool, random: Random) -> Draft | None:
-    tool = random.choice(pool.tools)
+    tool = pool.lead(random)
     wordings = [wording for wording in (*tool.imperatives, *tool.queries) if repeats(wording)]
     if not wordings:
         return None
@@ -143,7 +149,7 @@ def _lone_slot(wording: Wording) -> str:
 def _parallel_different(pool: Pool, random: Random) -> Draft | None:
     if pool.joints and random.random() < 0.25:
         return _joint(random.choice(pool.joints), pool, random)
-    tools = [random.choice(pool.tools)]
+    tools = [pool.lead(random)]
     num_tools = random.choices((2, 3), (75, 25))[0]
     for _ in range(_MAX_REDRAWS):
         tool = random.choice(pool.by_domain[tools[0].domain] if random.random() < 0.6 else pool.tools)
@@ -155,7 +161,7 @@ def _parallel_different(pool: Pool, random: Random) -> Draft | None:
         return None
     spoken = [_filled(random.choice(tool.imperatives), tool, random) for tool in tools]
     imperatives = [text for text, _ in spoken]
-    if random.random() < 0.3:
+    if tools[0].queries and random.random() < 0.3:
         text, bindings = _filled(random.choice(tools[0].queries), tools[0], random)
         spoken[0] = (text, bindings)
         query = phrasing.added(text, imperatives[1:], random)
@@ -181,7 +187,7 @@ def _joint(joint: Joint, pool: Pool, random: Random) -> Draft | None:
 
 
 def _missing_info(pool: Pool, random: Random) -> Draft | None:
-    tool = random.choice(pool.tools)
+    tool = pool.lead(random)
     if not tool.gaps:
         return None
     gap = random.choice(tool.gaps)

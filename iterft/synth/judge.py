@@ -22,11 +22,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from iterft.config import JudgeSettings, validate
+from iterft.config import JudgeSettings
 from iterft.journal import append_to_journal, read_journal
 from iterft.log import Log
 from iterft.protocols import ChatFault, ChatModel
 from iterft.readers.parts import as_answer
+from iterft.setting_rules import validate
 from iterft.synth.questions import (
     NEED,
     PROMPTS,

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count as counted
+from math import ceil, exp, log2
 from statistics import median
 from typing import Any
 
+from iterft.synth.complexity import Range
+from iterft.synth.levers import fit
 from iterft.synth.near import THRESHOLD, NearDuplicates
+from iterft.synth.rounds import Rounds, told_probe, told_standing
 
 _BAR = 40
 _MAX_LISTED = 200
@@ -32,6 +37,30 @@ def overview(rows: Sequence[Row], shares: Mapping[str, float], asked_for: Iterab
         _histogram("draws thrown away in this process", redrawn),
     )
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def complexity_overview(rows: Sequence[Row], rounds: Rounds, learner: str) -> str:
+    """The range, the share inside it after each round, the complexities of the rows, and what the levers do."""
+    found = [row["provenance"]["complexity"] for row in rows if row["answer"]]
+    sections = (
+        [f"complexity under {learner}: {told_probe(rounds.found)}", *map(told_standing, counted(1), rounds.standings)],
+        _doublings("samples with calls by complexity, up to (* in the range)", found, rounds.bounds),
+        [
+            "one more of these makes the complexity so many times what it is, other things equal",
+            *(f"  {name:24} {exp(slope):7.2f}" for name, slope in fit(rounds.measured).slopes.items()),
+        ],
+    )
+    return "\n".join("\n".join(["", *section]) for section in sections) + "\n"
+
+
+def _doublings(title: str, complexities: Sequence[float], bounds: Range) -> Iterator[str]:
+    """A histogram of two bars a doubling."""
+    counts = Counter(ceil(2 * log2(complexity)) for complexity in complexities)
+    yield title
+    for at in range(min(counts), max(counts) + 1):
+        low, high = 2 ** ((at - 1) / 2), 2 ** (at / 2)
+        mark = "*" if bounds.lower < high and low < bounds.upper else " "
+        yield f"  {high:8.4f} {mark} {counts[at]:7}  {'#' * round(_BAR * counts[at] / max(counts.values()))}"
 
 
 def duplicate_shares(rows: Sequence[Row]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ are planned together and kept in their order, and are one entry of the journal.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -57,10 +57,15 @@ _MAX_WHOLE_LIST = 12
 _MAX_CHARACTERS = 5000
 
 
+Entry = dict[str, Any]
+"""A dialogue as it is journalled, see `synthesize`."""
+
+
 @dataclass(frozen=True)
 class Order:
     """What is wanted. `name` is only the beginning of ids. `runs`: word runs of evaluation data, which no sample may
-    hold. `judge`: what else it must pass. `backend`: who tells the dialogues."""
+    hold. `judge`: what else it must pass. `backend`: who tells the dialogues. `whole_list`: the tools
+    that every sample shows, in this order; () where each dialogue gets a list of its own."""
 
     num_samples: int
     seed: int
@@ -69,6 +74,7 @@ class Order:
     runs: frozenset[str]
     judge: Judge
     backend: Backend = RULES
+    whole_list: Sequence[ToolSpec] = ()
 
 
 @dataclass
@@ -86,15 +92,14 @@ class Progress:
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Takes an entry of the journal."""
-        for dialogue in entry["dialogues"]:
-            kind = dialogue["kind"]
-            self.num_dialogues += 1
-            self.counts[kind] += dialogue["num_rows"]
-            if dialogue["num_rows"]:
-                self.texts.add(dialogue["asked"])
-                self.fruitless[kind] = 0
-            else:
-                self.fruitless[kind] += 1
+        kind = entry["kind"]
+        self.num_dialogues += 1
+        self.counts[kind] += len(entry["rows"])
+        if entry["rows"]:
+            self.texts.add(entry["asked"])
+            self.fruitless[kind] = 0
+        else:
+            self.fruitless[kind] += 1
 
     @property
     def given_up(self) -> set[str]:
@@ -102,39 +107,38 @@ class Progress:
         return {kind for kind, number in self.fruitless.items() if number >= self.patience}
 
 
-@dataclass(frozen=True)
-class Place:
-    """A place of one dialogue, and what came of it: rows, or none. `counted`: what was thrown away on the way."""
-
-    kind: str
-    asked: str = ""
-    rows: Sequence[dict[str, Any]] = ()
-    counted: Counter[str] = field(default_factory=Counter)
-
-
-def nothing_yet(stock: Stock, backend: Backend = RULES) -> Progress:
-    """The progress of a run that has not begun."""
+def nothing_yet(stock: Stock, backend: Backend = RULES, earlier: Iterable[str] = ()) -> Progress:
+    """The progress of a run that has not begun. `earlier`: what is asked in other files, which it must be unlike."""
     drawn = (DRAFTS["single"](stock.asked, Random(f"example {number}")) for number in range(_NUM_EXAMPLES))
-    return Progress(NearDuplicates("\n".join(draft.messages[::2]) for draft in drawn if draft), backend.patience)
+    texts = NearDuplicates("\n".join(draft.messages[::2]) for draft in drawn if draft)
+    for text in earlier:
+        texts.add(text)
+    return Progress(texts, backend.patience)
 
 
-def synthesize(stock: Stock, order: Order, progress: Progress) -> Iterator[dict[str, Any]]:
-    """Entries of a journal, each added to `progress`: {"dialogues", "rows"} of the dialogues that were told side by
-    side. Ends when there are enough rows or nothing new can be made."""
-    world = World({name: tool.returns for name, tool in stock.tools.items()}, order.seed)
+def synthesize(stock: Stock, order: Order, progress: Progress) -> Iterator[Entry]:
+    """Entries of a journal, each added to `progress`: {"kind", "asked", "rows"} of a dialogue, without rows where its
+    place stays empty; "more": how many are still to come of those that were told side by side. Ends when there are
+    enough rows or nothing new can be made."""
+    world = world_of(stock, order)
     while kinds := _next_kinds(progress, order):
         first = progress.num_dialogues
 
-        def filled(at: int, kinds: Sequence[str] = kinds, first: int = first) -> Place:
-            return _filled(kinds[at], first + at, stock, world, order, progress)
+        def filled(at: int, kinds: Sequence[str] = kinds, first: int = first) -> tuple[Entry, Counter[str]]:
+            return _filled(kinds[at], first + at, stock, world, order, progress.texts)
 
         if len(kinds) == 1:
             places = [filled(0)]
         else:
             places = side_by_side(range(len(kinds)), filled, len(kinds), lambda at, place: None)
-        entry = _entry(places, progress)
-        progress.add(entry)
-        yield entry
+        for entry in _kept(places, progress):
+            progress.add(entry)
+            yield entry
+
+
+def world_of(stock: Stock, order: Order) -> World:
+    """What answers the calls of the dialogues."""
+    return World({name: tool.returns for name, tool in stock.tools.items()}, order.seed)
 
 
 def _next_kinds(progress: Progress, order: Order) -> list[str]:
@@ -162,63 +166,86 @@ def _most_lacking(counts: Counter[str], given_up: set[str]) -> str:
     return max(alive, key=lambda kind: alive[kind] * total / sum(alive.values()) - counts[kind], default="")
 
 
-def _entry(places: Sequence[Place], progress: Progress) -> dict[str, Any]:
+def _kept(places: Sequence[tuple[Entry, Counter[str]]], progress: Progress) -> list[Entry]:
     """What is kept of dialogues that were told side by side: of two near duplicates the first. Counts what is not."""
     texts = NearDuplicates()
-    kept: list[Place] = []
-    for place in places:
-        progress.redrawn.update(place.counted)
-        if len(places) > 1 and place.rows:
-            if texts.similarity(place.asked):
+    kept: list[Entry] = []
+    for entry, counted in places:
+        progress.redrawn.update(counted)
+        if len(places) > 1 and entry["rows"]:
+            if texts.similarity(entry["asked"]):
                 progress.redrawn[NEAR_DUPLICATE] += 1
-                place = Place(place.kind)
+                entry = _empty(entry["kind"])
             else:
-                texts.add(place.asked)
-        kept.append(place)
-    dialogues = [{"kind": place.kind, "asked": place.asked, "num_rows": len(place.rows)} for place in kept]
-    return {"dialogues": dialogues, "rows": [row for place in kept for row in place.rows]}
+                texts.add(entry["asked"])
+        left = len(places) - len(kept) - 1
+        kept.append({**entry, "more": left} if left else entry)
+    return kept
 
 
-def _filled(kind: str, number: int, stock: Stock, world: World, order: Order, progress: Progress) -> Place:
-    """A dialogue that passes everything and is unlike those so far, or an empty place when no try gives one."""
+def _filled(
+    kind: str, number: int, stock: Stock, world: World, order: Order, texts: NearDuplicates
+) -> tuple[Entry, Counter[str]]:
+    """(a dialogue that passes everything and is unlike `texts`, or an empty place when no try gives one, what happened
+    on the way)."""
     counted: Counter[str] = Counter()
     num_told = 0
     for attempt in range(_MAX_REDRAWS):
-        scope = f"{order.seed} {number} {kind} {attempt}"
-        plan, reason = _planned(kind, stock, world, scope)
+        plan, reason = _planned(kind, stock, world, order, f"{order.seed} {number} {kind} {attempt}")
         if plan is None:
             counted[reason] += 1
             continue
-        told = _told(plan, stock, order, progress)
+        told = _told(plan, stock, order, texts)
         if isinstance(told, Told):
-            rows = [_row(sample, plan, told, stock) for sample in _samples(told.decisions, plan, order, told.source)]
-            ids = (f"{order.name}-{order.seed}-{number:06d}/{at}" for at in range(1, len(rows) + 1))
-            rows = [{**row, "id": name} for row, name in zip(rows, ids, strict=True)]
-            return Place(kind, asked_in(told.decisions), rows, counted + told.counted)
+            return _entry(plan, told, stock, order, number), counted + told.counted
         counted[told] += 1
         num_told += 1
         if num_told == order.backend.max_tries:
             break
-    return Place(kind, counted=counted)
+    return _empty(kind), counted
 
 
-def _planned(kind: str, stock: Stock, world: World, scope: str) -> tuple[Plan | None, str]:
+def drawn_entry(
+    kind: str, stock: Stock, world: World, order: Order, number: int, texts: NearDuplicates, scope: str, level: int = 0
+) -> tuple[Entry | None, str]:
+    """(dialogue `number`, drawn anew from `scope`, unlike `texts`, "") or (None, why this draw gives none). `level`: of
+    the list of tools, see `shown.candidates`."""
+    plan, reason = _planned(kind, stock, world, order, scope, level)
+    if plan is None:
+        return None, reason
+    told = _told(plan, stock, order, texts)
+    return (_entry(plan, told, stock, order, number), "") if isinstance(told, Told) else (None, told)
+
+
+def _empty(kind: str) -> Entry:
+    return {"kind": kind, "asked": "", "rows": []}
+
+
+def _entry(plan: Plan, told: Told, stock: Stock, order: Order, number: int) -> Entry:
+    rows = [_row(sample, plan, told, stock) for sample in _samples(told.decisions, plan, order, told.source)]
+    named = [{**row, "id": f"{order.name}-{order.seed}-{number:06d}/{at}"} for at, row in enumerate(rows, start=1)]
+    return {"kind": plan.kind, "asked": asked_in(told.decisions), "rows": named}
+
+
+def _planned(
+    kind: str, stock: Stock, world: World, order: Order, scope: str, level: int = 0
+) -> tuple[Plan | None, str]:
     """(a dialogue by rules, "") or (None, why this draw gives none)."""
     random = Random(scope)
     dialogue = DIALOGUES[kind](stock, world, random)
     if dialogue is None:
         return None, "no dialogue came of it"
-    tools = shown_tools(stock, dialogue, random)
+    tools = shown_tools(stock, dialogue, order.whole_list, random, level)
     if not tools:
         return None, "no tools to show"
     return Plan(kind, dialogue.draft, tools, dialogue.decide(tools, random), world.returns, scope), ""
 
 
-def _told(plan: Plan, stock: Stock, order: Order, progress: Progress) -> Told | str:
+def _told(plan: Plan, stock: Stock, order: Order, texts: NearDuplicates) -> Told | str:
     """The dialogue as the backend tells it, or why it is thrown away."""
 
     def fault(decisions: Sequence[Decision]) -> str:
-        if progress.texts.similarity(asked_in(decisions)):
+        if texts.similarity(asked_in(decisions)):
             return NEAR_DUPLICATE
         samples = _samples(decisions, plan, order, order.backend.name)
         faults = (_fault(sample, decision, stock, order) for sample, decision in zip(samples, decisions, strict=True))
@@ -284,20 +311,26 @@ def _is_by_hand(decision: Decision, stock: Stock) -> bool:
     return any(stock.tools[call.name].by_hand for call in decision.answer)
 
 
-def shown_tools(stock: Stock, dialogue: Dialogue, random: Random) -> list[ToolSpec]:
-    """The tools of a dialogue: in part the user's whole list, else some of it among others; never one that would do for
-    what is asked for in vain."""
+def shown_tools(
+    stock: Stock, dialogue: Dialogue, whole_list: Sequence[ToolSpec], random: Random, level: int = 0
+) -> list[ToolSpec]:
+    """The tools of a dialogue: the `whole_list`, or none where it does not suit the dialogue. Without one, in part
+    (below level 0 never) the user's whole list, else some of it among others. Never one that would do for what is
+    asked for in vain."""
     draft = dialogue.draft
     barred = excluded_names(draft) - {tool.name for tool in draft.present}
 
     def may_stand(tool: ToolSpec) -> bool:
         return tool.name not in barred and not (draft.absent and stock.is_alike(tool, draft.absent))
 
-    if len(stock.asked.tools) <= _MAX_WHOLE_LIST and random.random() < _WHOLE_LIST_SHARE:
+    if whole_list:
+        return list(whole_list) if all(map(may_stand, whole_list)) else []
+    may_be_whole = level >= 0 and len(stock.asked.tools) <= _MAX_WHOLE_LIST
+    if may_be_whole and random.random() < _WHOLE_LIST_SHARE:
         own = [tool for tool in stock.asked.tools if may_stand(tool)]
         if own and sum(tool.num_characters for tool in own) <= _MAX_CHARACTERS:
             return random.sample(own, len(own))
-    drawn = candidates(stock.shown, draft, random)
+    drawn = candidates(stock.shown, draft, random, level)
     chosen = [tool for tool in drawn if may_stand(tool)]
     if not chosen:
         others = (random.choice(stock.shown.tools) for _ in range(_MAX_REDRAWS))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from iterft.readers.forms import FORMS
 from iterft.rollout import reference_calls
 from iterft.types import Sample
 
@@ -27,6 +28,12 @@ def row_of(sample: Sample, **more: Any) -> dict[str, Any]:
     if sample.env_config:
         row["env_config"] = sample.env_config
     return {**row, **more}
+
+
+def sample_of(row: Mapping[str, Any]) -> Sample:
+    """The sample of a row that `row_of` has made."""
+    (sample,) = FORMS["own"].read(dict(row), "0")
+    return sample
 
 
 def line_of(row: Any) -> str:

@@ -12,11 +12,15 @@ from iterft.types import Message
 
 _NUM_CANDIDATES = {1: 13, 2: 20, 3: 23, 4: 19, 5: 11, 6: 7, 7: 4, 8: 3}
 _MAX_TOOL_CHARACTERS = 2600  # about 650 tokens
+_GROWTH = 1.3
+"""So many times more tools a level."""
 
 
-def candidates(pool: Pool, draft: Draft, random: Random) -> list[ToolSpec]:
-    """The tools that are needed and near misses from the pool, mostly of the same domain, in random order."""
-    wanted = random.choices(list(_NUM_CANDIDATES), list(_NUM_CANDIDATES.values()))[0]
+def candidates(pool: Pool, draft: Draft, random: Random, level: int = 0) -> list[ToolSpec]:
+    """The tools that are needed and near misses from the pool, mostly of the same domain, in random order. Above level
+    0 there are more of them, and nearer ones; below, fewer and farther."""
+    wanted = round(random.choices(list(_NUM_CANDIDATES), list(_NUM_CANDIDATES.values()))[0] * _GROWTH**level)
+    most = _MAX_TOOL_CHARACTERS * _GROWTH ** max(0, level)
     asked = asked_tools(draft)
     excluded = excluded_names(draft)
     chosen = list(draft.present)
@@ -24,9 +28,9 @@ def candidates(pool: Pool, draft: Draft, random: Random) -> list[ToolSpec]:
     for _ in range(4 * wanted):
         if len(chosen) >= wanted:
             break
-        tool = _near_miss(pool, random.choice(asked), random) if asked else random.choice(pool.tools)
+        tool = _near_miss(pool, random.choice(asked), random, level) if asked else random.choice(pool.tools)
         grown = size + tool.num_characters
-        if tool.name not in excluded and (grown <= _MAX_TOOL_CHARACTERS or not chosen):
+        if tool.name not in excluded and (grown <= most or not chosen):
             chosen.append(tool)
             excluded.add(tool.name)
             size = grown
@@ -68,8 +72,8 @@ def reply_of(draft: Draft, tools: Sequence[ToolSpec], random: Random) -> str:
     return phrasing.refusal(draft.absent.deed, related, random)
 
 
-def _near_miss(pool: Pool, tool: ToolSpec, random: Random) -> ToolSpec:
-    nearness = random.random()
+def _near_miss(pool: Pool, tool: ToolSpec, random: Random, level: int) -> ToolSpec:
+    nearness = random.random() ** 2**level
     if nearness < 0.55:
         return random.choice(pool.by_cluster.get(tool.cluster, pool.tools))
     if nearness < 0.85:

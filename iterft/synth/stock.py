@@ -40,30 +40,20 @@ class Link:
 @dataclass(frozen=True)
 class Stock:
     """`asked`: what is asked for, `others`: what is shown beside it or asked for in vain, `shown`: both. `tools`: the
-    asked ones by name, with all their wordings."""
+    asked ones by name, with all their wordings. `links`: between tools that can be shown together."""
 
     asked: Pool
     others: Pool
     shown: Pool
     tools: Mapping[str, SpokenTool]
+    links: Sequence[Link]
 
-    @functools.cached_property
-    def links(self) -> Sequence[Link]:
-        """Between tools that can be shown together."""
-        producers: dict[str, list[tuple[str, str]]] = {}
-        for name, tool in self.tools.items():
-            for path, schema in fields_of(tool.returns):
-                for key in _names_of(path, name):
-                    is_telling = tool.declares_result or key.endswith("_id")
-                    if is_telling and key not in _VAGUE and {"string", "integer", "number"} & set(types_of(schema)):
-                        producers.setdefault(key, []).append((name, path))
-        return [
-            Link(producer, path, name, parameter)
-            for name, tool in self.tools.items()
-            for parameter in tool.partials
-            for producer, path in producers.get(_bare_name(parameter), ())
-            if producer != name and producer not in tool.spec.rivals and self._passes(producer, path, name, parameter)
-        ]
+    def about(self, name: str) -> Stock:
+        """The same, but every request is about this tool, alone or among others."""
+        leads = [tool for tool in self.asked.tools if tool.name == name]
+        joints = [joint for joint in self.asked.joints if name in joint.names]
+        links = [link for link in self.links if name in (link.producer, link.consumer)]
+        return replace(self, asked=replace(self.asked, leads=leads, joints=joints), links=links)
 
     @functools.cached_property
     def _words(self) -> ToolPool:
@@ -73,13 +63,32 @@ class Stock:
         """Whether one might do what the other does, by the words they are described with."""
         return self._words.is_alike(tool.schema, other.schema)
 
-    def _passes(self, producer: str, path: str, consumer: str, parameter: str) -> bool:
-        """Whether what comes out is of the type that goes in, which is not narrowed to what may not come out."""
-        given = dict(fields_of(self.tools[producer].returns))[path]
-        wanted = self.tools[consumer].spec.kinds[parameter].schema
-        is_same = bool(set(types_of(given)) & set(types_of(wanted)))
-        has_form = given.get("format") == wanted.get("format")
-        return is_same and has_form and not {"enum", "pattern", "minimum", "maximum"} & {*wanted}
+
+def links_between(tools: Mapping[str, SpokenTool]) -> list[Link]:
+    """Between tools that can be shown together, given by name."""
+    producers: dict[str, list[tuple[str, str]]] = {}
+    for name, tool in tools.items():
+        for path, schema in fields_of(tool.returns):
+            for key in _names_of(path, name):
+                is_telling = tool.declares_result or key.endswith("_id")
+                if is_telling and key not in _VAGUE and {"string", "integer", "number"} & set(types_of(schema)):
+                    producers.setdefault(key, []).append((name, path))
+    return [
+        Link(producer, path, name, parameter)
+        for name, tool in tools.items()
+        for parameter in tool.partials
+        for producer, path in producers.get(_bare_name(parameter), ())
+        if producer != name and producer not in tool.spec.rivals and _passes(tools[producer], path, tool, parameter)
+    ]
+
+
+def _passes(producer: SpokenTool, path: str, consumer: SpokenTool, parameter: str) -> bool:
+    """Whether what comes out is of the type that goes in, which is not narrowed to what may not come out."""
+    given = dict(fields_of(producer.returns))[path]
+    wanted = consumer.spec.kinds[parameter].schema
+    is_same = bool(set(types_of(given)) & set(types_of(wanted)))
+    has_form = given.get("format") == wanted.get("format")
+    return is_same and has_form and not {"enum", "pattern", "minimum", "maximum"} & {*wanted}
 
 
 def _bare_name(name: str) -> str:
@@ -123,7 +132,8 @@ def stock_of(tools: Sequence[SpokenTool], barred: frozenset[str] = frozenset()) 
     asked = Pool([tool.spec for tool in apart], joints, built_in.small_talk)
     others = Pool(kept, (), built_in.small_talk)
     shown = Pool([*asked.tools, *kept], (), built_in.small_talk)
-    return Stock(asked, others, shown, {tool.spec.name: tool for tool in apart})
+    by_name = {tool.spec.name: tool for tool in apart}
+    return Stock(asked, others, shown, by_name, links_between(by_name))
 
 
 def built_in_tools() -> list[SpokenTool]:

@@ -1,0 +1,48 @@
+"""A recipe's base, or the last checkpoint of a run, as a policy that data is made for: see `synth.complexity`.
+
+It only reads the run folder. Not here: the loop's own tuning (`loop`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from iterft import build
+from iterft.log import Log
+from iterft.recipe import Recipe
+from iterft.store import finished_checkpoint
+from iterft.synth.complexity import Learner
+from iterft.types import Checkpoint, Sample
+
+
+def learner_of(name: str, log: Log) -> Learner:
+    """`name`: a run folder, or a recipe by name or file; its warm-up settings say how it is tuned. ValueError when
+    there is no such recipe, no step of the run is done, or the model cannot be had."""
+    from iterft.models import load_tokenizer, resolve
+    from iterft.template import choose_template
+
+    recipe, checkpoint, told = checkpoint_of(name)
+    build.require_packages(recipe)
+    base = resolve(recipe.model, log)
+    template = choose_template(load_tokenizer(base), build.dialect(recipe), recipe.model, log)
+
+    def tune(samples: Sequence[Sample], out: Path) -> Checkpoint:
+        return build.tune(recipe, base, template, checkpoint, samples, out, log)
+
+    return Learner(
+        told,
+        checkpoint,
+        build.serve(recipe, base, template, log),
+        build.world(recipe),
+        tune,
+        recipe.data.max_prompt_tokens,
+    )
+
+
+def checkpoint_of(name: str) -> tuple[Recipe, Checkpoint, str]:
+    """(recipe, checkpoint, how it is called)"""
+    if not (Path(name) / "recipe.yaml").is_file():
+        return Recipe.load(name), Checkpoint(None), f"the base of {name}"
+    recipe, iteration, checkpoint = finished_checkpoint(Path(name))
+    return recipe, checkpoint, f"{name}, iteration {iteration}" if iteration else f"{name}, warm-up"
