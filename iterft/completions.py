@@ -24,6 +24,8 @@ MAX_REPEATED = 1000
 """Characters of a useless reply that are shown to the model again."""
 
 _FENCED = re.compile(r"```[a-zA-Z]*\n(.*?)```", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_LENIENT = json.JSONDecoder(strict=False)
 _OPENING = re.compile(r"[{\[]")
 
 
@@ -102,7 +104,7 @@ def read_json(content: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
     fault = ""
     for text in (answer, content, fenced[1] if fenced else ""):
         try:
-            value = parse_json(text)
+            value = parse_answer(text)
         except ValueError as error:
             fault = fault or f"it is no JSON ({error})"
         else:
@@ -114,6 +116,20 @@ def read_json(content: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
             continue
         return value, misfit(value, schema)
     return None, fault
+
+
+def parse_answer(text: str) -> Any:
+    """ValueError unless `text` is JSON. Control characters may stand in its strings as they are: grammars that servers
+    keep to let them pass where the length of a string is bounded (vLLM with xgrammar)."""
+    try:
+        return parse_json(text)
+    except ValueError:
+        if not _CONTROL.search(text):
+            raise
+    try:
+        return parse_json(json.dumps(_LENIENT.decode(text)))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def misfit(value: Any, schema: Mapping[str, Any]) -> str:

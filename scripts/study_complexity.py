@@ -74,7 +74,7 @@ def study(options: argparse.Namespace, learner: Learner) -> dict[str, Rounds]:
     def rounds_of(journals: Sequence[Path], num_rounds: int, remake_of: Callable[[NearDuplicates], Remake]) -> Rounds:
         """The rounds as far as the journals tell them, and on to the last of `num_rounds`, told to the last journal."""
         progress = nothing_yet(stock)
-        dialogues: list[Entry] = [entry for entry in synthesize(stock, order, progress) if "rows" in entry]
+        dialogues: list[Entry] = [entry for entry in synthesize(stock, order, progress) if entry["rows"]]
         rounds = Rounds(dialogues, progress.texts)
         for item in (item for journal in journals for item in read_journal(journal)):
             rounds.add(item)

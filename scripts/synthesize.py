@@ -5,7 +5,8 @@ python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 1000 --c
 python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge MODEL]
 
 Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, those of the built-in tasks
-are taken. No model is asked for words. The same command goes on where a killed one has stopped. With --complexity,
+are taken. No model is asked for words unless --teacher names one, which says in its own words what rules have planned,
+or plays it. The same command goes on where a killed one has stopped. With --complexity,
 dialogues that this policy solves already, or would not even after some tuning, are made harder or simpler in rounds.
 --check reads any form that `data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons.
 With --judge, what the rules let pass is then put to a model, behind an OpenAI-compatible server or in this process;
@@ -15,48 +16,52 @@ references it finds wrong are written anew, and pass the rules once more.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any, TextIO
+from typing import TextIO
 
 from iterft import Recipe, build
 from iterft.augment.pool import bare
 from iterft.config import EndpointSettings, JudgeSettings
 from iterft.data import AUTO, collector_paused, load_samples, readings
 from iterft.evals import bfcl
-from iterft.journal import append_to_journal
 from iterft.learner import learner_of
 from iterft.log import Log
+from iterft.protocols import ChatModel
 from iterft.readers.forms import FORMS
+from iterft.synth.backend import RULES, Backend
 from iterft.synth.catalog import ToolSpec
 from iterft.synth.checks import Objection, check
-from iterft.synth.complexity import Learner
 from iterft.synth.evolve import evolve
 from iterft.synth.grounding import ungrounded
 from iterft.synth.held_wordings import part_wordings
-from iterft.synth.journal import digest_of, journal_of, take_up
 from iterft.synth.judge import judge_all
 from iterft.synth.leaks import Evaluation, evaluation_of
-from iterft.synth.overview import complexity_overview, overview
-from iterft.synth.pipeline import SHARES, Order, nothing_yet, synthesize
-from iterft.synth.redraw import redrawing
-from iterft.synth.rounds import Remake, Rounds, guide
+from iterft.synth.pipeline import Order
 from iterft.synth.rows import line_of, replacing, row_of
+from iterft.synth.run import Guidance, Written, write_samples
 from iterft.synth.sift import Judge, Tally, sift
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock, built_in_tools, definition_of, spoken_of, stock_of
+from iterft.synth.teacher.answers import Answers, answers_of
+from iterft.synth.teacher.assistant import Matches
+from iterft.synth.teacher.play import play_backend
+from iterft.synth.teacher.tools import coverage, grown_tree, write_tools
+from iterft.synth.teacher.tree import pieces_of, tree_of_tools
+from iterft.synth.teacher.words import words_backend
 from iterft.toolsets.forms import load_toolset
 from iterft.toolsets.parts import Definition
-from iterft.types import Sample
+from iterft.types import Sample, Turn
 
 BFCL = "bfcl"
+WORDS, DIALOGUES, NOTHING = "words", "dialogues", "nothing"
+TEACHER_TOKENS = 2048
+"""Of an answer: several wordings, or a definition, at once."""
 UNGROUNDED = "ungrounded_value"
 
 
@@ -89,6 +94,28 @@ def main() -> int:
     )
     parser.add_argument("--whole-list", action="store_true", help="show all your tools, in one order, in every sample")
     parser.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        help="say it in the words of a model: a server (http://HOST:PORT/v1), or here a run folder's or a recipe's",
+    )
+    parser.add_argument("--teacher-model", default="", metavar="NAME", help="which of its models, if it serves several")
+    parser.add_argument(
+        "--teacher-does",
+        default=WORDS,
+        choices=[WORDS, DIALOGUES, NOTHING],
+        help="words: it says what rules have planned (default); dialogues: it plays user, assistant and tools",
+    )
+    parser.add_argument("--teacher-tools", type=int, default=0, metavar="N", help="it writes so many more tools first")
+    parser.add_argument(
+        "--documents",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="files and folders that they are about",
+    )
+    parser.add_argument("--teacher-key-env", default="", metavar="NAME", help="as --judge-key-env")
+    parser.add_argument(
         "--against",
         nargs="+",
         default=[],
@@ -117,11 +144,16 @@ def main() -> int:
     parser.add_argument(
         "--judge-key-env", default="", metavar="NAME", help="environment variable with the server's key"
     )
-    parser.add_argument("--votes", type=int, default=3, help="--judge: how often each question is put, at most")
+    parser.add_argument(
+        "--votes",
+        type=int,
+        default=3,
+        help="of a judge on each question, at most; of a teacher on each decision",
+    )
     options = parser.parse_args()
     try:
         # Models leave cycles that hold much memory: where one runs, the collector has to.
-        with nullcontext() if options.complexity else collector_paused():
+        with nullcontext() if options.complexity or options.teacher else collector_paused():
             return check_data(options) if options.check else make_data(options)
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -141,20 +173,34 @@ def make_data(options: argparse.Namespace) -> int:
             raise ValueError(f"--{name} {getattr(options, name)}: must be at least 1")
     if options.whole_list and (options.evolve or not options.tools):
         raise ValueError("--whole-list: is for --tools that are all shown at once, without --evolve; leave it out")
+    check_teacher(options)
     evaluation = evaluation_data(options.against)
-    parts = parts_of(options, spoken_tools(options, evaluation), evaluation)
+    with teacher_of(options) as model:
+        parts = parts_of(options, spoken_tools(options, model, evaluation), evaluation)
+        return write_parts(parts, options, evaluation, model)
+
+
+def write_parts(
+    parts: Sequence[Part], options: argparse.Namespace, evaluation: Evaluation, model: ChatModel | None
+) -> int:
+    """1 when one of the files has fewer samples than it should."""
     learner = learner_of(options.complexity, Log()) if options.complexity else None
     if learner and learner.world.dialect.thinks and not options.thinking:
         raise ValueError(
             f"--complexity {options.complexity}: its recipe asks for a think part before each turn (model.think); "
             "add --thinking"
         )
-    is_short, asked = False, []
+    guidance = Guidance(learner, options.rounds, options.probe) if learner else None
+    is_short = False
+    asked: list[str] = []
     for part in parts:
         # Held-out samples measure a policy: they are not made to suit one.
-        entries = write_samples(part, options, evaluation, asked, learner if part.out == options.out else None)
-        asked += [entry["asked"] for entry in entries if "asked" in entry]
-        is_short |= sum(len(entry.get("rows", ())) for entry in entries) < part.num_samples
+        is_guided = part.out == options.out
+        written = write_part(part, options, evaluation, asked, guidance if is_guided else None, model)
+        asked += written.asked
+        is_short |= len(written.rows) < part.num_samples
+    for part in parts:
+        answers_of(part.out).unlink(missing_ok=True)
     return int(is_short)
 
 
@@ -191,7 +237,7 @@ def evaluation_data(sources: Sequence[str]) -> Evaluation:
     return evaluation_of(samples)
 
 
-def spoken_tools(options: argparse.Namespace, evaluation: Evaluation) -> list[SpokenTool]:
+def spoken_tools(options: argparse.Namespace, model: ChatModel | None, evaluation: Evaluation) -> list[SpokenTool]:
     """The tools to ask for. Prints what was read and left out."""
     if options.tools:
         toolset = load_toolset(options.tools, skip_refused=options.skip_refused)
@@ -207,6 +253,9 @@ def spoken_tools(options: argparse.Namespace, evaluation: Evaluation) -> list[Sp
     made = [tool for tool in made if tool.spec.name not in leaked]
     if not made:
         raise ValueError("--against: evaluation data has the names of all tools; rename them")
+    if model is not None and options.teacher_tools:
+        written = tools_of_teacher(options, model, made, evaluation)
+        made = written if options.documents and not options.tools else made + written
     evolved = [
         each
         for each in evolve(map(definition_of, made), options.evolve, options.seed)
@@ -218,6 +267,31 @@ def spoken_tools(options: argparse.Namespace, evaluation: Evaluation) -> list[Sp
             f"{len(evolved)} tools evolved: {', '.join(f'{name} {count}' for name, count in operators.most_common())}"
         )
     return made + [spoken_of(each.definition, each.operators, each.origin) for each in evolved]
+
+
+def tools_of_teacher(
+    options: argparse.Namespace, model: ChatModel, tools: Sequence[SpokenTool], evaluation: Evaluation
+) -> list[SpokenTool]:
+    """Tools that the teacher writes. Prints how many each domain has, and what was dropped. ValueError for none."""
+    answers = Answers(model, answers_of(options.out))
+    dropped: Counter[str] = Counter()
+    definitions = [definition_of(tool) for tool in tools]
+    if options.documents:
+        tree = grown_tree(pieces_of(options.documents), answers, dropped)
+    else:
+        tree = tree_of_tools(definitions)
+    written = write_tools(tree, definitions, options.teacher_tools, options.seed, answers, evaluation.names)
+    dropped += written.dropped
+    counts = coverage(tree, written.tools)
+    print(f"{len(written.tools)} of {options.teacher_tools} tools written by {model.name}, in ", end="")
+    print(f"{sum(count > 0 for count in counts.values())} of {len(tree)} domains:")
+    for domain, count in sorted(counts.items(), key=lambda pair: -pair[1]):
+        print(f"  {count:6}  {domain}: {len(tree[domain])} functionalities")
+    for reason, count in dropped.most_common():
+        print(f"  {count:6}  dropped: {reason}")
+    if not written.tools:
+        raise ValueError("--teacher-tools: the teacher wrote none that can be used; see above")
+    return list(written.tools)
 
 
 def worded(definitions: Sequence[Definition], skip_refused: bool) -> Iterator[SpokenTool]:
@@ -241,88 +315,70 @@ def split_tools(tools: Sequence[SpokenTool], share: float, seed: int) -> tuple[l
     return parts
 
 
-def write_samples(
+def write_part(
     part: Part,
     options: argparse.Namespace,
     evaluation: Evaluation,
     earlier: Sequence[str],
-    learner: Learner | None,
-) -> list[dict[str, Any]]:
-    """Makes the samples, in a journal until all are there, and writes them and their overview. Entries of the journal.
-    `earlier`: what the files before it ask. `learner`: the policy that they are to suit."""
-    stock, out, num_samples = part.stock, part.out, part.num_samples
+    guidance: Guidance | None,
+    model: ChatModel | None,
+) -> Written:
+    """Makes the samples, writes them and their overview, and prints what came of it. `earlier`: what the files before
+    it ask. `guidance`: what they are to suit."""
     order = Order(
-        num_samples,
+        part.num_samples,
         part.seed,
-        out.stem,
+        part.out.stem,
         options.thinking,
         evaluation.runs,
         judge(grounding=False),
+        backend_of(options, model, part.out),
         part.tools if options.whole_list else (),
     )
-    settings = {
-        "tools": digest_of([tool.schema for tool in stock.shown.tools]),
-        "returns": digest_of([tool.returns for tool in stock.tools.values()]),
-        "wordings": digest_of([[tool.spec.imperatives, tool.spec.queries] for tool in stock.tools.values()]),
-        "whole_list": options.whole_list,
-        "earlier": digest_of(earlier),
-        "seed": order.seed,
-        "name": order.name,
-        "thinking": order.with_thinking,
-        "runs": digest_of(sorted(order.runs)),
-        "complexity": [learner.name, options.rounds, options.probe] if learner else [],
-    }
-    path, progress = journal_of(out), nothing_yet(stock, earlier)
-    journalled = take_up(path, settings)
-    entries = [entry for entry in journalled if "round" not in entry]
-    for entry in entries:
-        progress.add(entry)
-    log, started, num_before = Log(), time.perf_counter(), progress.counts.total()
-    if num_before:
-        log.say(f"going on from {path}: {num_before} samples are there")
-    with path.open("a", encoding="utf-8") as journal, log.progress("synthesis", num_samples - num_before) as advance:
-        for entry in synthesize(stock, order, progress):
-            journal.write(line_of(entry))
-            entries.append(entry)
-            advance(len(entry.get("rows", ())))
-    seconds = time.perf_counter() - started
-    dialogues, told_rounds = [entry for entry in entries if "rows" in entry], ""
-    rows = [row for entry in dialogues for row in entry["rows"]][:num_samples]
-    if learner:
-        rounds = Rounds(dialogues, progress.texts)
-        for item in (entry for entry in journalled if "round" in entry):
-            rounds.add(item)
-        run_rounds(rounds, learner, redrawing(stock, order, rounds.texts), options, path)
-        rows = rounds.rows()[:num_samples]
-        told_rounds = complexity_overview(rows, rounds, learner.name)
-    with replacing(out) as file:
-        file.writelines(map(line_of, rows))
-    told = overview(rows, SHARES, stock.tools, progress.redrawn) + told_rounds
-    summary = out.with_name(f"{out.name}.summary.txt")
-    summary.write_text(told, encoding="utf-8")
-    path.unlink()
-    shutil.rmtree(tuning_of(out), ignore_errors=True)
-    print(told.split("\n\n")[0])
-    for kind in sorted(progress.given_up):
+    written = write_samples(part.stock, order, part.out, Log(), earlier, guidance)
+    num_made = len(written.rows)
+    print(written.overview.split("\n\n")[0])
+    for kind in sorted(written.progress.given_up):
         print(f"  {kind}: given up, these tools allow no more that are new; the others make up for it")
-    rate = (progress.counts.total() - num_before) / max(seconds, 1e-9)
-    print(f"{out}: {len(rows)} samples, all pass the verifier; {rate:,.0f} per second; counts in {summary}")
-    if len(rows) < num_samples:
-        print(f"  {num_samples - len(rows)} fewer than asked for: nothing new came; give more tools or --evolve N")
-    return entries
+    print(f"{part.out}: {num_made} samples, all pass the verifier; ", end="")
+    print(f"{written.rate:,.0f} per second; counts in {written.summary}")
+    if num_made < part.num_samples:
+        print(f"  {part.num_samples - num_made} fewer than asked for: nothing new came; give more tools or --evolve N")
+    return written
 
 
-def run_rounds(rounds: Rounds, learner: Learner, remake: Remake, options: argparse.Namespace, path: Path) -> None:
-    """Makes what is too easy harder and what is too hard simpler, to the last round; `path`: of the journal."""
-    work = tuning_of(options.out)
-    work.mkdir(exist_ok=True)
-    for item in guide(rounds, learner, remake, options.rounds, options.probe, work / "checkpoint", Log()):
-        append_to_journal(path, item)
+def check_teacher(options: argparse.Namespace) -> None:
+    """ValueError for options that say nothing without others."""
+    if options.complexity and options.teacher and options.teacher_does != NOTHING:
+        raise ValueError("--complexity: remakes dialogues by rules; without --teacher, or with --teacher-does nothing")
+    for is_set, option, needed, given in (
+        (options.teacher_does != WORDS, "--teacher-does", "--teacher", options.teacher),
+        (options.teacher_tools, "--teacher-tools", "--teacher", options.teacher),
+        (options.documents, "--documents", "--teacher-tools", options.teacher_tools),
+    ):
+        if is_set and not given:
+            raise ValueError(f"{option}: needs {needed}")
 
 
-def tuning_of(out: Path) -> Path:
-    """The folder for the short tuning, there as long as the journal is."""
-    return out.with_name(f"{out.name}.tuning")
+@contextmanager
+def teacher_of(options: argparse.Namespace) -> Iterator[ChatModel | None]:
+    """The model behind --teacher, None without."""
+    if not options.teacher:
+        yield None
+        return
+    settings = EndpointSettings(model=options.teacher_model, key_env=options.teacher_key_env, max_tokens=TEACHER_TOKENS)
+    with build.chat_model(options.teacher, settings, Log()) as model:
+        yield model
+
+
+def backend_of(options: argparse.Namespace, model: ChatModel | None, out: Path) -> Backend:
+    """Who tells the dialogues. Answers of a teacher are kept beside the output."""
+    if model is None or options.teacher_does == NOTHING:
+        return RULES
+    answers = Answers(model, answers_of(out))
+    if options.teacher_does == DIALOGUES:
+        return play_backend(answers, matches(), options.votes)
+    return words_backend(answers, matches())
 
 
 def check_data(options: argparse.Namespace) -> int:
@@ -381,6 +437,12 @@ def write_row(out: TextIO | None, sample: Sample, reasons: Sequence[tuple[str, s
     if out is not None:
         told = {"reasons": [{"reason": reason, "detail": detail} for reason, detail in reasons]} if reasons else {}
         out.write(line_of(row_of(sample, **told)))
+
+
+def matches() -> Matches:
+    """The verifier of a run, asked about calls."""
+    world = build.world(Recipe.load())
+    return lambda sample, calls: world.judge(sample, Turn("", tuple(calls))).value == 1.0
 
 
 def judge(grounding: bool) -> Judge:

@@ -210,7 +210,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
 
 def begun(stock: Stock) -> Rounds:
     progress = nothing_yet(stock)
-    return Rounds([entry for entry in synthesize(stock, ORDER, progress) if "rows" in entry], progress.texts)
+    return Rounds([entry for entry in synthesize(stock, ORDER, progress) if entry["rows"]], progress.texts)
 
 
 def run(rounds: Rounds, stock: Stock, tmp_path: Path, num_rounds: int = 3) -> list[dict[str, Any]]:

@@ -270,6 +270,15 @@ def test_a_schema_is_asked_for_and_what_stands_around_the_value_is_passed_over(c
     assert request.body["messages"] == HELLO
 
 
+@pytest.mark.parametrize("character", ["\n", "\t", "\x1d"])
+def test_control_characters_as_they_are_do_not_spoil_a_value(character: str) -> None:
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+    with talking(in_turn(said('{"text": "one' + character + 'two {}"}'))) as (model, _):
+        assert json.loads(model.chat(HELLO, schema=schema)["content"]) == {"text": f"one{character}two {{}}"}
+    fault, _ = fault_of(in_turn(said('{"text": NaN,' + character + '"b": 1}')), schema=schema)
+    assert fault.reason == "no useful answer", "and nothing else that is no JSON"
+
+
 @pytest.mark.parametrize("text", ["Write\n```\n[1]\n```\nthere.", "They mark it </think> {so}.", "[{"])
 def test_what_stands_inside_the_value_does_not_end_it(text: str) -> None:
     schema = {"type": "object", "properties": {"text": {"type": "string"}}}

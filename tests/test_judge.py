@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from toy_server import Reply, Request, refused, said, toy_server
-from toys import TOOLS, call, sample_of
+from toys import TOOLS, call, part, sample_of
 
 from iterft.completions import misfit
 from iterft.config import EndpointSettings, JudgeSettings
@@ -132,10 +132,6 @@ class ToyJudge:
             return {"reasoning": "", "calls": [], "reply": turn}
         calls = [{"name": made.name, "arguments": made.arguments} for made in turn]
         return {"reasoning": "", "calls": calls, "reply": "x"}
-
-
-def part(user: str, tag: str) -> str:
-    return user.partition(f"<{tag}>\n")[2].partition(f"\n</{tag}>")[0]
 
 
 def verdict(is_right: bool, fault: str) -> dict[str, Any]:

@@ -65,6 +65,11 @@ def scripts(dialect: Dialect) -> dict[str, dict[str, float]]:
     }
 
 
+def part(text: str, tag: str) -> str:
+    """What stands between the tags, "" where they are missing."""
+    return text.partition(f"<{tag}>\n")[2].partition(f"\n</{tag}>")[0]
+
+
 def world_of(dialect: Dialect = HERMES) -> World:
     return World(dialect, RecordedEnvironment(), CallMatch())
 

@@ -63,11 +63,6 @@ class Dialogue:
     draft: Draft
     decide: Callable[[Sequence[ToolSpec], Random], list[Decision]]
 
-    @property
-    def asked(self) -> str:
-        """All that the user says."""
-        return "\n".join(self.draft.messages[::2])
-
 
 Maker = Callable[[Stock, World, Random], Dialogue | None]
 

@@ -92,7 +92,7 @@ def evolve(definitions: Iterable[Definition], number: int, seed: int) -> list[Ev
     names = {each.definition.name for each in buffer}
     texts = NearDuplicates()
     for each in buffer:
-        texts.add(_text(each.definition))
+        texts.add(distinctive_text(each.definition))
     num_of_origin: Counter[str] = Counter()
     made: list[Evolved] = []
     for _ in range(_TRIES_PER_TOOL * number):
@@ -100,10 +100,10 @@ def evolve(definitions: Iterable[Definition], number: int, seed: int) -> list[Ev
             break
         parent = min(random.sample(buffer, min(4, len(buffer))), key=lambda each: num_of_origin[each.origin])
         child = _child(parent, random)
-        if child is None or child.definition.name in names or texts.similarity(_text(child.definition)):
+        if child is None or child.definition.name in names or texts.similarity(distinctive_text(child.definition)):
             continue
         names.add(child.definition.name)
-        texts.add(_text(child.definition))
+        texts.add(distinctive_text(child.definition))
         num_of_origin[child.origin] += 1
         buffer.append(child)
         made.append(child)
@@ -280,7 +280,7 @@ def _holds_default(schema: Mapping[str, Any], bounds: Mapping[str, Any]) -> bool
     return default is None or bounds["minimum"] <= default <= bounds["maximum"]
 
 
-def _text(definition: Definition) -> str:
+def distinctive_text(definition: Definition) -> str:
     """What tells a tool from another."""
     fields = [f"{name} {schema.get('description', '')}" for name, schema in definition.parameters["properties"].items()]
     return "\n".join((definition.name, definition.description, *fields))

@@ -28,7 +28,7 @@ _FLAG_WORDS = frozenset(["is", "are", "has", "should", "include", "with"])
 
 def ungrounded(sample: Sample) -> list[str]:
     """Where the values stand that nobody said: "get_weather: city"."""
-    said = Said(sample)
+    said = said_on(sample)
     return [
         f"{call.name}: {path}"
         for call in reference_calls(sample)
@@ -38,18 +38,23 @@ def ungrounded(sample: Sample) -> list[str]:
     ]
 
 
-class Said:
+def said_on(sample: Sample) -> Said:
     """What the user and the tools have said on a sample."""
+    messages = (message for message in sample.prompt.messages if message["role"] in ("user", "tool"))
+    return Said("\n".join(str(message.get("content") or "") for message in messages))
 
-    def __init__(self, sample: Sample) -> None:
-        texts = [
-            str(message.get("content") or "")
-            for message in sample.prompt.messages
-            if message["role"] in ("user", "tool")
-        ]
-        self.raw = "\n".join(texts)
-        self.text = _plain(self.raw)
-        self.numbers = {float(found.replace(",", "")) for found in _NUMBER.findall(self.raw)}
+
+def numbers_in(text: str) -> set[float]:
+    """The numbers that stand in digits."""
+    return {float(found.replace(",", "")) for found in _NUMBER.findall(text)}
+
+
+class Said:
+    """A text that values are looked for in."""
+
+    def __init__(self, raw: str) -> None:
+        self.text = _plain(raw)
+        self.numbers = numbers_in(raw)
         self.numbers |= {float(NUMBER_WORDS.index(word)) for word in _WORD.findall(self.text) if word in NUMBER_WORDS}
 
     def holds(self, path: str, value: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iterft.journal import read_journal
-from iterft.synth.rows import line_of
+from iterft.synth.rows import line_of, replacing
 
 
 def journal_of(out: Path) -> Path:
@@ -17,13 +17,17 @@ def journal_of(out: Path) -> Path:
 
 
 def take_up(path: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries of a journal with these settings; [] and a new journal where there is none, or one of another run."""
+    """The entries of a journal with these settings; [] and a new journal where there is none, or one of another run.
+    Entries that belong together and are not all there are taken out of it."""
     values = read_journal(path)
-    if next(values, None) == dict(settings):
-        return list(values)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(line_of(settings), encoding="utf-8")
-    return []
+    entries = list(values) if next(values, None) == dict(settings) else []
+    num_whole = len(entries)
+    while num_whole and entries[num_whole - 1].get("more"):
+        num_whole -= 1
+    if not entries or num_whole < len(entries):
+        with replacing(path) as file:
+            file.writelines(map(line_of, (settings, *entries[:num_whole])))
+    return entries[:num_whole]
 
 
 def digest_of(values: Iterable[Any]) -> str:

@@ -19,7 +19,7 @@ from jsonschema.exceptions import SchemaError
 
 from iterft.rollout import reference_calls
 from iterft.tool_list import describe_tools
-from iterft.types import Message, Sample, Tool
+from iterft.types import Message, Prompt, Sample, Tool
 
 PROMPTS = Path(__file__).parent / "prompts" / "judge"
 
@@ -52,10 +52,11 @@ QUESTIONS = (
 )
 """In the order in which they are asked: first what nothing can mend."""
 
-_STRING = {"type": "string"}
+STRING = {"type": "string"}
 
 
-def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:
+def object_schema(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an object with just these fields."""
     return {
         "type": "object",
         "properties": properties,
@@ -64,53 +65,63 @@ def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-VERDICT = _object(reasoning=_STRING, verdict={"enum": ["right", "wrong"]}, fault=_STRING)
-NEED = _object(reasoning=_STRING, call_is_due={"type": "boolean"})
+VERDICT = object_schema(reasoning=STRING, verdict={"enum": ["right", "wrong"]}, fault=STRING)
+NEED = object_schema(reasoning=STRING, call_is_due={"type": "boolean"})
 
 
 def about(sample: Sample, question: Question) -> list[Message]:
     """Asks for a `VERDICT` on the reference."""
-    return _asked(_setting(sample), _turn(sample), _prompt(question.prompt))
+    return _asked(setting(sample.prompt), _turn(sample), _prompt(question.prompt))
 
 
 def about_need(sample: Sample) -> list[Message]:
     """Asks for `NEED`: whether a call is due, without showing the reference."""
-    return _asked(_setting(sample), _prompt("need.txt"))
+    return _asked(setting(sample.prompt), _prompt("need.txt"))
 
 
 def for_another(sample: Sample, fault: str) -> list[Message]:
     """Asks for another reference, in the form of `turn_schema`."""
     remark = f"<remark>\n{fault}\n</remark>"
-    return _asked(_setting(sample), _turn(sample), remark, _prompt("regenerate.txt"))
+    return _asked(setting(sample.prompt), _turn(sample), remark, _prompt("regenerate.txt"))
 
 
 def turn_schema(tools: tuple[Tool, ...]) -> dict[str, Any]:
     """The form of a turn that may call these tools: what each requires is part of it."""
-    calls = [_object(name={"const": tool["name"]}, arguments=arguments_schema(tool)) for tool in tools]
-    listed = {"type": "array", "items": {"anyOf": calls}} if calls else {"type": "array", "maxItems": 0}
-    return _object(reasoning=_STRING, calls=listed, reply=_STRING)
+    return object_schema(reasoning=STRING, calls=calls_schema(tools), reply=STRING)
+
+
+def calls_schema(tools: tuple[Tool, ...]) -> dict[str, Any]:
+    """The form of a list of calls of these tools."""
+    calls = [object_schema(name={"const": tool["name"]}, arguments=arguments_schema(tool)) for tool in tools]
+    return {"type": "array", "items": {"anyOf": calls}} if calls else {"type": "array", "maxItems": 0}
 
 
 def arguments_schema(tool: Tool) -> dict[str, Any]:
     """The schema of a tool's arguments as part of another one: any object where the tool's own is no valid JSON schema
     or refers to itself. A tool that lists its parameters takes no others."""
     parameters = dict(tool.get("parameters") or {})
-    try:
-        Draft202012Validator.check_schema(parameters)
-    except SchemaError:
-        return {"type": "object"}
-    if parameters.get("type") != "object" or '"$ref"' in json.dumps(parameters):
+    if parameters.get("type") != "object" or not is_usable(parameters):
         return {"type": "object"}
     return {"additionalProperties": not parameters.get("properties"), **parameters}
+
+
+def is_usable(schema: Mapping[str, Any]) -> bool:
+    """Whether it can be part of another schema."""
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError:
+        return False
+    return '"$ref"' not in json.dumps(schema)
 
 
 def _asked(*parts: str) -> list[Message]:
     return [{"role": "system", "content": _prompt("system.txt")}, {"role": "user", "content": "\n\n".join(parts)}]
 
 
-def _setting(sample: Sample) -> str:
-    lines = "\n".join(json.dumps(dict(message), ensure_ascii=False) for message in sample.prompt.messages)
-    tools = describe_tools(sample.prompt.tools) or "none"
+def setting(prompt: Prompt) -> str:
+    """The tools and the conversation, to be judged or to be gone on with."""
+    lines = "\n".join(json.dumps(dict(message), ensure_ascii=False) for message in prompt.messages)
+    tools = describe_tools(prompt.tools) or "none"
     return f"<tools>\n{tools}\n</tools>\n\n<conversation>\n{lines}\n</conversation>"
 
 

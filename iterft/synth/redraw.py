@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import Any
 
 from iterft.synth.near import NearDuplicates
@@ -31,9 +30,9 @@ def redrawing(
         lead = entry["rows"][0]["provenance"]["tools"][0]
         made = []
         for draw in range(num_draws):
-            random = Random(f"{order.seed} {number} {entry['kind']} again {attempt} {draw}")
+            scope = f"{order.seed} {number} {entry['kind']} again {attempt} {draw}"
             level = draw % (max_level + 1) * (1 if harder else -1)
-            drawn, _ = drawn_entry(entry["kind"], about(lead), world, order, number, texts, random, level)
+            drawn, _ = drawn_entry(entry["kind"], about(lead), world, order, number, texts, scope, level)
             if drawn:
                 made.append(drawn)
         return made

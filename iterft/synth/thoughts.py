@@ -26,6 +26,13 @@ def calls_thought(asked: Sequence[tuple[ToolSpec, Bindings]]) -> str:
     return "\n".join(_line(tool, bindings) for tool, bindings in asked)
 
 
+def cited(value: Value, heard: str) -> Value:
+    """The value with the words it was said with in `heard`, which is in lower case; without words where it has to be
+    inferred."""
+    wordings = (value.words, _written(value.accepted[0]))
+    return Value(next((words for words in wordings if words and words.lower() in heard), ""), value.accepted)
+
+
 def missing_thought(tool: ToolSpec, path: str) -> str:
     """The tool fits, but a required value is not said."""
     return f"{tool.deed}: {tool.name}, {path} is not said"
