@@ -34,6 +34,7 @@ from iterft.evals import bfcl
 from iterft.journal import append_to_journal
 from iterft.learner import learner_of
 from iterft.log import Log
+from iterft.loop import quieten_libraries
 from iterft.readers.forms import FORMS
 from iterft.synth.checks import Objection, check
 from iterft.synth.complexity import Learner
@@ -118,7 +119,10 @@ def make_data(options: argparse.Namespace) -> int:
             raise ValueError(f"--{name} {getattr(options, name)}: must be at least 1")
     evaluation = evaluation_data(options.against)
     tools = spoken_tools(options, evaluation)
-    learner = learner_of(options.complexity, Log()) if options.complexity else None
+    learner = None
+    if options.complexity:
+        quieten_libraries()
+        learner = learner_of(options.complexity, Log())
     if learner and learner.world.dialect.thinks and not options.thinking:
         raise ValueError(
             f"--complexity {options.complexity}: its recipe asks for a think part before each turn (model.think); "

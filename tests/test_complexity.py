@@ -315,7 +315,7 @@ def test_a_backend_that_offers_nothing_leaves_the_dialogues_as_they_are(stock: S
 
 def test_harder_ones_show_more_and_nearer_tools_simpler_ones_fewer(stock: Stock) -> None:
     texts = NearDuplicates()
-    remake = redrawing(stock, ORDER, texts, num_draws=40)
+    remake = redrawing(stock, ORDER, texts, num_draws=40, levels=[2])
     entry = next(entry for entry in begun(stock).dialogues if entry["kind"] == "single")
     lead = entry["rows"][0]["provenance"]["tools"]
     means = {}
@@ -326,6 +326,8 @@ def test_harder_ones_show_more_and_nearer_tools_simpler_ones_fewer(stock: Stock)
         sizes = [len(offer["rows"][0]["tools"]) for offer in offers]
         means[harder] = sum(sizes) / len(sizes)
     assert means[True] > 1.5 * means[False]
+    both = [len(offer["rows"][0]["tools"]) for offer in redrawing(stock, ORDER, texts)(entry, 7, 2, harder=True)]
+    assert min(both) < means[False] < means[True] < max(both), "some go the other way"
     assert remake(entry, 7, 2, harder=True) == remake(entry, 7, 2, harder=True)
     assert remake(entry, 7, 3, harder=True) != remake(entry, 7, 2, harder=True)
 
