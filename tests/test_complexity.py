@@ -237,6 +237,19 @@ def test_the_share_inside_the_range_rises_from_the_first_round_to_the_last(finis
     assert rounds.standings[0].too_hard > 0
 
 
+def test_guided_ones_land_inside_twice_as_often_as_mere_redraws(finished: Any, stock: Stock, tmp_path: Path) -> None:
+    rounds = begun(stock)
+    rounds.add(GIVEN)
+    redraw = redrawing(stock, ORDER, rounds.texts, levels=[0])
+
+    def plain(entry: Any, number: int, attempt: int, *, harder: bool) -> Sequence[dict[str, Any]]:
+        return redraw(entry, number, attempt, harder=harder)[:1]
+
+    list(guide(rounds, COUNTING, plain, 2, 50, tmp_path / "tuned", QUIET))
+    guided, redrawn = (each.standings[1].landed / each.standings[1].measured for each in (finished[0], rounds))
+    assert redrawn > 0 and guided > 2 * redrawn
+
+
 def test_what_is_remade_keeps_its_id_its_kind_and_its_tool(finished: Any, stock: Stock) -> None:
     rounds, _ = finished
     before = {row["id"]: row for entry in begun(stock).dialogues for row in entry["rows"]}
