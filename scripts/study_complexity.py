@@ -95,7 +95,7 @@ def study(options: argparse.Namespace, learner: Learner) -> dict[str, Rounds]:
 
 def arms_of(stock: Stock, order: Order) -> dict[str, Callable[[NearDuplicates], Remake]]:
     def plain(texts: NearDuplicates) -> Remake:
-        redraw = redrawing(stock, order, texts, max_level=0)
+        redraw = redrawing(stock, order, texts, levels=[0])
 
         def remake(entry: Entry, number: int, attempt: int, *, harder: bool) -> Sequence[dict[str, Any]]:
             return redraw(entry, number, attempt, harder=harder)[:1]

@@ -32,6 +32,7 @@ from iterft.data import AUTO, collector_paused, load_samples, readings
 from iterft.evals import bfcl
 from iterft.learner import learner_of
 from iterft.log import Log
+from iterft.loop import quieten_libraries
 from iterft.protocols import ChatModel
 from iterft.readers.forms import FORMS
 from iterft.synth.backend import RULES, Backend
@@ -153,7 +154,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         # Models leave cycles that hold much memory: where one runs, the collector has to.
-        with nullcontext() if options.complexity or options.teacher else collector_paused():
+        with nullcontext() if options.complexity or options.teacher or options.judge else collector_paused():
             return check_data(options) if options.check else make_data(options)
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -184,7 +185,10 @@ def write_parts(
     parts: Sequence[Part], options: argparse.Namespace, evaluation: Evaluation, model: ChatModel | None
 ) -> int:
     """1 when one of the files has fewer samples than it should."""
-    learner = learner_of(options.complexity, Log()) if options.complexity else None
+    learner = None
+    if options.complexity:
+        quieten_libraries()
+        learner = learner_of(options.complexity, Log())
     if learner and learner.world.dialect.thinks and not options.thinking:
         raise ValueError(
             f"--complexity {options.complexity}: its recipe asks for a think part before each turn (model.think); "

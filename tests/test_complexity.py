@@ -237,6 +237,19 @@ def test_the_share_inside_the_range_rises_from_the_first_round_to_the_last(finis
     assert rounds.standings[0].too_hard > 0
 
 
+def test_guided_ones_land_inside_twice_as_often_as_mere_redraws(finished: Any, stock: Stock, tmp_path: Path) -> None:
+    rounds = begun(stock)
+    rounds.add(GIVEN)
+    redraw = redrawing(stock, ORDER, rounds.texts, levels=[0])
+
+    def plain(entry: Any, number: int, attempt: int, *, harder: bool) -> Sequence[dict[str, Any]]:
+        return redraw(entry, number, attempt, harder=harder)[:1]
+
+    list(guide(rounds, COUNTING, plain, 2, 50, tmp_path / "tuned", QUIET))
+    guided, redrawn = (each.standings[1].landed / each.standings[1].measured for each in (finished[0], rounds))
+    assert redrawn > 0 and guided > 2 * redrawn
+
+
 def test_what_is_remade_keeps_its_id_its_kind_and_its_tool(finished: Any, stock: Stock) -> None:
     rounds, _ = finished
     before = {row["id"]: row for entry in begun(stock).dialogues for row in entry["rows"]}
@@ -315,7 +328,7 @@ def test_a_backend_that_offers_nothing_leaves_the_dialogues_as_they_are(stock: S
 
 def test_harder_ones_show_more_and_nearer_tools_simpler_ones_fewer(stock: Stock) -> None:
     texts = NearDuplicates()
-    remake = redrawing(stock, ORDER, texts, num_draws=40)
+    remake = redrawing(stock, ORDER, texts, num_draws=40, levels=[2])
     entry = next(entry for entry in begun(stock).dialogues if entry["kind"] == "single")
     lead = entry["rows"][0]["provenance"]["tools"]
     means = {}
@@ -326,6 +339,8 @@ def test_harder_ones_show_more_and_nearer_tools_simpler_ones_fewer(stock: Stock)
         sizes = [len(offer["rows"][0]["tools"]) for offer in offers]
         means[harder] = sum(sizes) / len(sizes)
     assert means[True] > 1.5 * means[False]
+    both = [len(offer["rows"][0]["tools"]) for offer in redrawing(stock, ORDER, texts)(entry, 7, 2, harder=True)]
+    assert min(both) < means[False] < means[True] < max(both), "some go the other way"
     assert remake(entry, 7, 2, harder=True) == remake(entry, 7, 2, harder=True)
     assert remake(entry, 7, 3, harder=True) != remake(entry, 7, 2, harder=True)
 
