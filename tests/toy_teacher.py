@@ -60,6 +60,8 @@ class ToyTeacher:
             self.asked[prompt] += 1
         answer = self.change(prompt, user, number, getattr(self, prompt)(user, schema))
         assert schema is not None
+        if prompt == "user":  # it stops where it has to, as a server's does
+            answer = {"message": answer["message"][: schema["properties"]["message"]["maxLength"]]}
         assert misfit(answer, schema) == ""
         return {"role": "assistant", "content": json.dumps(answer)}
 
