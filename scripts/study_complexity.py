@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthesize import judge, worded
+from checking import judge
+from synthesize import worded
 
 from iterft import Iterator, Recipe
 from iterft.journal import append_to_journal, read_journal

@@ -19,16 +19,17 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import TextIO
+
+from checking import check_data, judge
 
 from iterft import Recipe, build
 from iterft.augment.pool import bare
-from iterft.config import EndpointSettings, JudgeSettings
-from iterft.data import AUTO, collector_paused, load_samples, readings
+from iterft.config import EndpointSettings
+from iterft.data import AUTO, collector_paused, load_samples
 from iterft.evals import bfcl
 from iterft.learner import learner_of
 from iterft.log import Log
@@ -37,16 +38,11 @@ from iterft.protocols import ChatModel
 from iterft.readers.forms import FORMS
 from iterft.synth.backend import RULES, Backend
 from iterft.synth.catalog import ToolSpec
-from iterft.synth.checks import Objection, check
 from iterft.synth.evolve import evolve
-from iterft.synth.grounding import ungrounded
 from iterft.synth.held_wordings import part_wordings
-from iterft.synth.judge import judge_all
 from iterft.synth.leaks import Evaluation, evaluation_of
 from iterft.synth.pipeline import Order
-from iterft.synth.rows import line_of, replacing, row_of
 from iterft.synth.run import Guidance, Written, write_samples
-from iterft.synth.sift import Judge, Tally, sift
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock, built_in_tools, definition_of, spoken_of, stock_of
 from iterft.synth.teacher.answers import Answers, answers_of
@@ -63,7 +59,6 @@ BFCL = "bfcl"
 WORDS, DIALOGUES, NOTHING = "words", "dialogues", "nothing"
 TEACHER_TOKENS = 2048
 """Of an answer: several wordings, or a definition, at once."""
-UNGROUNDED = "ungrounded_value"
 
 
 @dataclass(frozen=True)
@@ -385,93 +380,10 @@ def backend_of(options: argparse.Namespace, model: ChatModel | None, out: Path) 
     return words_backend(answers, matches())
 
 
-def check_data(options: argparse.Namespace) -> int:
-    """ValueError when the source cannot be read or no row of it can."""
-    with ExitStack() as files:
-        clean = files.enter_context(replacing(options.out)) if options.out else None
-        rejected = files.enter_context(replacing(options.rejected)) if options.rejected else None
-        read = readings(options.check, "--check", options.form)
-        rules = judge(options.grounding)
-        sound: list[Sample] = []
-
-        def remembering(sample: Sample) -> list[Objection]:
-            objections = list(rules(sample))
-            if not objections:
-                sound.append(sample)
-            return objections
-
-        tally = sift(read, remembering if options.judge else rules, None if options.judge else clean, rejected)
-        if not tally.num_samples:
-            why = "the file is empty" if not tally.num_rows else next(iter(tally.firsts.values()))
-            raise ValueError(f"--check {options.check}: of {tally.num_rows} rows none could be read ({why})")
-        print_tally(options.check, tally)
-        if options.judge:
-            ask_judge(options, sound, rules, clean, rejected)
-    return 0
-
-
-def ask_judge(
-    options: argparse.Namespace, sound: Sequence[Sample], rules: Judge, clean: TextIO | None, rejected: TextIO | None
-) -> None:
-    """Puts what the rules let pass to the model and prints what became of it. Verdicts are kept beside the output, so
-    that the same command goes on where a killed one has stopped."""
-    settings = EndpointSettings(model=options.judge_model, key_env=options.judge_key_env)
-    output = options.out or options.rejected
-    journal = str(output.with_name(f"{output.name}.verdicts.jsonl")) if output else ""
-    log = Log()
-    with build.chat_model(options.judge, settings, log) as model:
-        judged = judge_all(sound, model, JudgeSettings(votes=options.votes, journal=journal), log)
-    given = {sample.id: sample for sample in sound}
-    counts = Counter(judged.counts)
-    for sample in judged.kept:
-        objections = rules(sample) if sample != given[sample.id] else []
-        if objections:
-            counts["a regenerated reference that breaks a rule"] += 1
-            write_row(rejected, sample, [(objection.reason, objection.detail) for objection in objections])
-        else:
-            write_row(clean, sample, [])
-    for sample, reason in judged.rejected:
-        write_row(rejected, sample, [("judge", reason)])
-    print(f"judged by {model.name}: {len(sound)} samples")
-    for reason, count in counts.most_common():
-        print(f"  {count:6}  {reason}")
-
-
-def write_row(out: TextIO | None, sample: Sample, reasons: Sequence[tuple[str, str]]) -> None:
-    if out is not None:
-        told = {"reasons": [{"reason": reason, "detail": detail} for reason, detail in reasons]} if reasons else {}
-        out.write(line_of(row_of(sample, **told)))
-
-
 def matches() -> Matches:
     """The verifier of a run, asked about calls."""
     world = build.world(Recipe.load())
     return lambda sample, calls: world.judge(sample, Turn("", tuple(calls))).value == 1.0
-
-
-def judge(grounding: bool) -> Judge:
-    """All rules, then the verifier of a run."""
-    world = build.world(Recipe.load())
-    dialects = tuple(build.DIALECTS.values())
-
-    def judged(sample: Sample) -> list[Objection]:
-        objections = check(sample, dialects)
-        if grounding and (unsaid := ungrounded(sample)):
-            objections.append(Objection(UNGROUNDED, unsaid[0]))
-        if not objections and world.judge(sample, build.reference_turn(sample)).value < 1.0:
-            why = world.explain(sample, build.reference_turn(sample))
-            objections.append(Objection("fails_verification", why))
-        return objections
-
-    return judged
-
-
-def print_tally(source: str, tally: Tally) -> None:
-    num_bad = tally.num_samples - tally.num_sound
-    share = num_bad / tally.num_samples
-    print(f"{source}: {tally.num_rows} rows, {tally.num_samples} samples, {num_bad} rejected ({share:.1%})")
-    for reason, count in tally.reasons.most_common():
-        print(f"  {count:6}  {reason:28}  {tally.firsts[reason]}")
 
 
 if __name__ == "__main__":
