@@ -1,5 +1,4 @@
-"""How hard a sample is for the policy to be tuned, and which hardness is worth making (ToolACE, arXiv 2409.00920,
-section 3.2).
+"""How hard a sample is for the policy to be tuned, and which hardness is worth making (ToolACE, arXiv 2409.00920).
 
 Complexity H = mean negative log-likelihood per token of the reference turn. Below the range is what the policy solves
 already, above it what it does not solve even after a short tuning on it. The range is one of samples with calls: a

@@ -1,4 +1,4 @@
-"""Tool self-evolution without a model: new tools out of tools at hand (ToolACE, arXiv 2409.00920, section 2.2).
+"""Tool self-evolution without a model: new tools out of tools at hand (ToolACE, arXiv 2409.00920).
 
 Each operator serves one of ToolACE's diversity indicators and gives a changed definition, or None where it does not
 apply:

@@ -1,6 +1,6 @@
 """What a judge is asked about a sample, and in what form it answers. The wording is in `prompts/judge/`.
 
-ToolACE's model layer asks several experts about one aspect each (arXiv 2409.00920, section 2.3); so do we, with the
+ToolACE's model layer asks several experts about one aspect each (arXiv 2409.00920); so do we, with the
 sample before the question, so that a server that keeps prefixes reads the sample once. Not here: what follows from the
 answers (`judge`).
 """
