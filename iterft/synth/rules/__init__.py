@@ -1,4 +1,4 @@
-"""The rule layer of ToolACE's verification (arXiv 2409.00920, section 2.4), one aspect a file, each a table of named
+"""The rule layer of ToolACE's verification (arXiv 2409.00920), one aspect a file, each a table of named
 rules.
 
 A rule is a function from the `facts` of a sample to what it objects to, "" when it is met; its name is the reason.

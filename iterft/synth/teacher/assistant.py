@@ -1,7 +1,7 @@
 """The assistant agent: what it decides with these tools and this conversation, and in what words it found the values.
 
 Asked several times, it has to decide the same: calls are compared as a run's verifier compares them, replies only as
-being none (ToolACE, arXiv 2409.00920, section 2.2).
+being none (ToolACE, arXiv 2409.00920).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Dialogues played by three agents, each with a prompt of its own: a user who wants something, an assistant who
-decides, tools that answer (ToolACE's SDG, arXiv 2409.00920, section 2.2).
+decides, tools that answer (ToolACE's SDG, arXiv 2409.00920).
 
 Of the rules' plan stay the kind of dialogue and the tools; what is said, which values there are and what tools return
 is the agents'. The assistant does not know the plan: a dialogue is kept if it decides the same as often as it is asked,

@@ -1,5 +1,5 @@
 """New tools by a teacher: each written from a part of the context tree and an example out of a growing buffer, with one
-diversity indicator told (ToolACE's TSS, arXiv 2409.00920, section 2.1).
+diversity indicator told (ToolACE's TSS, arXiv 2409.00920).
 
 What it writes is a definition in a form of its own, made into a JSON schema here; definitions are refused as those of
 users are, with the field that is wrong, and near duplicates are dropped.

@@ -1,4 +1,4 @@
-"""The context tree of tools: domains, and what can be done in each (ToolACE's TSS, arXiv 2409.00920, section 2.1).
+"""The context tree of tools: domains, and what can be done in each (ToolACE's TSS, arXiv 2409.00920).
 
 Speciation: the tree is grown by a teacher out of documents, or read off tools at hand. Adaptation: a part of one domain
 is drawn, for a new tool to be about. Two levels; not here: how tools come of it (`tools`).
