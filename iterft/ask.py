@@ -34,9 +34,7 @@ def asking(run: Path, tools: Path, *, iteration: int | None = None, skip_refused
     any form that `scripts/synthesize.py` reads. ValueError when the run or, unless they are skipped, one of the tools
     cannot be used."""
     from iterft import build
-    from iterft.models import load_tokenizer, resolve
     from iterft.store import finished_checkpoint
-    from iterft.template import choose_template
     from iterft.toolsets.forms import load_toolset
 
     quieten_libraries()
@@ -44,8 +42,7 @@ def asking(run: Path, tools: Path, *, iteration: int | None = None, skip_refused
     build.require_packages(recipe)
     shown = [definition.tool for definition in load_toolset(tools, skip_refused=skip_refused).definitions]
     log, dialect = Log(quiet=True), build.dialect(recipe)
-    base = resolve(recipe.model, log)
-    template = choose_template(load_tokenizer(base), dialect, recipe.model, log)
+    base, template = build.base_and_template(recipe, log)
     serve = build.serve(recipe, base, template, log, constrained=recipe.eval.constrained)
     with serve(checkpoint) as policy:
         yield lambda asked: take_turn(policy, dialect, shown, asked)

@@ -60,6 +60,15 @@ def dialect(recipe: Recipe) -> Dialect:
     return replace(DIALECTS[recipe.model.dialect], thinks=recipe.model.think)
 
 
+def base_and_template(recipe: Recipe, log: Log) -> tuple[str, Template]:
+    """The base model, fetched if need be, and how prompts are shown to it. ValueError when it cannot be had."""
+    from iterft.models import load_tokenizer, resolve
+    from iterft.template import choose_template
+
+    base = resolve(recipe.model, log)
+    return base, choose_template(load_tokenizer(base), dialect(recipe), recipe.model, log)
+
+
 def world(recipe: Recipe) -> World:
     return World(dialect(recipe), RecordedEnvironment(), CallMatch())
 
@@ -246,12 +255,10 @@ def local_chat(
     from iterft.engine.generate import PrefixDecoder
     from iterft.engine.plain import PlainDecoder
     from iterft.local_chat import LocalChat
-    from iterft.models import load_for_sampling, load_tokenizer, resolve
-    from iterft.template import choose_template
+    from iterft.models import load_for_sampling
 
     require_xgrammar("a chat model in this process")
-    base = resolve(recipe.model, log)
-    template = choose_template(load_tokenizer(base), dialect(recipe), recipe.model, log)
+    base, template = base_and_template(recipe, log)
     model = load_for_sampling(base, checkpoint, recipe.model)
     stop_id, num_rows = template.tokenizer.eos_token_id, settings.concurrency
     decoder: PrefixDecoder | PlainDecoder = PlainDecoder(model, stop_id, num_rows)

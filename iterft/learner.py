@@ -19,13 +19,9 @@ from iterft.types import Checkpoint, Sample
 def learner_of(name: str, log: Log) -> Learner:
     """`name`: a run folder, or a recipe by name or file; its warm-up settings say how it is tuned. ValueError when
     there is no such recipe, no step of the run is done, or the model cannot be had."""
-    from iterft.models import load_tokenizer, resolve
-    from iterft.template import choose_template
-
     recipe, checkpoint, told = checkpoint_of(name)
     build.require_packages(recipe)
-    base = resolve(recipe.model, log)
-    template = choose_template(load_tokenizer(base), build.dialect(recipe), recipe.model, log)
+    base, template = build.base_and_template(recipe, log)
 
     def tune(samples: Sequence[Sample], out: Path) -> Checkpoint:
         return build.tune(recipe, base, template, checkpoint, samples, out, log)

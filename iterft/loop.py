@@ -154,8 +154,6 @@ class Iterator:
     def prepare(self) -> None:
         """Data, tokenizer and the plug-ins of the recipe; everything that can be wrong with them is found here."""
         from iterft import build
-        from iterft.models import load_tokenizer, resolve
-        from iterft.template import choose_template
         from iterft.tokens import render_prompt
         from iterft.warmup import tier_table
 
@@ -163,9 +161,8 @@ class Iterator:
         recipe, log = self.recipe, self.log
         build.require_packages(recipe)
         log.say(f"run folder: {self.store.run}")
-        self.base = resolve(recipe.model, log)
-        self.tokenizer = load_tokenizer(self.base)
-        self.template = choose_template(self.tokenizer, build.dialect(recipe), recipe.model, log)
+        self.base, self.template = build.base_and_template(recipe, log)
+        self.tokenizer = self.template.tokenizer
         data = build.data(recipe, lambda sample: len(render_prompt(self.template, sample.prompt)))
         self.train, self.held_out = data.train, data.held_out
         if data.dropped:

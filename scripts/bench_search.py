@@ -39,13 +39,12 @@ from iterft.engine.generate import PrefixDecoder
 from iterft.engine.trie import num_unique_tokens
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
-from iterft.models import load_base, load_for_sampling, load_tokenizer, resolve
+from iterft.models import load_base, load_for_sampling, resolve
 from iterft.policies.hf import HfPolicy
 from iterft.policies.scripted import STOP, ScriptedPolicy
 from iterft.rollout import World, seed_of
 from iterft.search import search
 from iterft.search.mcts import SELECT
-from iterft.template import choose_template
 from iterft.types import (
     Checkpoint,
     Completion,
@@ -384,8 +383,7 @@ def real_trees(trees_in_flight: int, options: argparse.Namespace) -> tuple[HfPol
     over those of the debug recipe, by its untuned base."""
     file = options.run / "recipe.yaml" if options.run else "debug"
     recipe = Recipe.load(file, ["model.dtype=float32", "policy.max_new_tokens=64"])
-    base = resolve(recipe.model, QUIET)
-    template = choose_template(load_tokenizer(base), build.dialect(recipe), recipe.model, QUIET)
+    base, template = build.base_and_template(recipe, QUIET)
     checkpoint = Checkpoint(options.run / "iter_000" / "checkpoint" if options.run else None)
     policy = HfPolicy(load_for_sampling(base, checkpoint, recipe.model), template, recipe.policy)
     weak = [Deficient(sample, 1.0, 0.0, {}, (), ()) for sample in build.data(recipe, None).train[:16]]
