@@ -26,6 +26,7 @@ MAX_REPEATED = 1000
 _FENCED = re.compile(r"```[a-zA-Z]*\n(.*?)```", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _LENIENT = json.JSONDecoder(strict=False)
+_UNREADABLE = re.compile("\N{REPLACEMENT CHARACTER}+")
 _OPENING = re.compile(r"[{\[]")
 
 
@@ -73,7 +74,7 @@ def read_reply(payload: Any, schema: Mapping[str, Any] | None) -> tuple[Message,
     except (KeyError, IndexError, TypeError, AttributeError):
         return said, f"the reply holds no message ({server_says(payload)})"
     # Half a character, as a server may send one, could be written into no file and no request.
-    said["content"] = content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
+    said["content"] = one_mark(content.encode("utf-8", "replace").decode()) if isinstance(content, str) else ""
     ended = choice.get("finish_reason")
     if ended == "length":
         return said, "it was cut off, being longer than endpoint.max_tokens allows"
@@ -85,6 +86,12 @@ def read_reply(payload: Any, schema: Mapping[str, Any] | None) -> tuple[Message,
     if calls:
         said["tool_calls"] = [{"name": call.name, "arguments": call.arguments} for call in calls]
     return said, "" if calls or said["content"].strip() else "it is empty"
+
+
+def one_mark(text: str) -> str:
+    """The text with one replacement character for bytes in a row that were none: grammars that servers keep to count
+    half a surrogate pair as one character, decoders replace each of its three bytes (vLLM with xgrammar)."""
+    return _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def server_says(payload: Any) -> str:

@@ -82,6 +82,13 @@ def test_half_a_character_is_replaced() -> None:
         assert model.chat(HELLO)["content"] == "Good ?"
 
 
+def test_half_a_character_that_a_decoder_gave_three_marks_for_is_as_long_as_the_grammar_counted_it() -> None:
+    schema = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 3}}}
+    bytes_allowed = b'{"text": "a\xed\xa0\x80b"}'
+    with talking(in_turn(said(bytes_allowed.decode("utf-8", "replace")))) as (model, _):
+        assert json.loads(model.chat(HELLO, schema=schema)["content"]) == {"text": "a\ufffdb"}
+
+
 def test_a_null_in_extra_takes_one_of_our_keys_out() -> None:
     extra = {"max_tokens": None, "max_completion_tokens": 5}
     with talking(in_turn(OK), extra=extra) as (model, server):
