@@ -30,7 +30,7 @@ from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
 from iterft.rewards.template_match import TemplateMatch
 from iterft.rollout import World, reference_calls, reference_text, reference_thought, roll_out
-from iterft.store import finished_checkpoint
+from iterft.store import recipe_and_checkpoint
 from iterft.template import Template
 from iterft.tokens import encode_turn, num_tokens_of, render_prompt
 from iterft.types import Checkpoint, Sample, Turn
@@ -238,10 +238,7 @@ def chat_model(source: str, settings: EndpointSettings, log: Log) -> Iterator[Ch
         with endpoint(replace(settings, base_url=source), log) as served:
             yield served
         return
-    if Path(source).is_dir():
-        recipe, _, checkpoint = finished_checkpoint(Path(source))
-    else:
-        recipe, checkpoint = Recipe.load(source), Checkpoint(None)
+    recipe, checkpoint, _ = recipe_and_checkpoint(source)
     with local_chat(recipe, checkpoint, settings, log) as model:
         yield model
 
@@ -251,9 +248,8 @@ def local_chat(
 ) -> AbstractContextManager[ChatModel]:
     """The model in this process. ValueError without xgrammar."""
     from iterft.engine.constrained import Grammars, require_xgrammar
+    from iterft.engine.decoders import decoder_of
     from iterft.engine.fitness import shares_prefixes
-    from iterft.engine.generate import PrefixDecoder
-    from iterft.engine.plain import PlainDecoder
     from iterft.local_chat import LocalChat
     from iterft.models import load_for_sampling
 
@@ -261,9 +257,8 @@ def local_chat(
     base, template = base_and_template(recipe, log)
     model = load_for_sampling(base, checkpoint, recipe.model)
     stop_id, num_rows = template.tokenizer.eos_token_id, settings.concurrency
-    decoder: PrefixDecoder | PlainDecoder = PlainDecoder(model, stop_id, num_rows)
-    if recipe.model.share_prefixes and shares_prefixes(model, log.say_once):
-        decoder = PrefixDecoder(model, stop_id, int(recipe.policy.kv_cache_gib * 1024**3), num_rows)
+    is_shared = recipe.model.share_prefixes and shares_prefixes(model, log.say_once)
+    decoder = decoder_of(model, stop_id, recipe.policy.kv_cache_gib, num_rows, share_prefixes=is_shared)
     return LocalChat(
         decoder,
         Grammars(template.tokenizer, model.config.get_text_config().vocab_size, stop_id),

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from iterft import build
 from iterft.log import Log
-from iterft.recipe import Recipe
-from iterft.store import finished_checkpoint
+from iterft.store import recipe_and_checkpoint
 from iterft.synth.complexity import Learner
 from iterft.types import Checkpoint, Sample
 
@@ -19,7 +18,7 @@ from iterft.types import Checkpoint, Sample
 def learner_of(name: str, log: Log) -> Learner:
     """`name`: a run folder, or a recipe by name or file; its warm-up settings say how it is tuned. ValueError when
     there is no such recipe, no step of the run is done, or the model cannot be had."""
-    recipe, checkpoint, told = checkpoint_of(name)
+    recipe, checkpoint, told = recipe_and_checkpoint(name)
     build.require_packages(recipe)
     base, template = build.base_and_template(recipe, log)
 
@@ -34,11 +33,3 @@ def learner_of(name: str, log: Log) -> Learner:
         tune,
         recipe.data.max_prompt_tokens,
     )
-
-
-def checkpoint_of(name: str) -> tuple[Recipe, Checkpoint, str]:
-    """(recipe, checkpoint, how it is called)"""
-    if not (Path(name) / "recipe.yaml").is_file():
-        return Recipe.load(name), Checkpoint(None), f"the base of {name}"
-    recipe, iteration, checkpoint = finished_checkpoint(Path(name))
-    return recipe, checkpoint, f"{name}, iteration {iteration}" if iteration else f"{name}, warm-up"

@@ -23,9 +23,8 @@ from iterft.chat import parse
 from iterft.completions import read_json
 from iterft.config import EndpointSettings
 from iterft.engine.constrained import Grammars
+from iterft.engine.decoders import Decoder
 from iterft.engine.decoding import Decoded, Fork
-from iterft.engine.generate import PrefixDecoder
-from iterft.engine.plain import PlainDecoder
 from iterft.protocols import ChatFault
 from iterft.rollout import seed_of
 from iterft.template import Template
@@ -52,7 +51,7 @@ class LocalChat:
 
     def __init__(
         self,
-        decoder: PrefixDecoder | PlainDecoder,
+        decoder: Decoder,
         grammars: Grammars,
         template: Template,
         name: str,

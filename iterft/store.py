@@ -180,6 +180,16 @@ def finished_checkpoint(run: Path, iteration: int | None = None) -> tuple[Recipe
     return recipe, chosen, store.checkpoint(chosen)
 
 
+def recipe_and_checkpoint(name: str) -> tuple[Recipe, Checkpoint, str]:
+    """(recipe, checkpoint, how it is called) of the run folder `name`, as it last was; or of the recipe of that name or
+    file, whose checkpoint is the untouched base. ValueError as `finished_checkpoint`, or when there is no such
+    recipe."""
+    if not Path(name).is_dir():
+        return Recipe.load(name), Checkpoint(None), f"the base of {name}"
+    recipe, iteration, checkpoint = finished_checkpoint(Path(name))
+    return recipe, checkpoint, f"{name}, iteration {iteration}" if iteration else f"{name}, warm-up"
+
+
 def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:
     """The newest run of this very recipe (iters included) whose last iteration is not done."""
     for _, folder in sorted(numbered_runs(root, name).items(), reverse=True):

@@ -8,9 +8,8 @@ from typing import Any
 
 from iterft.config import PolicySettings
 from iterft.engine.constrained import Grammars
+from iterft.engine.decoders import decoder_of
 from iterft.engine.decoding import Decoded, Fork, Refute
-from iterft.engine.generate import PrefixDecoder
-from iterft.engine.plain import PlainDecoder
 from iterft.policies.at_once import at_once
 from iterft.template import Template
 from iterft.tokens import encode_turn, render_prompt, token_texts
@@ -36,11 +35,8 @@ class HfPolicy:
         self.tokenizer = template.tokenizer
         self.settings = settings
         self.stop_id: int = template.tokenizer.eos_token_id
-        cache_bytes = int(settings.kv_cache_gib * 1024**3)
-        self.decoder: PrefixDecoder | PlainDecoder = (
-            PrefixDecoder(model, self.stop_id, cache_bytes, settings.max_rows)
-            if share_prefixes
-            else PlainDecoder(model, self.stop_id, settings.max_rows)
+        self.decoder = decoder_of(
+            model, self.stop_id, settings.kv_cache_gib, settings.max_rows, share_prefixes=share_prefixes
         )
         vocab_size = model.config.get_text_config().vocab_size
         self.grammars = Grammars(self.tokenizer, vocab_size, self.stop_id) if constrained else None
