@@ -214,17 +214,23 @@ def serve_hf(recipe: Recipe, base: str, template: Template, log: Log, *, constra
 
     @contextmanager
     def serving(checkpoint: Checkpoint) -> Iterator[Any]:
-        from iterft.engine.fitness import shares_prefixes
-        from iterft.models import load_for_sampling
         from iterft.policies.hf import HfPolicy
 
-        model = load_for_sampling(base, checkpoint, recipe.model)
-        is_shared = recipe.model.share_prefixes and shares_prefixes(model, log.say_once)
+        model, is_shared = sampled_model(recipe, base, checkpoint, log)
         policy = HfPolicy(model, template, recipe.policy, share_prefixes=is_shared, constrained=constrained)
         yield policy
         log.metric("decoded", **asdict(policy.decoder.counters))
 
     return serving
+
+
+def sampled_model(recipe: Recipe, base: str, checkpoint: Checkpoint, log: Log) -> tuple[Any, bool]:
+    """The model to sample from, and whether it can share prefixes and may."""
+    from iterft.engine.fitness import shares_prefixes
+    from iterft.models import load_for_sampling
+
+    model = load_for_sampling(base, checkpoint, recipe.model)
+    return model, recipe.model.share_prefixes and shares_prefixes(model, log.say_once)
 
 
 @contextmanager
@@ -249,15 +255,12 @@ def local_chat(
     """The model in this process. ValueError without xgrammar."""
     from iterft.engine.constrained import Grammars, require_xgrammar
     from iterft.engine.decoders import decoder_of
-    from iterft.engine.fitness import shares_prefixes
     from iterft.local_chat import LocalChat
-    from iterft.models import load_for_sampling
 
     require_xgrammar("a chat model in this process")
     base, template = base_and_template(recipe, log)
-    model = load_for_sampling(base, checkpoint, recipe.model)
+    model, is_shared = sampled_model(recipe, base, checkpoint, log)
     stop_id, num_rows = template.tokenizer.eos_token_id, settings.concurrency
-    is_shared = recipe.model.share_prefixes and shares_prefixes(model, log.say_once)
     decoder = decoder_of(model, stop_id, recipe.policy.kv_cache_gib, num_rows, share_prefixes=is_shared)
     return LocalChat(
         decoder,

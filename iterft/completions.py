@@ -74,24 +74,18 @@ def read_reply(payload: Any, schema: Mapping[str, Any] | None) -> tuple[Message,
     except (KeyError, IndexError, TypeError, AttributeError):
         return said, f"the reply holds no message ({server_says(payload)})"
     # Half a character, as a server may send one, could be written into no file and no request.
-    said["content"] = one_mark(content.encode("utf-8", "replace").decode()) if isinstance(content, str) else ""
+    said["content"] = content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
     ended = choice.get("finish_reason")
     if ended == "length":
         return said, "it was cut off, being longer than endpoint.max_tokens allows"
     if refusal or ended == "content_filter":
         return said, f"the model would not answer ({shown(refusal or ended)})"
     if schema is not None:
-        value, fault = read_json(said["content"], schema)
-        return {**said, "content": json.dumps(value, ensure_ascii=False)} if not fault else said, fault
+        answer, fault = read_answer(said["content"], schema)
+        return {**said, "content": answer} if not fault else said, fault
     if calls:
         said["tool_calls"] = [{"name": call.name, "arguments": call.arguments} for call in calls]
     return said, "" if calls or said["content"].strip() else "it is empty"
-
-
-def one_mark(text: str) -> str:
-    """The text with one replacement character for bytes in a row that were none: grammars that servers keep to count
-    half a surrogate pair as one character, decoders replace each of its three bytes (vLLM with xgrammar)."""
-    return _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def server_says(payload: Any) -> str:
@@ -103,9 +97,17 @@ def server_says(payload: Any) -> str:
     return " ".join(text.split())[:MAX_MESSAGE] or "nothing"
 
 
+def read_answer(content: str, schema: Mapping[str, Any]) -> tuple[str, str]:
+    """(the JSON value in the content, see `read_json`, written out strictly; "" or why there is none that fits)."""
+    value, fault = read_json(content, schema)
+    return "" if fault else json.dumps(value, ensure_ascii=False), fault
+
+
 def read_json(content: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
     """(the JSON value in the content, "" or why there is none that fits). A think part before it, a fence or words
-    around it are passed over where the content is not JSON as a whole."""
+    around it are passed over where the content is not JSON as a whole. Bytes in a row that were no characters count as
+    one: grammars let half a surrogate pair pass as one, decoders replace each of its three bytes (xgrammar)."""
+    content = _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", content)
     answer = content.rpartition(THINK_CLOSE)[2]
     fenced = _FENCED.search(answer)
     fault = ""

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from iterft.chat import parse
-from iterft.completions import read_json
+from iterft.completions import read_answer
 from iterft.config import EndpointSettings
 from iterft.engine.constrained import Grammars
 from iterft.engine.decoders import Decoder
@@ -89,10 +89,10 @@ class LocalChat:
             raise ChatFault(NO_USE, f"it was cut off, being longer than {self.max_new_tokens} tokens")
         text = "".join(token_texts(self.template.tokenizer, row.ids))
         if schema is not None:
-            _, fault = read_json(text, schema)
+            answer, fault = read_answer(text, schema)
             if fault:
                 raise ChatFault(NO_USE, fault)
-            return {"role": "assistant", "content": text}
+            return {"role": "assistant", "content": answer}
         turn = parse(self.template.dialect, text)
         if turn.error or not (turn.calls or turn.content):
             raise ChatFault(NO_USE, turn.error or "it is empty")

@@ -68,6 +68,19 @@ def test_answers_fit_the_schema_and_are_the_same_however_many_threads_ask(model:
     ]
 
 
+def test_texts_of_bounded_length_are_json_whatever_the_grammar_lets_pass() -> None:
+    text = {"type": "string", "maxLength": 20}
+    schema = {**SCHEMA, "properties": {"a": text, "b": text}, "required": ["a", "b"]}
+    settings = EndpointSettings(temperature=1.0, max_tokens=400)
+    with ThreadPoolExecutor(12) as pool, build.chat_model("debug", settings, QUIET) as model:
+        chats = [pool.submit(model.chat, said(f"number {n}"), (), schema) for n in range(60)]
+        found = [json.loads(chat.result()["content"]) for chat in chats]
+    for answer in found:
+        Draft202012Validator(schema).validate(answer)
+    texts = "".join(answer["a"] + answer["b"] for answer in found)
+    assert any(character < " " for character in texts), "control characters came through and are escaped"
+
+
 def test_with_tools_it_calls_what_is_there_or_says_something(model: ChatModel) -> None:
     tool = {
         "name": "pick",
