@@ -182,7 +182,8 @@ class SearchSettings:
 class PairSettings:
     """`extent`: how far the two sides reach from where they part: "step", "turn", or "chosen_turn" (the chosen side to
     the end of its turn, the rejected side only its step). Of a side in plain words only `num_prose_tokens` count.
-    `anchors`: each tree adds its accepted turn as a pair without a rejected side, which holds what is right already.
+    `anchors`: each tree adds its accepted turn as a pair without a rejected side, which holds what is right already;
+    with `anchor_mastered` so does each sample of the deficiency check all of whose turns passed.
     `max_call_ratio`: with anchors, how many times more of it may say "call" than "do not call", or the reverse."""
 
     extent: str = one_of("chosen_turn", "step", "turn", "chosen_turn")
@@ -193,6 +194,7 @@ class PairSettings:
     max_reason_share: float = share(0.5)
     num_prose_tokens: int = positive(4)
     anchors: bool = True
+    anchor_mastered: bool = True
     max_call_ratio: float = at_least(1, 1.5)
 
 

@@ -2,8 +2,8 @@
 
 Two signals per candidate: the perplexity of the reference turn, exp(-1/|y| sum log p(y_t | x, y_<t)) (iTool, section
 3), and the policy's own feedback: k sampled turns, their pass rate and the named reason of each failure. A candidate is
-deficient when some sampled turn fails; call and no-call samples are ranked apart. State is kept over iterations: a
-sample that is mended leaves, one that never succeeds rests after a number of tries.
+deficient when some sampled turn fails, mastered when none does; call and no-call samples are ranked apart. State is
+kept over iterations: a sample that is mended leaves, one that never succeeds rests after a number of tries.
 """
 
 from __future__ import annotations
@@ -19,24 +19,23 @@ from iterft.data import by_tool_list
 from iterft.log import Log
 from iterft.protocols import Policy
 from iterft.rollout import World, reference_turns, roll_out, seed_of
-from iterft.types import Deficient, Sample, Standing
-
-History = dict[str, Standing]
+from iterft.types import Check, Checked, Sample, Standing
 
 
 def find_deficient(
     policy: Policy,
     world: World,
     samples: Sequence[Sample],
-    history: History,
+    history: Mapping[str, Standing],
     settings: DeficiencySettings,
     seed: int,
     log: Log,
     *,
     plant: bool,
     whole_turns: bool,
-) -> tuple[list[Deficient], History]:
-    """(the deficient samples, by what can be learnt from them within call and no-call; the history with this check).
+) -> Check:
+    """Draws turns for some samples and says which are deficient, by what can be learnt from them within call and
+    no-call, and which are mastered; `history` is what earlier checks know.
 
     `plant` says whether the search may plant references: without it, a sample of pass rate 0 teaches nothing.
     `whole_turns`: wrong turns go on after their first error."""
@@ -53,12 +52,12 @@ def find_deficient(
         "deficiency",
         to_the_end=whole_turns,
     )
-    history = dict(history)
+    standings = dict(history)
     checked = []
     for sample, rollouts, turns in zip(candidates, rows, references, strict=True):
         passed = sum(rollout.reward.value == 1.0 for rollout in rollouts)
         checked.append(
-            Deficient(
+            Checked(
                 sample=sample,
                 perplexity=math.exp(-sum(turns[0].logprobs) / len(turns[0].logprobs)),
                 pass_rate=passed / len(rollouts),
@@ -69,15 +68,15 @@ def find_deficient(
         )
         before = history.get(sample.id, Standing())
         fruitless = before.fruitless + 1 if passed == 0 else 0
-        history[sample.id] = replace(
+        standings[sample.id] = replace(
             before, checks=before.checks + 1, fruitless=fruitless, pass_rate=passed / len(rollouts)
         )
     deficient = [item for item in checked if item.pass_rate < 1 and (plant or item.pass_rate > 0)]
-    weak = [
+    weak = (
         *most_learnable([item for item in deficient if item.sample.answer], settings.share),
         *most_learnable([item for item in deficient if not item.sample.answer], settings.share),
-    ]
-    return weak, history
+    )
+    return Check(weak, tuple(item for item in checked if item.pass_rate == 1), standings)
 
 
 def pick_candidates(
@@ -107,7 +106,7 @@ def shuffled(samples: list[Sample], chooser: random.Random) -> list[Sample]:
     return [sample for group in by_tool_list(samples) for sample in group]
 
 
-def most_learnable(items: list[Deficient], share: float) -> list[Deficient]:
+def most_learnable(items: list[Checked], share: float) -> list[Checked]:
     """The `share` of items from which most can be learnt: first those that sometimes succeed, whose right and wrong
     turns are both the policy's own; then those that never do. Lowest pass rate first, ties by the perplexity of their
     reference."""

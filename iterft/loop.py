@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator as Iterable
 
     from iterft.protocols import Grader, Policy
-    from iterft.types import Deficient, Sample, Tree
+    from iterft.types import Check, Checked, Sample, Tree
 
 RUNS = Path("runs")
 
@@ -78,23 +78,26 @@ class Iterator:
         """What the updates of an iteration learn from, and counts of it: samples the policy is weak on and pairs from
         their trees, as far as some update asks for them."""
         from iterft.pairs import mine_pairs
+        from iterft.search import lay_out
 
         recipe, log = self.recipe, self.log
         seed = recipe.seed * 1000 + iteration
         if not recipe.finds_deficient:
             return Experience(tuple(self.samples), (), seed), {}
         with self.serve(checkpoint) as policy:
-            weak = self.find_weak(policy, iteration, seed)
-            trees = self.search(policy, weak, iteration, seed) if recipe.mines_pairs else []
-        samples = [item.sample for item in weak] if recipe.grpo.samples == "deficient" else self.samples
+            check = self.check(policy, iteration, seed)
+            trees = self.search(policy, check.weak, iteration, seed) if recipe.mines_pairs else []
+            known = check.mastered if recipe.pairs.anchor_mastered else ()
+            mastered = lay_out(policy, self.world, known, recipe.search)
+        samples = [item.sample for item in check.weak] if recipe.grpo.samples == "deficient" else self.samples
+        counts: dict[str, Any] = {"deficient": len(check.weak), "mastered": len(check.mastered)}
         if not recipe.mines_pairs:
-            return Experience(tuple(samples), (), seed), {"deficient": len(weak)}
-        mined = mine_pairs(trees, recipe.pairs)
+            return Experience(tuple(samples), (), seed), counts
+        mined = mine_pairs([*trees, *mastered], recipe.pairs)
         self.store.write_pairs(iteration, mined.pairs)
         reasons = dict(Counter(pair.reason for pair in mined.pairs).most_common())
         log.say(f"iteration {iteration}: {len(mined.pairs)} pairs from {len(trees)} trees {reasons}")
-        counts = {
-            "deficient": len(weak),
+        counts |= {
             "trees": len(trees),
             "nodes": sum(len(tree.nodes) for tree in trees),
             "pairs": len(mined.pairs),
@@ -104,16 +107,16 @@ class Iterator:
         }
         return Experience(tuple(samples), mined.pairs, seed), counts
 
-    def find_weak(self, policy: Policy, iteration: int, seed: int) -> list[Deficient]:
-        """The deficient samples, at least one."""
+    def check(self, policy: Policy, iteration: int, seed: int) -> Check:
+        """What the policy can and what it cannot do yet; at least one sample is deficient."""
         from iterft.deficiency import find_deficient
 
         recipe = self.recipe
         with self.timed("deficiency"):
-            found = self.store.read_weak(iteration, self.samples)
-            if found is None:
+            check = self.store.read_check(iteration, self.samples)
+            if check is None:
                 history = self.store.read_history(iteration - 1)
-                found = find_deficient(
+                check = find_deficient(
                     policy,
                     self.world,
                     self.samples,
@@ -124,17 +127,16 @@ class Iterator:
                     plant=recipe.search.plant,
                     whole_turns=recipe.whole_turns,
                 )
-                self.store.write_weak(iteration, *found)
-        weak, _ = found
-        if not weak:
+                self.store.write_check(iteration, check)
+        if not check.weak:
             raise ValueError(
                 f"iteration {iteration}: no sample is deficient, so there is nothing to learn from; give harder "
                 "data, or more candidates (deficiency.num_candidates)"
             )
-        self.log.say(f"iteration {iteration}: {len(weak)} deficient samples")
-        return weak
+        self.log.say(f"iteration {iteration}: {len(check.weak)} deficient samples, {len(check.mastered)} mastered")
+        return check
 
-    def search(self, policy: Policy, weak: Sequence[Deficient], iteration: int, seed: int) -> list[Tree]:
+    def search(self, policy: Policy, weak: Sequence[Checked], iteration: int, seed: int) -> list[Tree]:
         from iterft.search import search
 
         settings = self.recipe.search

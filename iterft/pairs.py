@@ -6,7 +6,8 @@ order candidates; they never overrule compatibility. Where a chosen side exists 
 one is taken: the policy can produce it. A planted error is rejected only where the policy is likely to make it. A pair
 counts as often as its error was drawn: were each kind of error to count once, the policy would learn to fear what it
 does rarely, in many ways (say, to refuse), more than what it does always in one. Each tree adds an anchor, its right
-turn as a whole: pairs alone would undo decisions that no error was drawn for (say, to call at all).
+turn as a whole: pairs alone would undo decisions that no error was drawn for (say, to call at all). So do the trees of
+mastered samples, which hold nothing else: an update that sees only what is wrong at the moment forgets what was right.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def mine_pairs(trees: Sequence[Tree], settings: PairSettings) -> Mined:
     pairs = balanced[: settings.max_pairs]
     if pairs and settings.anchors:
         anchors = [*filter(None, (anchor(tree, settings.num_prose_tokens) for tree in trees))]
-        prose = {tree.sample_id for tree in trees if needs_no_call(tree)}
+        prose = {tree.sample_id for tree in trees if not tree.needs_call}
         pairs = even_out([*pairs, *anchors], prose, settings.max_call_ratio, dropped)
     return Mined(tuple(pairs), {key: count for key, count in dropped.items() if count})
 
@@ -90,7 +91,7 @@ def anchor(tree: Tree, num_prose_tokens: int) -> PreferencePair | None:
     if not first:
         return None
     path = to_the_end(tree, pick_chosen(tree, first), accepted)
-    ids, logprob = side(tree, path, num_prose_tokens if needs_no_call(tree) else None)
+    ids, logprob = side(tree, path, None if tree.needs_call else num_prose_tokens)
     return PreferencePair(
         prompt_ids=tree.prompt_ids,
         chosen_ids=ids,
@@ -102,11 +103,6 @@ def anchor(tree: Tree, num_prose_tokens: int) -> PreferencePair | None:
         rejected_logprob=0.0,
         planted=tree.nodes[path[-1]].planted,
     )
-
-
-def needs_no_call(tree: Tree) -> bool:
-    """Whether a call was found to be an error as such."""
-    return any(node.objection == "unneeded_call" for node in tree.nodes)
 
 
 def pick_chosen(tree: Tree, good: Sequence[int]) -> int:

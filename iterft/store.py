@@ -21,9 +21,10 @@ from typing import Any
 from iterft.journal import append_to_journal, read_journal
 from iterft.recipe import Recipe
 from iterft.types import (
+    Check,
+    Checked,
     Checkpoint,
     Completion,
-    Deficient,
     Node,
     PreferencePair,
     Sample,
@@ -31,8 +32,6 @@ from iterft.types import (
     Step,
     Tree,
 )
-
-History = dict[str, Standing]
 
 MINIMUM_FREE_BYTES = 2 * 1024**3
 
@@ -107,13 +106,13 @@ class Store:
     def write_json(self, path: Path, value: Any) -> None:
         self.write_text(path, json.dumps(value, indent=1) + "\n")
 
-    def write_weak(self, iteration: int, weak: Sequence[Deficient], history: History) -> None:
+    def write_check(self, iteration: int, check: Check) -> None:
         """The deficiency check's outcome; `samples.jsonl` is written last and makes it count."""
         folder = self.folder(iteration)
-        standings = {key: dataclasses.asdict(standing) for key, standing in history.items()}
+        standings = {key: dataclasses.asdict(standing) for key, standing in check.history.items()}
         self.write_json(folder / "history.json", standings)
         lines = []
-        for item in weak:
+        for item in (*check.weak, *check.mastered):
             row = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
             for key in ("completions", "references"):
                 row[key] = [dataclasses.asdict(turn) for turn in row[key]]
@@ -121,13 +120,13 @@ class Store:
             lines.append(json.dumps(row) + "\n")
         self.write_text(folder / "samples.jsonl", "".join(lines))
 
-    def read_weak(self, iteration: int, samples: Sequence[Sample]) -> tuple[list[Deficient], History] | None:
-        """What `write_weak` was given, or None when the check has not been finished."""
+    def read_check(self, iteration: int, samples: Sequence[Sample]) -> Check | None:
+        """What `write_check` was given, or None when the check has not been finished."""
         path = self.folder(iteration) / "samples.jsonl"
         if not path.exists():
             return None
         by_id = {sample.id: sample for sample in samples}
-        weak = []
+        weak, mastered = [], []
         for row in read_json_lines(path):
             turns = {
                 key: tuple(
@@ -135,10 +134,11 @@ class Store:
                 )
                 for key in ("completions", "references")
             }
-            weak.append(Deficient(**{**row, "sample": by_id[row["sample"]], **turns}))
-        return weak, self.read_history(iteration)
+            item = Checked(**{**row, "sample": by_id[row["sample"]], **turns})
+            (mastered if item.pass_rate == 1 else weak).append(item)
+        return Check(tuple(weak), tuple(mastered), self.read_history(iteration))
 
-    def read_history(self, iteration: int) -> History:
+    def read_history(self, iteration: int) -> dict[str, Standing]:
         """Standings after an iteration's check; none before the first."""
         path = self.run / f"iter_{iteration:03d}" / "history.json"
         if not path.exists():

@@ -171,10 +171,10 @@ class Reward:
 
 
 @dataclass(frozen=True)
-class Deficient:
-    """A sample the policy is weak on: perplexity of its reference turn, share of the sampled turns that passed, named
-    reasons of the failures, and the turns themselves (the search starts from them). `references`: the reference turn
-    and, of one of several calls, its beginnings, as the policy would have said them."""
+class Checked:
+    """A sample as the deficiency check found it: perplexity of its reference turn, share of the sampled turns that
+    passed, named reasons of the failures, and the turns themselves (the search starts from them). `references`: the
+    reference turn and, of one of several calls, its beginnings, as the policy would have said them."""
 
     sample: Sample
     perplexity: float
@@ -192,6 +192,16 @@ class Standing:
     checks: int = 0
     fruitless: int = 0
     pass_rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of a deficiency check: the `weak` samples, those from which most can be learnt first; the `mastered`
+    ones, all of whose turns passed; and the standings after it, by sample id."""
+
+    weak: tuple[Checked, ...]
+    mastered: tuple[Checked, ...]
+    history: Mapping[str, Standing]
 
 
 @dataclass(slots=True)
@@ -225,13 +235,15 @@ class Node:
 
 @dataclass(slots=True)
 class Tree:
-    """All that one search found out about one sample. Flat: nodes refer to each other by index; node 0 is the root."""
+    """All that one search found out about one sample. Flat: nodes refer to each other by index; node 0 is the root.
+    `needs_call`: whether some call is right."""
 
     sample_id: str
     prompt_ids: tuple[int, ...]
     nodes: list[Node]
     simulations: int = 0
     sampled_tokens: int = 0
+    needs_call: bool = True
 
     def path_ids(self, index: int) -> tuple[int, ...]:
         """Ids of the turn from its beginning to the end of node `index`."""

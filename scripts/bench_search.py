@@ -46,9 +46,9 @@ from iterft.rollout import World, seed_of
 from iterft.search import search
 from iterft.search.mcts import SELECT
 from iterft.types import (
+    Checked,
     Checkpoint,
     Completion,
-    Deficient,
     PartialTurn,
     Prompt,
     Request,
@@ -303,7 +303,7 @@ def rules(options: argparse.Namespace) -> None:
 
 def best_found(garden: Garden, settings: SearchSettings, seed: int) -> float:
     world = World(PYTHONIC, RecordedEnvironment(), garden)
-    weak = [Deficient(CHOICE, 1.0, 0.0, {}, (), ())]
+    weak = [Checked(CHOICE, 1.0, 0.0, {}, (), ())]
     (tree,) = search(garden, world, weak, settings, seed, MemoryJournal(), QUIET, whole_turns=True)
     return max(node.reward for node in tree.nodes if node.reward is not None)
 
@@ -334,7 +334,7 @@ def overhead(options: argparse.Namespace) -> None:
         for seed in range(max(5, options.repeats)):
             policy = Clocked(Garden(seed))
             world = World(PYTHONIC, RecordedEnvironment(), policy.policy)
-            weak = [Deficient(replace(CHOICE, id=str(at)), 1.0, 0.0, {}, (), ()) for at in range(64)]
+            weak = [Checked(replace(CHOICE, id=str(at)), 1.0, 0.0, {}, (), ()) for at in range(64)]
             settings = SearchSettings(kind=kind, num_simulations=64, num_samples=4, plant=False, temperature=1.0)
             start = time.process_time()
             trees = search(policy, world, weak, settings, seed, MemoryJournal(), QUIET, whole_turns=True)
@@ -386,7 +386,7 @@ def real_trees(trees_in_flight: int, options: argparse.Namespace) -> tuple[HfPol
     base, template = build.base_and_template(recipe, QUIET)
     checkpoint = Checkpoint(options.run / "iter_000" / "checkpoint" if options.run else None)
     policy = HfPolicy(load_for_sampling(base, checkpoint, recipe.model), template, recipe.policy)
-    weak = [Deficient(sample, 1.0, 0.0, {}, (), ()) for sample in build.data(recipe, None).train[:16]]
+    weak = [Checked(sample, 1.0, 0.0, {}, (), ()) for sample in build.data(recipe, None).train[:16]]
     settings = replace(recipe.search, num_simulations=16, plant=False, trees_in_flight=trees_in_flight)
     return policy, search(policy, build.world(recipe), weak, settings, 0, MemoryJournal(), QUIET, whole_turns=True)
 

@@ -36,7 +36,7 @@ from iterft.pairs import accepted_nodes, mine_tree, overlap
 from iterft.policies.hf import HfPolicy
 from iterft.rollout import World, read_turn, reference_text, seed_of
 from iterft.search import search
-from iterft.types import Deficient, PreferencePair, Sample, Tree
+from iterft.types import Checked, PreferencePair, Sample, Tree
 
 QUIET = Log(quiet=True)
 TEMPERATURE = 0.7
@@ -122,9 +122,9 @@ def main() -> int:
 
 def ours(setting: Setting) -> Found:
     settings = replace(setting.recipe.deficiency, num_candidates=len(setting.samples), share=1.0)
-    weak, _ = find_deficient(
+    weak = find_deficient(
         setting.policy, setting.world, setting.samples, {}, settings, setting.seed, QUIET, plant=True, whole_turns=False
-    )
+    ).weak
     spent = sum(len(row.ids) for item in weak for row in item.completions)
     limits = {"num_simulations": 1_000_000, "max_tokens": max(1, setting.tokens - spent), "plant": False}
     trees = search(
@@ -142,7 +142,7 @@ def point_of(sample: Sample, pair: PreferencePair) -> Point:
 
 
 def independent(setting: Setting) -> Found:
-    weak = [Deficient(sample, 1.0, 0.0, {}, (), ()) for sample in setting.samples]
+    weak = [Checked(sample, 1.0, 0.0, {}, (), ()) for sample in setting.samples]
     settings = SearchSettings(
         kind="independent", num_simulations=1_000_000, num_samples=1, max_tokens=setting.tokens, plant=False,
         temperature=TEMPERATURE,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 from toys import NONE, PARIS, ROME, SAMPLES, policy_of, sample_of, world_of
 
 from iterft.config import DeficiencySettings
-from iterft.deficiency import History, find_deficient, pick_candidates
+from iterft.deficiency import find_deficient, pick_candidates
 from iterft.dialects.hermes import HERMES
 from iterft.log import Log
-from iterft.types import Deficient, Sample, Standing
+from iterft.types import Check, Checked, Sample, Standing
 
 SETTINGS = DeficiencySettings(num_candidates=10, num_samples=4, share=1.0)
 RIGHT, WRONG = HERMES.render([PARIS]), HERMES.render([ROME])
@@ -20,17 +21,29 @@ RIGHT, WRONG = HERMES.render([PARIS]), HERMES.render([ROME])
 def find(
     samples: list[Sample],
     turns: dict[str, dict[str, float]],
-    history: History | None = None,
+    history: Mapping[str, Standing] | None = None,
     settings: DeficiencySettings = SETTINGS,
     plant: bool = True,
-) -> tuple[list[Deficient], History]:
+) -> tuple[Sequence[Checked], Mapping[str, Standing]]:
+    """The deficient samples, and the standings."""
+    check = check_of(samples, turns, history, settings, plant)
+    return check.weak, check.history
+
+
+def check_of(
+    samples: list[Sample],
+    turns: dict[str, dict[str, float]],
+    history: Mapping[str, Standing] | None = None,
+    settings: DeficiencySettings = SETTINGS,
+    plant: bool = True,
+) -> Check:
     policy = policy_of(turns=turns)
     return find_deficient(
         policy, world_of(), samples, history or {}, settings, 0, Log(quiet=True), plant=plant, whole_turns=True
     )
 
 
-def ids_of(weak: list[Deficient]) -> list[str]:
+def ids_of(weak: Sequence[Checked]) -> list[str]:
     return [item.sample.id for item in weak]
 
 
@@ -42,6 +55,12 @@ def test_a_sample_that_always_passes_is_not_deficient() -> None:
     weak, history = find(group_of("good", "bad"), {"good": {RIGHT: 1}, "bad": {WRONG: 1}})
     assert ids_of(weak) == ["bad"]
     assert history == {"good": Standing(1, 0, 1.0), "bad": Standing(1, 1, 0.0)}
+
+
+def test_a_sample_that_always_passes_is_mastered_and_brings_its_turns() -> None:
+    turns = {"good": {RIGHT: 1}, "bad": {WRONG: 1}, "so-so": {RIGHT: 1, WRONG: 1}}
+    (item,) = check_of(group_of("good", "bad", "so-so"), turns).mastered
+    assert (item.sample.id, item.pass_rate, item.reasons, len(item.completions)) == ("good", 1.0, {}, 4)
 
 
 def test_a_deficient_sample_brings_its_failures_and_its_turns() -> None:
@@ -122,7 +141,7 @@ def test_fruitless_checks_are_counted_in_a_row() -> None:
     _, history = find(samples, {"x": {WRONG: 1}})
     _, history = find(samples, {"x": {WRONG: 1}}, history)
     assert history["x"] == Standing(2, 2, 0.0)
-    assert find(samples, {"x": {RIGHT: 1}}, history) == ([], history), "it rests"
+    assert find(samples, {"x": {RIGHT: 1}}, history) == ((), history), "it rests"
     _, history = find(samples, {"x": {RIGHT: 1}}, history, replace(SETTINGS, max_tries=3))
     assert history["x"] == Standing(3, 0, 1.0)
 
@@ -135,6 +154,6 @@ def test_the_history_given_is_not_changed() -> None:
 
 def test_the_toy_policy_is_weak_on_every_sample_of_the_toy_world() -> None:
     settings, quiet = replace(SETTINGS, num_samples=16), Log(quiet=True)
-    weak, _ = find_deficient(policy_of(), world_of(), SAMPLES, {}, settings, 0, quiet, plant=True, whole_turns=True)
-    assert set(ids_of(weak)) == {"one", "two", "none", "hard"}
-    assert ids_of(weak)[-1] == NONE.id
+    check = find_deficient(policy_of(), world_of(), SAMPLES, {}, settings, 0, quiet, plant=True, whole_turns=True)
+    assert set(ids_of(check.weak)) == {"one", "two", "none", "hard"}
+    assert ids_of(check.weak)[-1] == NONE.id

@@ -6,15 +6,16 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from toys import ONE, SAMPLES, MemoryJournal, policy_of, text_of, weak_of, world_of
+from toys import NONE, ONE, SAMPLES, MemoryJournal, policy_of, text_of, weak_of, world_of
 
 from iterft.chat import parse
 from iterft.config import PairSettings, SearchSettings
 from iterft.dialects.hermes import HERMES
 from iterft.log import Log
 from iterft.pairs import balance, even_out, mine_pairs, overlap
-from iterft.search import search
-from iterft.types import Node, PreferencePair, Sample, Step, Tree
+from iterft.rollout import reference_calls, reference_text
+from iterft.search import lay_out, search
+from iterft.types import Checked, Completion, Node, PreferencePair, Sample, Step, Tree
 
 LOOSE = PairSettings(
     extent="step",
@@ -44,7 +45,8 @@ def node(parent: int, *ids: int, logprob: float = -0.5, **changes: object) -> No
 
 def tree_of(*nodes: Node) -> Tree:
     """A tree of a root and `nodes`, numbered from 1; children, visits and values follow from parents and rewards."""
-    tree = Tree("x", (90, 91), [node(-1), *nodes])
+    needs_call = all(child.objection != "unneeded_call" for child in nodes)
+    tree = Tree("x", (90, 91), [node(-1), *nodes], needs_call=needs_call)
     for index, child in enumerate(tree.nodes[1:], start=1):
         tree.nodes[child.parent].children.append(index)
         at = index
@@ -197,6 +199,28 @@ def test_a_think_part_before_prose_is_kept_whole() -> None:
     tree = tree_of(thought, node(1, 1, 2, 3, 4, reward=1.0), node(0, 5, reward=0.0, objection="unneeded_call"))
     pair, anchor = mine_pairs([tree], replace(LOOSE, anchors=True, num_prose_tokens=3, extent="turn")).pairs
     assert pair.chosen_ids == anchor.chosen_ids == (7, 8, 9, 10, 1, 2, 3)
+
+
+def test_a_mastered_sample_is_held_by_an_anchor() -> None:
+    policy = policy_of()
+    mastered = [weak_of(NONE, policy, 12), weak_of(ONE, policy, 12)]
+    mastered = [replace(item, completions=passing(item)) for item in mastered]
+    trees = lay_out(policy, world_of(), mastered, SearchSettings())
+    assert [tree.simulations for tree in trees] == [0, 0]
+    pair, *anchors = mine_pairs([fork(), *trees], replace(LOOSE, anchors=True, num_prose_tokens=3)).pairs
+    assert pair.reason == "wrong_value"
+    of_fork, of_none, of_one = anchors
+    assert of_fork.sample_id == "x"
+    assert (of_none.sample_id, text_of(of_none.chosen_ids)) == ("none", "I c"), "of words, the beginning"
+    assert (of_one.sample_id, text_of(of_one.chosen_ids)) == ("one", HERMES.render(reference_calls(ONE)))
+    assert of_one.prompt_ids == policy.render(ONE.prompt)
+    assert of_one.chosen_logprob == pytest.approx(sum(mastered[1].completions[0].logprobs))
+
+
+def passing(item: Checked) -> tuple[Completion, ...]:
+    """Its turns that are right."""
+    right = reference_text(HERMES, item.sample)
+    return tuple(turn for turn in item.completions if text_of(turn.ids) == right)
 
 
 def test_anchors_alone_are_nothing_to_learn_from() -> None:

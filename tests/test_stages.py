@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -290,12 +291,29 @@ def test_without_pairs_there_is_nothing_to_train_on(base: str, tokenizer: Any, t
 
 
 def test_pairs_of_a_tree_stay_side_by_side(pairs: list[PreferencePair]) -> None:
-    ordered = tree_order(pairs, 0)
+    ordered = tree_order(pairs, 8, 0)
     ids = [pair.sample_id for pair in ordered]
     assert [ids[at] for at in range(0, 8, 2)] == [ids[at] for at in range(1, 8, 2)]
     assert sorted(ids) == sorted(pair.sample_id for pair in pairs)
-    assert tree_order(pairs, 0) == ordered
-    assert any(tree_order(pairs, seed) != ordered for seed in range(1, 5))
+    assert tree_order(pairs, 8, 0) == ordered
+    assert any(tree_order(pairs, 8, seed) != ordered for seed in range(1, 5))
+
+
+def test_neither_the_words_of_a_query_nor_its_tools_decide_when_it_is_learnt() -> None:
+    def pair(tools: int, query: int, step: int) -> PreferencePair:
+        prompt = (*(tools for _ in range(50)), query, *((7,) * step))
+        return PreferencePair(prompt, (1,), (2,), 1.0, "wrong_tool", f"{tools}-{query}", 0.0, 0.0)
+
+    pairs = [pair(tools, query, step) for tools in (3, 4) for query in range(100, 140) for step in (0, 1)]
+    ordered = tree_order(pairs, 8, 0)
+    assert Counter(ordered) == Counter(pairs)
+    assert [ordered[at].sample_id for at in range(0, 160, 2)] == [ordered[at].sample_id for at in range(1, 160, 2)]
+    blocks = [[pair.prompt_ids for pair in ordered[at : at + 8]] for at in range(0, 160, 8)]
+    assert all(len({prompt[0] for prompt in block}) == 1 for block in blocks), "a batch shows the same tools"
+    tools = [block[0][0] for block in blocks]
+    assert 3 in tools[:5] and 3 in tools[-5:] and 4 in tools[:5] and 4 in tools[-5:]
+    early = [prompt[50] for block in blocks[:10] for prompt in block]
+    assert min(early) < 110 and max(early) >= 130, "not in the order of their ids"
 
 
 def test_a_saved_adapter_is_whole_samples_as_it_trains_and_goes_on(

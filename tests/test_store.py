@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iterft.store import Journal, Store
-from iterft.types import Completion, Deficient, Node, Prompt, Sample, Standing, Step, ToolCall, Tree
+from iterft.types import Check, Checked, Completion, Node, Prompt, Sample, Standing, Step, ToolCall, Tree
 
 RECIPE = "name: toy\niters: 2\nseed: 0\n"
 
@@ -76,26 +76,28 @@ def test_a_torn_last_line_of_a_journal_is_dropped_and_written_anew(tmp_path: Pat
 
 def test_deficient_samples_and_history_come_back_as_they_were(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    samples = [sample_of("a"), sample_of("b")]
-    weak = [
-        Deficient(samples[1], 3.25, 0.5, {"no_call": 1}, (Completion((1, 2), (-0.1, -1 / 3), "stop"),), ()),
-        Deficient(
-            samples[0], 1.5, 0.0, {}, (Completion((7,), (-2.0,), "length"),), (Completion((5,), (-1.5,), "stop"),)
+    samples = [sample_of("a"), sample_of("b"), sample_of("c")]
+    turn, unfinished = Completion((1, 2), (-0.1, -1 / 3), "stop"), Completion((7,), (-2.0,), "length")
+    check = Check(
+        weak=(
+            Checked(samples[1], 3.25, 0.5, {"no_call": 1}, (turn, unfinished), ()),
+            Checked(samples[0], 1.5, 0.0, {}, (unfinished,), (Completion((5,), (-1.5,), "stop"),)),
         ),
-    ]
-    history = {"a": Standing(2, 1, 0.0), "b": Standing(1, 0, 0.5)}
-    assert store.read_weak(1, samples) is None
+        mastered=(Checked(samples[2], 1.25, 1.0, {}, (turn,), (turn,)),),
+        history={"a": Standing(2, 1, 0.0), "b": Standing(1, 0, 0.5), "c": Standing(1, 0, 1.0)},
+    )
+    assert store.read_check(1, samples) is None
     assert store.read_history(1) == {}
-    store.write_weak(1, weak, history)
-    assert store.read_weak(1, samples) == (weak, history)
-    assert store.read_history(1) == history
+    store.write_check(1, check)
+    assert store.read_check(1, samples) == check
+    assert store.read_history(1) == check.history
 
 
 def test_a_check_counts_only_once_its_samples_are_written(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    store.write_weak(1, [], {"a": Standing(1)})
+    store.write_check(1, Check((), (), {"a": Standing(1)}))
     (store.folder(1) / "samples.jsonl").unlink()
-    assert store.read_weak(1, []) is None
+    assert store.read_check(1, []) is None
 
 
 def test_an_unfinished_run_is_found_again(tmp_path: Path) -> None:

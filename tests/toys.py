@@ -10,7 +10,7 @@ from iterft.envs.recorded import RecordedEnvironment
 from iterft.policies.scripted import ScriptedPolicy
 from iterft.rewards.call_match import CallMatch
 from iterft.rollout import World, reference_turns
-from iterft.types import Deficient, Prompt, Sample, ToolCall, Tree
+from iterft.types import Checked, Prompt, Sample, ToolCall, Tree
 
 
 def tool(name: str, **kinds: str) -> dict[str, object]:
@@ -82,10 +82,10 @@ def policy_of(dialect: Dialect = HERMES, turns: Mapping[str, Mapping[str, float]
     )
 
 
-def weak_of(sample: Sample, policy: ScriptedPolicy, num_samples: int = 3, dialect: Dialect = HERMES) -> Deficient:
+def weak_of(sample: Sample, policy: ScriptedPolicy, num_samples: int = 3, dialect: Dialect = HERMES) -> Checked:
     """The sample as the deficiency check hands it to the search, with turns it has sampled."""
     (completions,) = policy.sample([policy.render(sample.prompt)], [num_samples], 1.0, [11])
-    return Deficient(sample, 2.0, 0.5, {}, tuple(completions), *reference_turns(policy, world_of(dialect), [sample]))
+    return Checked(sample, 2.0, 0.5, {}, tuple(completions), *reference_turns(policy, world_of(dialect), [sample]))
 
 
 def text_of(ids: tuple[int, ...]) -> str:

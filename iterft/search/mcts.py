@@ -20,7 +20,7 @@ from iterft.rollout import World, read_text, seed_of
 from iterft.search.gumbel import gumbel
 from iterft.search.selection import Select, UnderWay, independent, puct, uct
 from iterft.search.tree import has_success, lay, new_tree
-from iterft.types import Completion, Deficient, FinishReason, Request, Sample, Tree
+from iterft.types import Checked, Completion, FinishReason, Request, Sample, Tree
 
 SELECT: Mapping[str, Select] = {"puct": puct, "uct": uct, "gumbel": gumbel, "independent": independent}
 
@@ -28,7 +28,7 @@ SELECT: Mapping[str, Select] = {"puct": puct, "uct": uct, "gumbel": gumbel, "ind
 def search(
     policy: Policy,
     world: World,
-    weak: Sequence[Deficient],
+    weak: Sequence[Checked],
     settings: SearchSettings,
     seed: int,
     journal: TreeJournal,
@@ -63,6 +63,13 @@ def search(
             "was found is used"
         )
     return [finished[item.sample.id] for item in weak]
+
+
+def lay_out(policy: Policy, world: World, checked: Sequence[Checked], settings: SearchSettings) -> list[Tree]:
+    """One tree per sample, in order, of the turns that the deficiency check has sampled; nothing is searched."""
+    trees = new_trees(policy, checked)
+    sow(Ground(policy, world, settings, whole_turns=True, grader=None), checked, trees)
+    return trees
 
 
 @dataclass(frozen=True)
@@ -118,12 +125,12 @@ class Shoot:
 
 
 def grow(
-    ground: Ground, group: Sequence[Deficient], seed: int, budget: Budget, advance: Callable[[int], None]
+    ground: Ground, group: Sequence[Checked], seed: int, budget: Budget, advance: Callable[[int], None]
 ) -> list[Tree]:
     """Grows the trees of `group` side by side until each has its simulations, is exhausted, or the budget is spent.
     `advance(1)` is told of each that is done."""
     policy, settings = ground.policy, ground.settings
-    trees = [new_tree(item.sample, policy.render(item.sample.prompt)) for item in group]
+    trees = new_trees(policy, group)
     sow(ground, group, trees)
     if settings.plant:
         plant(ground, group, trees)
@@ -151,6 +158,10 @@ def grow(
             lay_wave(ground, wave)
             send(wave.sample, wave.tree)
     return trees
+
+
+def new_trees(policy: Policy, checked: Sequence[Checked]) -> list[Tree]:
+    return [new_tree(item.sample, policy.render(item.sample.prompt)) for item in checked]
 
 
 def choose_leaves(ground: Ground, sample: Sample, tree: Tree, seed: int) -> dict[Request, int]:
@@ -189,7 +200,7 @@ def lay_wave(ground: Ground, wave: Wave) -> None:
     lay_all(ground, shoots)
 
 
-def sow(ground: Ground, group: Sequence[Deficient], trees: Sequence[Tree]) -> None:
+def sow(ground: Ground, group: Sequence[Checked], trees: Sequence[Tree]) -> None:
     """Lays the turns that the deficiency check has sampled."""
     lay_all(
         ground,
@@ -201,7 +212,7 @@ def sow(ground: Ground, group: Sequence[Deficient], trees: Sequence[Tree]) -> No
     )
 
 
-def plant(ground: Ground, group: Sequence[Deficient], trees: Sequence[Tree]) -> None:
+def plant(ground: Ground, group: Sequence[Checked], trees: Sequence[Tree]) -> None:
     """Lays the reference turn into every tree in which no sampled turn has passed. Of a reference of several calls also
     its beginnings: sampling seldom gets that far and would only show where to stop."""
     lay_all(

@@ -16,7 +16,9 @@ EXHAUSTED_MASS = 0.05
 
 def new_tree(sample: Sample, prompt_ids: tuple[int, ...]) -> Tree:
     """A tree of just the root, which stands for the prompt."""
-    return Tree(sample.id, prompt_ids, [Node(parent=-1, step=Step("root", (), ()), prior=1.0)])
+    return Tree(
+        sample.id, prompt_ids, [Node(parent=-1, step=Step("root", (), ()), prior=1.0)], needs_call=bool(sample.answer)
+    )
 
 
 def lay(

@@ -77,7 +77,7 @@ class DpoStage:
         model = load_for_training(self.base, checkpoint, self.model_settings, self.seed)
         trainer = self.build_trainer(model, out.parent / "trainer")
         reporter = Reporter(self.log, "update")
-        rows = pair_rows(tree_order(experience.pairs, self.seed))
+        rows = pair_rows(tree_order(experience.pairs, self.settings.batch_size, experience.seed))
         counters, is_shared = equip(trainer, self.model_settings, self.log)
         self.audit(trainer.model, rows)
         batches = self.batches(rows, is_shared=is_shared)
@@ -206,10 +206,22 @@ def pair_rows(pairs: Sequence[PreferencePair]) -> list[dict[str, Any]]:
     ]
 
 
-def tree_order(pairs: Sequence[PreferencePair], seed: int) -> list[PreferencePair]:
-    """Pairs whose prompts have a long common prefix side by side (those of a tree, and of trees that show the same
-    tools), so that they meet in a batch and share it; such groups in random order."""
-    ordered = sorted(pairs, key=lambda pair: pair.prompt_ids)
-    groups = group_neighbours([pair.prompt_ids for pair in ordered])
-    random.Random(seed).shuffle(groups)
-    return [ordered[index] for group in groups for index in group]
+def tree_order(pairs: Sequence[PreferencePair], size: int, seed: int) -> list[PreferencePair]:
+    """Pairs of a tree side by side, and trees whose prompts have a long common prefix (they show the same tools) in
+    blocks of about `size` pairs, so that they meet in a batch and share it; all else in random order. Queries in the
+    order of their words, or all of one tool list in a row, would let the last ones decide."""
+    trees: dict[str, list[PreferencePair]] = {}
+    for pair in sorted(pairs, key=lambda pair: pair.prompt_ids):
+        trees.setdefault(pair.sample_id, []).append(pair)
+    ordered = list(trees.values())
+    chooser = random.Random(seed)
+    blocks: list[list[PreferencePair]] = []
+    for group in group_neighbours([tree[0].prompt_ids for tree in ordered]):
+        chooser.shuffle(group)
+        blocks.append([])
+        for index in group:
+            if len(blocks[-1]) >= size:
+                blocks.append([])
+            blocks[-1] += ordered[index]
+    chooser.shuffle(blocks)
+    return [pair for block in blocks for pair in block]
