@@ -143,6 +143,18 @@ def kind_of(sample: Sample) -> str:
     return "single" if len(sample.answer) == 1 else "parallel"
 
 
+BLOCK = 8
+"""Samples of one tool list that come one after the other: a batch of the defaults."""
+
+
+def in_blocks(samples: Sequence[Sample]) -> list[Sample]:
+    """In the order given, except that samples which show the same tools come side by side, up to `BLOCK` at a time:
+    they share a batch, and no tool list has a stretch of its own."""
+    blocks = [group[at : at + BLOCK] for group in by_tool_list(samples) for at in range(0, len(group), BLOCK)]
+    places = {sample.id: place for place, sample in enumerate(samples)}
+    return [sample for block in sorted(blocks, key=lambda block: places[block[0].id]) for sample in block]
+
+
 def by_tool_list(samples: Sequence[Sample]) -> list[list[Sample]]:
     """The samples grouped by the tools they show, in order of first appearance: such prompts share a long prefix."""
     groups: list[list[Sample]] = []

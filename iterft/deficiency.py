@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from iterft.config import DeficiencySettings
-from iterft.data import by_tool_list
+from iterft.data import in_blocks
 from iterft.log import Log
 from iterft.protocols import Policy
 from iterft.rollout import World, reference_turns, roll_out, seed_of
@@ -101,9 +101,9 @@ def pick_candidates(
 
 
 def shuffled(samples: list[Sample], chooser: random.Random) -> list[Sample]:
-    """In random order, samples that show the same tools side by side: their prompts are computed together."""
+    """In random order; samples of one tool list, whose prompts are computed together, side by side, see `in_blocks`."""
     chooser.shuffle(samples)
-    return [sample for group in by_tool_list(samples) for sample in group]
+    return in_blocks(samples)
 
 
 def most_learnable(items: list[Checked], share: float) -> list[Checked]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iterft.config import TierSettings
-from iterft.data import by_tool_list, collector_paused
+from iterft.data import by_tool_list, collector_paused, in_blocks
 from iterft.types import Sample, Tool
 
 TIERS = ("easy", "medium", "hard")
@@ -57,13 +57,13 @@ def tier_by_size(num_tools: int, characters: int, num_calls: int, tiers: TierSet
 
 
 def easy_to_hard(samples: Sequence[Sample], tiers: TierSettings, seed: int) -> list[Sample]:
-    """All samples, one tier after the other, shuffled within each; those that show the same tools stay together."""
+    """All samples, one tier after the other, shuffled within each, see `in_blocks`."""
     ordered: list[Sample] = []
     tier_by_id = tiers_of(samples, tiers)
     for tier in TIERS:
         members = [sample for sample in samples if tier_by_id[sample.id] == tier]
         random.Random(f"{seed} {tier}").shuffle(members)
-        ordered.extend(sample for group in by_tool_list(members) for sample in group)
+        ordered.extend(in_blocks(members))
     return ordered
 
 

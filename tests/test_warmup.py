@@ -8,6 +8,7 @@ import pytest
 from toys import call, tool
 
 from iterft.config import TierSettings
+from iterft.data import BLOCK
 from iterft.types import Prompt, Sample
 from iterft.warmup import TIERS, easy_to_hard, learnt_part, tier_table, tiers_of
 
@@ -60,6 +61,15 @@ def test_the_order_within_a_tier_is_drawn_from_the_seed() -> None:
     assert easy_to_hard(samples, TIER, 0) != samples
     assert easy_to_hard(samples, TIER, 0) == easy_to_hard(samples, TIER, 0)
     assert easy_to_hard(samples, TIER, 0) != easy_to_hard(samples, TIER, 1)
+
+
+def test_samples_of_one_tool_list_meet_but_have_no_stretch_of_their_own() -> None:
+    samples = [sample_of(f"{num_tools}-{number}", num_tools) for num_tools in (2, 3) for number in range(80)]
+    ordered = easy_to_hard(samples, TIER, 0)
+    shown = [len(sample.prompt.tools) for sample in ordered]
+    assert sorted(shown) == [2] * 80 + [3] * 80
+    assert all(len(set(shown[at : at + BLOCK])) == 1 for at in range(0, 160, BLOCK))
+    assert {2, 3} == set(shown[: 5 * BLOCK]) == set(shown[-5 * BLOCK :])
 
 
 def test_the_table_counts_tiers_per_source() -> None:
