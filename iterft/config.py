@@ -204,12 +204,13 @@ class StageSettings:
     its own, with those of `grpo`. `loss_types`: TRL's, or simpo, orpo, conservative (`stages.losses`), added up by
     `loss_weights`. `gamma`: SimPO's margin. `weighting` margin: a pair counts by the difference of values between its
     sides. A batch ends before it exceeds `batch_size` pairs or `batch_tokens` tokens to compute, what sides and pairs
-    share counted once. `extra` goes to TRL's config unchanged."""
+    share counted once. `extra` goes to TRL's config unchanged. Whatever the kind: from the second iteration on, the
+    share `update_rate` of what an iteration's updates have changed is kept (`stages.interpolate`)."""
 
     kind: str = one_of("dpo", *STAGES)
     loss_types: list[str] = list_of(["sigmoid", "sft"], *TRL_LOSSES, *OWN_LOSSES)
     loss_weights: list[float] = setting([1.0, 1.0])
-    beta: float = positive(0.1)
+    beta: float = positive(1.0)
     gamma: float = at_least(0, 0.5)
     weighting: str = one_of("none", "none", "margin")
     lr: float = positive(3e-4)
@@ -218,6 +219,7 @@ class StageSettings:
     batch_tokens: int = positive(8192)
     warmup_share: float = share(0.1)
     max_grad_norm: float = positive(1.0)
+    update_rate: float = setting(0.5, "must lie in (0, 1]", lambda value: 0 < value <= 1)
     extra: dict[str, Any] = field(default_factory=dict)
 
 

@@ -63,7 +63,9 @@ class Iterator:
         return Run(self.store.run, self.store.checkpoint(self.recipe.iters), records)
 
     def iterate(self, iteration: int) -> None:
-        checkpoint = self.store.checkpoint(iteration - 1)
+        from iterft.stages.interpolate import go_part_of_the_way
+
+        checkpoint = start = self.store.checkpoint(iteration - 1)
         experience, counts = self.explore(iteration, checkpoint)
         folder = self.store.folder(iteration)
         with self.timed("update"):
@@ -72,6 +74,8 @@ class Iterator:
                 # What an interrupted iteration has left of the updates before the last is whole.
                 is_there = out.name == name and out.exists()
                 checkpoint = Checkpoint(out) if is_there else optimize(checkpoint, experience, out)
+            if iteration > 1:
+                checkpoint = go_part_of_the_way(start, checkpoint, self.recipe.stage.update_rate)
         self.finish(iteration, checkpoint, counts)
 
     def explore(self, iteration: int, checkpoint: Checkpoint) -> tuple[Experience, dict[str, Any]]:

@@ -126,7 +126,8 @@ class Store:
         if not path.exists():
             return None
         by_id = {sample.id: sample for sample in samples}
-        weak, mastered = [], []
+        weak: list[Checked] = []
+        mastered: list[Checked] = []
         for row in read_json_lines(path):
             turns = {
                 key: tuple(
@@ -149,6 +150,12 @@ class Store:
     def write_pairs(self, iteration: int, pairs: Iterable[PreferencePair]) -> None:
         lines = (json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs)
         self.write_text(self.folder(iteration) / "pairs.jsonl", "".join(lines))
+
+    def read_pairs(self, iteration: int) -> tuple[PreferencePair, ...]:
+        """What `write_pairs` was given."""
+        rows = read_json_lines(self.folder(iteration) / "pairs.jsonl")
+        ids = ("prompt_ids", "chosen_ids", "rejected_ids")
+        return tuple(PreferencePair(**{**row, **{key: tuple(row[key]) for key in ids}}) for row in rows)
 
 
 class Journal:

@@ -27,6 +27,8 @@ from iterft.synth.tasks import generate
 from iterft.types import Checkpoint, Sample
 
 ARMS = ("warm-up", "loop", "more SFT")
+SHORT, LONG = 16, 96
+"""Samples of the runs that measure the pace of SFT."""
 
 
 def main() -> int:
@@ -66,22 +68,28 @@ def study_seed(recipe: Recipe, folder: Path, items: list[Sample]) -> dict[str, l
 
 def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
     """The warm-up checkpoint tuned on as many further samples as fit the time that the iterations took: of those that
-    the iterations choose theirs from, again from the first when they run out."""
+    the iterations choose theirs from, again from the first when they run out. How many that are, short runs tell."""
     if out.exists():
         return Checkpoint(out)
-    recipe = iterator.recipe
     budget = sum(
         seconds for record in records[1:] for step, seconds in record["seconds"].items() if step != "evaluation"
     )
-    per_sample = records[0]["seconds"]["warm-up"] / (recipe.warmup.num_samples * recipe.warmup.epochs)
-    count = round(budget / per_sample)
-    samples = [sample for sample, _ in zip(cycle(iterator.samples), range(count), strict=False)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
-    checkpoint = iterator.tune(iterator.store.checkpoint(0), samples, out)
-    taken = time.perf_counter() - started
+    start, tries = iterator.store.checkpoint(0), out.parent / "pace"
+
+    def seconds(count: int, out: Path) -> float:
+        samples = [sample for sample, _ in zip(cycle(iterator.samples), range(count), strict=False)]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        started = time.perf_counter()
+        iterator.tune(start, samples, out)
+        return time.perf_counter() - started
+
+    seconds(SHORT, tries / "first")  # what is loaded once is no part of the pace
+    short, long = seconds(SHORT, tries / "short"), seconds(LONG, tries / "long")
+    pace = (long - short) / (LONG - SHORT)
+    count = round((budget - short) / pace + SHORT)
+    taken = seconds(count, out)
     print(f"more SFT: {count} samples, {taken:.0f} s against {budget:.0f} s of the iterations", flush=True)
-    return checkpoint
+    return Checkpoint(out)
 
 
 def score(iterator: Iterator, checkpoint: Checkpoint, file: Path, items: list[Sample]) -> list[bool]:

@@ -21,7 +21,6 @@ from typing import Any
 from study_loop import score
 
 from iterft import Iterator, Recipe
-from iterft.pairs import mine_pairs
 from iterft.stages.dpo import DpoStage
 from iterft.synth.tasks import generate
 from iterft.types import Checkpoint, Experience, PreferencePair
@@ -53,7 +52,7 @@ def main() -> int:
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-        pairs = mine_pairs(list(iterator.store.journal(1).read().values()), iterator.recipe.pairs).pairs
+        pairs = iterator.store.read_pairs(1)
         print(f"{run}: {len(pairs)} pairs, {sum(not pair.rejected_ids for pair in pairs)} of them anchors", flush=True)
         for name in options.losses:
             folder = options.out / f"{number}-{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +104,27 @@ def test_pairs_are_made_of_ids_of_their_tree(finished: Run) -> None:
             tree = trees[pair["sample_id"]]
             paths = {tree.prompt_ids + tree.path_ids(index) for index in range(len(tree.nodes))}
             prompt = tuple(pair["prompt_ids"])
-            assert {prompt, prompt + tuple(pair["chosen_ids"]), prompt + tuple(pair["rejected_ids"])} <= paths
+            if pair["reason"] == "anchor":  # of words, the beginning
+                turn = prompt + tuple(pair["chosen_ids"])
+                assert any(path[: len(turn)] == turn for path in paths)
+            else:
+                assert {prompt, prompt + tuple(pair["chosen_ids"]), prompt + tuple(pair["rejected_ids"])} <= paths
+
+
+@pytest.mark.slow
+def test_from_the_second_iteration_on_a_part_of_the_update_is_kept(finished: Run, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "whole")
+    shutil.rmtree(tmp_path / "whole" / "iter_002")
+    (tmp_path / "whole" / "recipe.yaml").write_text(small_recipe("stage.update_rate=1").to_yaml())
+    whole = run_of(tmp_path / "whole", "stage.update_rate=1")
+    runs = {1: finished.folder, 2: finished.folder, 3: whole.folder}
+    began, half, ended = (
+        load_file(run / f"iter_00{min(number, 2)}" / "checkpoint" / "adapter_model.safetensors")
+        for number, run in runs.items()
+    )
+    assert any(not torch.equal(began[name], ended[name]) for name in began)
+    for name, tensor in half.items():
+        torch.testing.assert_close(tensor, (began[name] + ended[name]) / 2)
 
 
 @pytest.mark.slow

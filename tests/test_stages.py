@@ -31,6 +31,7 @@ from iterft.engine.generate import PrefixDecoder
 from iterft.log import Log
 from iterft.models import load_base, load_for_sampling, load_for_training
 from iterft.stages.dpo import pair_rows, tree_order
+from iterft.stages.interpolate import go_part_of_the_way
 from iterft.stages.launch import Reporter, by_length, equip, run_trainer, token_batches
 from iterft.stages.sft import train_sft
 from iterft.types import Checkpoint, Experience, PreferencePair
@@ -181,7 +182,7 @@ def test_one_batch_of_eight_is_eight_of_one(
     weights = []
     for size, steps in ((8, 1), (1, 8)):
         extra = {"gradient_accumulation_steps": steps}
-        changes = {"batch_size": size, "loss_types": ["sigmoid"], "loss_weights": [1.0], "extra": extra}
+        changes = {"batch_size": size, "loss_types": ["sigmoid"], "loss_weights": [1.0], "beta": 0.1, "extra": extra}
         out = stage_of(base, tokenizer, **changes)(BASE, Experience((), tuple(pairs)), tmp_path / f"{size}" / "out")
         assert out.path is not None
         weights.append(load_file(out.path / "adapter_model.safetensors"))
@@ -335,6 +336,33 @@ def test_a_saved_adapter_is_whole_samples_as_it_trains_and_goes_on(
     outputs = [logits_of(load_for_sampling(base, checkpoint, LORA)) for checkpoint in (BASE, first, second)]
     assert (outputs[0] - outputs[1]).abs().max() > 1e-3
     assert (outputs[1] - outputs[2]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("tuning", [LORA, FULL], ids=["lora", "full"])
+def test_of_an_update_the_share_that_is_asked_for_is_kept(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, tuning: ModelSettings
+) -> None:
+    stage, experience = stage_of(base, tokenizer, tuning), Experience((), tuple(pairs))
+    first = stage(BASE, experience, tmp_path / "one")
+    second = stage(first, experience, tmp_path / "two")
+    before, after = weights_of(first), weights_of(second)
+    assert go_part_of_the_way(BASE, first, 0.25) == first
+    assert go_part_of_the_way(first, second, 0.25) == second
+    mixed = weights_of(second)
+    assert mixed.keys() == after.keys() == before.keys()
+    for name, tensor in mixed.items():
+        torch.testing.assert_close(tensor, 0.75 * before[name] + 0.25 * after[name], atol=1e-6, rtol=1e-5)
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights_of(first).items())
+    assert {path.name for path in second.path.iterdir()} == {path.name for path in first.path.iterdir()}  # type: ignore[union-attr]
+    logits_of(load_for_sampling(base, second, tuning))
+    go_part_of_the_way(first, second, 1.0)
+    assert all(torch.equal(tensor, mixed[name]) for name, tensor in weights_of(second).items())
+
+
+def weights_of(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    (file,) = checkpoint.path.glob("*.safetensors")  # type: ignore[union-attr]
+    return load_file(file)
 
 
 def test_full_tuning_saves_all_weights_and_goes_on(

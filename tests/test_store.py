@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from iterft.store import Journal, Store
-from iterft.types import Check, Checked, Completion, Node, Prompt, Sample, Standing, Step, ToolCall, Tree
+from iterft.types import (
+    Check,
+    Checked,
+    Completion,
+    Node,
+    PreferencePair,
+    Prompt,
+    Sample,
+    Standing,
+    Step,
+    ToolCall,
+    Tree,
+)
 
 RECIPE = "name: toy\niters: 2\nseed: 0\n"
 
@@ -91,6 +103,16 @@ def test_deficient_samples_and_history_come_back_as_they_were(tmp_path: Path) ->
     store.write_check(1, check)
     assert store.read_check(1, samples) == check
     assert store.read_history(1) == check.history
+
+
+def test_pairs_come_back_as_they_were(tmp_path: Path) -> None:
+    pairs = (
+        PreferencePair((1, 2), (3, 4), (5,), 0.5, "wrong_value", "a", -1 / 3, -2.0, True, 0.25),
+        PreferencePair((1,), (3,), (), 1.0, "anchor", "b", -0.5, 0.0),
+    )
+    store = open_store(tmp_path)
+    store.write_pairs(1, pairs)
+    assert store.read_pairs(1) == pairs
 
 
 def test_a_check_counts_only_once_its_samples_are_written(tmp_path: Path) -> None:
