@@ -4,8 +4,8 @@ For each seed: the recipe's run; then, from its warm-up checkpoint, SFT on furth
 iterations took (deficiency, search, update; evaluation is left out of both). These are the samples that the iterations
 choose from: fresh ones where `data.num_train` exceeds `warmup.num_samples`, else those of the warm-up. All three
 checkpoints are scored on the same held-out items of unseen tools, QUERIES of which show the same tools (prompts that
-share their beginning cost less); intervals are over such groups, not over single items. Everything is kept in OUT:
-started again, it goes on.
+share their beginning cost less); intervals are over such groups, not over single items. With a held-out file in the
+recipe, its samples are scored, and intervals are over them. Everything is kept in OUT: started again, it goes on.
 
 python scripts/study_loop.py --recipe smollm2-135m --seeds 0 1 2 --items 1000 --out runs/study
 """
@@ -41,26 +41,31 @@ def main() -> int:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
     options = parser.parse_args()
     passed: dict[str, list[list[bool]]] = {arm: [] for arm in ARMS}
-    items = generate(options.items, 0, "held_out", queries_per_list=options.queries)
     try:
         for seed in options.seeds:
             recipe = Recipe.load(options.recipe, [*options.overrides, f"seed={seed}"])
-            for arm, results in study_seed(recipe, options.out / f"seed-{seed}", items).items():
-                passed[arm].append(results)
+            items, results = study_seed(recipe, options.out / f"seed-{seed}", options.items, options.queries)
+            for arm in ARMS:
+                passed[arm].append(results[arm])
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    report(passed, groups_of(items))
+    report(passed, groups_of(items) if recipe.data.held_out == "builtin" else np.arange(len(items)))
     return 0
 
 
-def study_seed(recipe: Recipe, folder: Path, items: list[Sample]) -> dict[str, list[bool]]:
-    """arm -> whether each held-out item passed."""
+def study_seed(
+    recipe: Recipe, folder: Path, num_items: int, num_queries: int
+) -> tuple[list[Sample], dict[str, list[bool]]]:
+    """(the held-out items, arm -> whether each passed)."""
     iterator = Iterator(recipe, folder / "run")
     run = iterator.run()
+    items = iterator.held_out
+    if recipe.data.held_out == "builtin":
+        items = generate(num_items, 0, "held_out", queries_per_list=num_queries)
     more = more_sft(iterator, run.records, folder / "more_sft" / "checkpoint")
     checkpoints = dict(zip(ARMS, (iterator.store.checkpoint(0), run.checkpoint, more), strict=True))
-    return {
+    return items, {
         arm: score(iterator, checkpoint, folder / f"scores-{arm.replace(' ', '-')}-{len(items)}.json", items)
         for arm, checkpoint in checkpoints.items()
     }
@@ -116,7 +121,7 @@ def groups_of(items: list[Sample]) -> np.ndarray:
 
 def report(passed: dict[str, list[list[bool]]], groups: np.ndarray) -> None:
     """Accuracy per seed, and paired differences with bootstrap intervals over groups of items (seeds averaged)."""
-    print(f"\nheld-out accuracy in %, {len(groups)} items of unseen tools, one figure per seed")
+    print(f"\nheld-out accuracy in %, {len(groups)} items, one figure per seed")
     for arm in ARMS:
         shares = [100 * float(np.mean(results)) for results in passed[arm]]
         print(f"  {arm:10s} {'  '.join(f'{share:5.1f}' for share in shares)}   mean {np.mean(shares):.1f}")
