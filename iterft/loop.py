@@ -90,9 +90,10 @@ class Iterator:
             return Experience(tuple(self.samples), (), seed), {}
         with self.serve(checkpoint) as policy:
             check = self.check(policy, iteration, seed)
-            trees = self.search(policy, check.weak, iteration, seed) if recipe.mines_pairs else []
-            known = check.mastered if recipe.pairs.anchor_mastered else ()
-            mastered = lay_out(policy, self.world, known, recipe.search)
+            if recipe.mines_pairs:
+                trees = self.search(policy, check.weak, iteration, seed)
+                known = check.mastered if recipe.pairs.anchor_mastered else ()
+                mastered = lay_out(policy, self.world, known, recipe.search)
         samples = [item.sample for item in check.weak] if recipe.grpo.samples == "deficient" else self.samples
         counts: dict[str, Any] = {"deficient": len(check.weak), "mastered": len(check.mastered)}
         if not recipe.mines_pairs:

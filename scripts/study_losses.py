@@ -22,6 +22,7 @@ from study_loop import score
 
 from iterft import Iterator, Recipe
 from iterft.stages.dpo import DpoStage
+from iterft.store import finished_checkpoint
 from iterft.synth.tasks import generate
 from iterft.types import Checkpoint, Experience, PreferencePair
 
@@ -49,6 +50,7 @@ def main() -> int:
         try:
             iterator = Iterator(Recipe.load(run / "recipe.yaml"), run, quiet=True)
             iterator.prepare()
+            finished_checkpoint(run, 1)  # else there are no pairs
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2

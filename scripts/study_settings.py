@@ -5,7 +5,7 @@ the run with these settings. Printed per arm: held-out accuracy after the warm-u
 per run, and for the last iteration what was right by kind and what the failures were. Kept in OUT: started again, it
 goes on.
 
-python scripts/study_settings.py runs/workshop --iters 3 --arm default --arm "beta 1" stage.beta=1
+python scripts/study_settings.py runs/workshop --iters 3 --arm "as it was" --arm "beta 1" stage.beta=1
 """
 
 from __future__ import annotations

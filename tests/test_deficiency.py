@@ -12,7 +12,7 @@ from iterft.config import DeficiencySettings
 from iterft.deficiency import find_deficient, pick_candidates
 from iterft.dialects.hermes import HERMES
 from iterft.log import Log
-from iterft.types import Check, Checked, Sample, Standing
+from iterft.types import Checked, Sample, Standing
 
 SETTINGS = DeficiencySettings(num_candidates=10, num_samples=4, share=1.0)
 RIGHT, WRONG = HERMES.render([PARIS]), HERMES.render([ROME])
@@ -26,21 +26,11 @@ def find(
     plant: bool = True,
 ) -> tuple[Sequence[Checked], Mapping[str, Standing]]:
     """The deficient samples, and the standings."""
-    check = check_of(samples, turns, history, settings, plant)
-    return check.weak, check.history
-
-
-def check_of(
-    samples: list[Sample],
-    turns: dict[str, dict[str, float]],
-    history: Mapping[str, Standing] | None = None,
-    settings: DeficiencySettings = SETTINGS,
-    plant: bool = True,
-) -> Check:
     policy = policy_of(turns=turns)
-    return find_deficient(
+    check = find_deficient(
         policy, world_of(), samples, history or {}, settings, 0, Log(quiet=True), plant=plant, whole_turns=True
     )
+    return check.weak, check.history
 
 
 def ids_of(weak: Sequence[Checked]) -> list[str]:
@@ -58,8 +48,10 @@ def test_a_sample_that_always_passes_is_not_deficient() -> None:
 
 
 def test_a_sample_that_always_passes_is_mastered_and_brings_its_turns() -> None:
-    turns = {"good": {RIGHT: 1}, "bad": {WRONG: 1}, "so-so": {RIGHT: 1, WRONG: 1}}
-    (item,) = check_of(group_of("good", "bad", "so-so"), turns).mastered
+    policy = policy_of(turns={"good": {RIGHT: 1}, "bad": {WRONG: 1}, "so-so": {RIGHT: 1, WRONG: 1}})
+    samples, quiet = group_of("good", "bad", "so-so"), Log(quiet=True)
+    check = find_deficient(policy, world_of(), samples, {}, SETTINGS, 0, quiet, plant=True, whole_turns=True)
+    (item,) = check.mastered
     assert (item.sample.id, item.pass_rate, item.reasons, len(item.completions)) == ("good", 1.0, {}, 4)
 
 
