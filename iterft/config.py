@@ -14,7 +14,7 @@ TRL_LOSSES = (
     "sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot",
     "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft",
 )  # fmt: skip
-OWN_LOSSES = ("simpo", "orpo", "conservative")
+OWN_LOSSES = ("simpo", "cpo", "orpo", "conservative")
 """What `stage.loss_types` may hold; see `stages.losses`."""
 
 GRPO_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
@@ -201,7 +201,7 @@ class PairSettings:
 @dataclass(kw_only=True)
 class StageSettings:
     """The update. `kind` dpo: on the pairs of the search, with the settings below; grpo, entropy_grpo: on rollouts of
-    its own, with those of `grpo`. `loss_types`: TRL's, or simpo, orpo, conservative (`stages.losses`), added up by
+    its own, with those of `grpo`. `loss_types`: TRL's, or simpo, cpo, orpo, conservative (`stages.losses`), added up by
     `loss_weights`. `gamma`: SimPO's margin. `weighting` margin: a pair counts by the difference of values between its
     sides. A batch ends before it exceeds `batch_size` pairs or `batch_tokens` tokens to compute, what sides and pairs
     share counted once. `extra` goes to TRL's config unchanged. Whatever the kind: from the second iteration on, the

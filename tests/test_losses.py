@@ -90,6 +90,17 @@ def test_simpo_is_that_of_trl(
     assert_same(ours, theirs, pairs)
 
 
+def test_cpo_is_that_of_trl(
+    base: str,
+    tokenizer: Any,
+    pairs: list[PreferencePair],
+    tmp_path: Path,
+) -> None:
+    ours = our_trainer(base, tokenizer, tmp_path, loss_types=["cpo"], loss_weights=[1.0], beta=0.7)
+    theirs = experimental_trainer("cpo", base, tokenizer, tmp_path, loss_type="sigmoid", cpo_alpha=0.0, beta=0.7)
+    assert_same(ours, theirs, pairs)
+
+
 def test_orpo_is_that_of_trl(
     base: str,
     tokenizer: Any,
@@ -100,7 +111,7 @@ def test_orpo_is_that_of_trl(
     assert_same(ours, experimental_trainer("orpo", base, tokenizer, tmp_path, beta=0.4), short_prompts(pairs))
 
 
-@pytest.mark.parametrize("name", ["simpo", "orpo"])
+@pytest.mark.parametrize("name", ["simpo", "cpo", "orpo"])
 def test_an_anchor_says_nothing_to_a_loss_that_compares(
     base: str,
     tokenizer: Any,
@@ -134,7 +145,7 @@ def test_conservative_without_smoothing_is_dpo_and_with_it_that_of_the_paper(
     assert conservative(scores, StageSettings(beta=0.3)).item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("names", [["sigmoid"], ["ipo"], ["apo_zero"], ["simpo"], ["conservative"]])
+@pytest.mark.parametrize("names", [["sigmoid"], ["ipo"], ["apo_zero"], ["simpo"], ["cpo"], ["conservative"]])
 def test_a_pair_counts_by_its_margin(
     base: str,
     tokenizer: Any,

@@ -2,7 +2,7 @@
 
 TRL computes its losses inside one function that calls the model once; `extend` listens to that call, adds our losses
 on the same log-probs, and leaves the rest to TRL. A pair without a rejected side (an anchor) takes part where a loss
-has a meaning for it: in TRL's as a pair whose rejected side never changes, in SimPO and ORPO not at all.
+has a meaning for it: in TRL's as a pair whose rejected side never changes, in SimPO, CPO and ORPO not at all.
 
 Shapes: B pairs, T tokens.
 """
@@ -44,6 +44,14 @@ def simpo(scores: PairScores, settings: StageSettings) -> torch.Tensor:
     return loss * (scores.num_rejected > 0)
 
 
+def cpo(scores: PairScores, settings: StageSettings) -> torch.Tensor:
+    """-log sigma(beta (log pi(y_w) - log pi(y_l))); CPO, arXiv 2401.08417, Eq. 3, without a reference policy: it has
+    enough once the right side is the likelier one, however far the policy was from that. Its other term is plain SFT:
+    `loss_types: [cpo, sft]`."""
+    loss = -logsigmoid(settings.beta * (scores.chosen - scores.rejected))
+    return loss * (scores.num_rejected > 0)
+
+
 def orpo(scores: PairScores, settings: StageSettings) -> torch.Tensor:
     """-beta log sigma(log odds(y_w) - log odds(y_l)), odds = p / (1 - p) of the mean log-prob; ORPO, arXiv 2403.07691,
     Eq. 7. Without a reference policy. Its other term is plain SFT: `loss_types: [orpo, sft]`."""
@@ -69,6 +77,7 @@ def sft(scores: PairScores, settings: StageSettings) -> torch.Tensor:
 
 LOSSES: Mapping[str, Callable[[PairScores, StageSettings], torch.Tensor]] = {
     "simpo": simpo,
+    "cpo": cpo,
     "orpo": orpo,
     "conservative": conservative,
 }
