@@ -215,7 +215,7 @@ class StageSettings:
     weighting: str = one_of("none", "none", "margin")
     lr: float = positive(3e-4)
     epochs: int = positive(1)
-    batch_size: int = positive(8)
+    batch_size: int = positive(32)
     batch_tokens: int = positive(8192)
     warmup_share: float = share(0.1)
     max_grad_norm: float = positive(1.0)
