@@ -141,9 +141,12 @@ class WarmupSettings:
 @dataclass(kw_only=True)
 class DeficiencySettings:
     """Where the policy is weak: `num_candidates` samples are scored, `share` of the call and of the no-call ones kept.
+    For `negative_share` of those that need a call the request is scored with the tools of another candidate too, where
+    no call is right (`negatives`); only where pairs are mined.
 
     A sample rests after `max_tries` iterations without one success of its own."""
 
+    negative_share: float = share(1.0)
     num_candidates: int = positive(64)
     num_samples: int = positive(2)
     temperature: float = positive(0.7)

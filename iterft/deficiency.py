@@ -3,7 +3,8 @@
 Two signals per candidate: the perplexity of the reference turn, exp(-1/|y| sum log p(y_t | x, y_<t)) (iTool, section
 3), and the policy's own feedback: k sampled turns, their pass rate and the named reason of each failure. A candidate is
 deficient when some sampled turn fails, mastered when none does; call and no-call samples are ranked apart. State is
-kept over iterations: a sample that is mended leaves, one that never succeeds rests after a number of tries.
+kept over iterations: a sample that is mended leaves, one that never succeeds rests after a number of tries. Beside
+the candidates in-batch negatives are checked: made samples, so no state is kept of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from iterft.config import DeficiencySettings
 from iterft.data import in_blocks
 from iterft.log import Log
+from iterft.negatives import in_batch_negatives
 from iterft.protocols import Policy
 from iterft.rollout import World, reference_turns, roll_out, seed_of
 from iterft.types import Check, Checked, Sample, Standing
@@ -35,16 +37,17 @@ def find_deficient(
     whole_turns: bool,
 ) -> Check:
     """Draws turns for some samples and says which are deficient, by what can be learnt from them within call and
-    no-call, and which are mastered; `history` is what earlier checks know.
+    no-call, and which are mastered, in-batch negatives apart; `history` is what earlier checks know.
 
     `plant` says whether the search may plant references: without it, a sample of pass rate 0 teaches nothing.
     `whole_turns`: wrong turns go on after their first error."""
     candidates = pick_candidates(samples, history, settings, seed)
-    references = reference_turns(policy, world, candidates)
+    asked = [*candidates, *in_batch_negatives(candidates, settings.negative_share, seed)]
+    references = reference_turns(policy, world, asked)
     rows = roll_out(
         policy,
         world,
-        candidates,
+        asked,
         settings.num_samples,
         settings.temperature,
         seed,
@@ -52,9 +55,8 @@ def find_deficient(
         "deficiency",
         to_the_end=whole_turns,
     )
-    standings = dict(history)
     checked = []
-    for sample, rollouts, turns in zip(candidates, rows, references, strict=True):
+    for sample, rollouts, turns in zip(asked, rows, references, strict=True):
         passed = sum(rollout.reward.value == 1.0 for rollout in rollouts)
         checked.append(
             Checked(
@@ -66,17 +68,20 @@ def find_deficient(
                 references=turns,
             )
         )
-        before = history.get(sample.id, Standing())
-        fruitless = before.fruitless + 1 if passed == 0 else 0
-        standings[sample.id] = replace(
-            before, checks=before.checks + 1, fruitless=fruitless, pass_rate=passed / len(rollouts)
+    negatives, checked = checked[len(candidates) :], checked[: len(candidates)]
+    standings = dict(history)
+    for item in checked:
+        before = history.get(item.sample.id, Standing())
+        fruitless = before.fruitless + 1 if item.pass_rate == 0 else 0
+        standings[item.sample.id] = replace(
+            before, checks=before.checks + 1, fruitless=fruitless, pass_rate=item.pass_rate
         )
     deficient = [item for item in checked if item.pass_rate < 1 and (plant or item.pass_rate > 0)]
     weak = (
         *most_learnable([item for item in deficient if item.sample.answer], settings.share),
         *most_learnable([item for item in deficient if not item.sample.answer], settings.share),
     )
-    return Check(weak, tuple(item for item in checked if item.pass_rate == 1), standings)
+    return Check(weak, tuple(item for item in checked if item.pass_rate == 1), standings, tuple(negatives))
 
 
 def pick_candidates(

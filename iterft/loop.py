@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +93,16 @@ class Iterator:
             if recipe.mines_pairs:
                 trees = self.search(policy, check.weak, iteration, seed)
                 known = check.mastered if recipe.pairs.anchor_mastered else ()
-                mastered = lay_out(policy, self.world, known, recipe.search)
+                others = lay_out(policy, self.world, (*known, *check.negatives), recipe.search)
         samples = [item.sample for item in check.weak] if recipe.grpo.samples == "deficient" else self.samples
-        counts: dict[str, Any] = {"deficient": len(check.weak), "mastered": len(check.mastered)}
+        counts: dict[str, Any] = {
+            "deficient": len(check.weak),
+            "mastered": len(check.mastered),
+            "negatives": len(check.negatives),
+        }
         if not recipe.mines_pairs:
             return Experience(tuple(samples), (), seed), counts
-        mined = mine_pairs([*trees, *mastered], recipe.pairs)
+        mined = mine_pairs([*trees, *others], recipe.pairs)
         self.store.write_pairs(iteration, mined.pairs)
         reasons = dict(Counter(pair.reason for pair in mined.pairs).most_common())
         log.say(f"iteration {iteration}: {len(mined.pairs)} pairs from {len(trees)} trees {reasons}")
@@ -121,12 +125,13 @@ class Iterator:
             check = self.store.read_check(iteration, self.samples)
             if check is None:
                 history = self.store.read_history(iteration - 1)
+                settings = recipe.deficiency
                 check = find_deficient(
                     policy,
                     self.world,
                     self.samples,
                     history,
-                    recipe.deficiency,
+                    settings if recipe.mines_pairs else replace(settings, negative_share=0.0),
                     seed,
                     self.log,
                     plant=recipe.search.plant,
@@ -138,7 +143,10 @@ class Iterator:
                 f"iteration {iteration}: no sample is deficient, so there is nothing to learn from; give harder "
                 "data, or more candidates (deficiency.num_candidates)"
             )
-        self.log.say(f"iteration {iteration}: {len(check.weak)} deficient samples, {len(check.mastered)} mastered")
+        self.log.say(
+            f"iteration {iteration}: {len(check.weak)} deficient samples, {len(check.mastered)} mastered, "
+            f"{len(check.negatives)} in-batch negatives"
+        )
         return check
 
     def search(self, policy: Policy, weak: Sequence[Checked], iteration: int, seed: int) -> list[Tree]:

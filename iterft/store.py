@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from iterft.journal import append_to_journal, read_journal
+from iterft.negatives import find
 from iterft.recipe import Recipe
 from iterft.types import (
     Check,
@@ -112,7 +113,7 @@ class Store:
         standings = {key: dataclasses.asdict(standing) for key, standing in check.history.items()}
         self.write_json(folder / "history.json", standings)
         lines = []
-        for item in (*check.weak, *check.mastered):
+        for item in (*check.weak, *check.mastered, *check.negatives):
             row = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
             for key in ("completions", "references"):
                 row[key] = [dataclasses.asdict(turn) for turn in row[key]]
@@ -128,6 +129,7 @@ class Store:
         by_id = {sample.id: sample for sample in samples}
         weak: list[Checked] = []
         mastered: list[Checked] = []
+        negatives: list[Checked] = []
         for row in read_json_lines(path):
             turns = {
                 key: tuple(
@@ -135,9 +137,10 @@ class Store:
                 )
                 for key in ("completions", "references")
             }
-            item = Checked(**{**row, "sample": by_id[row["sample"]], **turns})
-            (mastered if item.pass_rate == 1 else weak).append(item)
-        return Check(tuple(weak), tuple(mastered), self.read_history(iteration))
+            item = Checked(**{**row, "sample": find(row["sample"], by_id), **turns})
+            known = mastered if item.pass_rate == 1 else weak
+            (known if row["sample"] in by_id else negatives).append(item)
+        return Check(tuple(weak), tuple(mastered), self.read_history(iteration), tuple(negatives))
 
     def read_history(self, iteration: int) -> dict[str, Standing]:
         """Standings after an iteration's check; none before the first."""

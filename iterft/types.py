@@ -197,11 +197,13 @@ class Standing:
 @dataclass(frozen=True)
 class Check:
     """The outcome of a deficiency check: the `weak` samples, those from which most can be learnt first; the `mastered`
-    ones, all of whose turns passed; and the standings after it, by sample id."""
+    ones, all of whose turns passed; the standings after it, by sample id; and the in-batch `negatives` (`negatives`),
+    mastered or not."""
 
     weak: tuple[Checked, ...]
     mastered: tuple[Checked, ...]
     history: Mapping[str, Standing]
+    negatives: tuple[Checked, ...] = ()
 
 
 @dataclass(slots=True)

@@ -121,7 +121,7 @@ def main() -> int:
 
 
 def ours(setting: Setting) -> Found:
-    settings = replace(setting.recipe.deficiency, num_candidates=len(setting.samples), share=1.0)
+    settings = replace(setting.recipe.deficiency, num_candidates=len(setting.samples), share=1.0, negative_share=0.0)
     weak = find_deficient(
         setting.policy, setting.world, setting.samples, {}, settings, setting.seed, QUIET, plant=True, whole_turns=False
     ).weak

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from iterft.negatives import negative
 from iterft.store import Journal, Store
 from iterft.types import (
     Check,
@@ -97,6 +98,10 @@ def test_deficient_samples_and_history_come_back_as_they_were(tmp_path: Path) ->
         ),
         mastered=(Checked(samples[2], 1.25, 1.0, {}, (turn,), (turn,)),),
         history={"a": Standing(2, 1, 0.0), "b": Standing(1, 0, 0.5), "c": Standing(1, 0, 1.0)},
+        negatives=(
+            Checked(negative(samples[0], samples[2]), 2.0, 1.0, {}, (turn,), (turn,)),
+            Checked(negative(samples[1], samples[2]), 2.5, 0.0, {"unneeded_call": 1}, (unfinished,), (turn,)),
+        ),
     )
     assert store.read_check(1, samples) is None
     assert store.read_history(1) == {}

@@ -66,9 +66,13 @@ def search(
 
 
 def lay_out(policy: Policy, world: World, checked: Sequence[Checked], settings: SearchSettings) -> list[Tree]:
-    """One tree per sample, in order, of the turns that the deficiency check has sampled; nothing is searched."""
-    trees = new_trees(policy, checked)
-    sow(Ground(policy, world, settings, whole_turns=True, grader=None), checked, trees)
+    """One tree per sample, in order, of the turns that the deficiency check has sampled and, where none of them passed,
+    of the reference turn, if references may be planted; nothing is searched."""
+    ground, trees = Ground(policy, world, settings, whole_turns=True, grader=None), new_trees(policy, checked)
+    sow(ground, checked, trees)
+    if settings.plant:
+        failed = [place for place, tree in enumerate(trees) if not has_success(tree)]
+        plant(ground, [checked[place] for place in failed], [trees[place] for place in failed])
     return trees
 
 
