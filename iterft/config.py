@@ -146,7 +146,7 @@ class DeficiencySettings:
 
     A sample rests after `max_tries` iterations without one success of its own."""
 
-    negative_share: float = share(1.0)
+    negative_share: float = share(0.5)
     num_candidates: int = positive(64)
     num_samples: int = positive(2)
     temperature: float = positive(0.7)
