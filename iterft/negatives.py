@@ -32,13 +32,10 @@ def in_batch_negatives(candidates: Sequence[Sample], share: float, seed: int) ->
     for sample in chooser.sample(askable, round(share * len(askable))):
         used = {call.name for call in sample.answer}
         right = [tool for tool in sample.prompt.tools if tool["name"] in used]
-        others = [
-            other
-            for other in shown
-            if not any(alike(tool, offered) for tool in right for offered in other.prompt.tools)
-        ]
-        if others:
-            made.append(negative(sample, chooser.choice(others)))
+        for other in chooser.sample(shown, len(shown)):
+            if not any(alike(tool, offered) for tool in right for offered in other.prompt.tools):
+                made.append(negative(sample, other))
+                break
     return in_blocks(made)
 
 

@@ -70,7 +70,7 @@ def test_it_is_found_again_by_its_id() -> None:
 
 def test_they_are_checked_apart_and_teach_not_to_call() -> None:
     turns = {"asks": {HERMES.render([PARIS]): 1}, "mends": {HERMES.render([call("mend_bicycle", wheel="back")]): 1}}
-    policy, world, settings = policy_of(turns=turns), world_of(), DeficiencySettings(num_samples=2)
+    policy, world, settings = policy_of(turns=turns), world_of(), DeficiencySettings(num_samples=2, negative_share=1.0)
     quiet = Log(quiet=True)
     check = find_deficient(policy, world, [ASKS, MENDS], {}, settings, 0, quiet, plant=True, whole_turns=False)
     assert [item.sample.id for item in check.mastered] == ["asks"]
