@@ -18,6 +18,7 @@ sources completions toolsets
 trouble
 engine models tokens data endpoint
 rollout policies envs rewards augment
+negatives
 search deficiency warmup local_chat
 pairs stages evals synth
 store
