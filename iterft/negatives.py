@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-from iterft.augment.made import NO_TOOL_FITS, REPLIES, is_single_request
+from iterft.augment.made import REPLIES, is_single_request, where_none_fits
 from iterft.augment.pool import ToolPool
 from iterft.data import by_tool_list, in_blocks
 from iterft.rollout import seed_of
@@ -42,15 +41,7 @@ def in_batch_negatives(candidates: Sequence[Sample], share: float, seed: int) ->
 def negative(sample: Sample, other: Sample) -> Sample:
     """The request of `sample` with the tools of `other`."""
     name = f"{sample.id}{MARK}{other.id}"
-    return replace(
-        sample,
-        id=name,
-        prompt=replace(sample.prompt, tools=other.prompt.tools),
-        answer=(),
-        text=REPLIES[seed_of(name) % len(REPLIES)],
-        kind="",
-        thought=NO_TOOL_FITS if sample.thought else "",
-    )
+    return where_none_fits(sample, name, other.prompt.tools, REPLIES[seed_of(name) % len(REPLIES)])
 
 
 def find(sample_id: str, by_id: Mapping[str, Sample]) -> Sample:

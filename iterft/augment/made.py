@@ -48,11 +48,16 @@ def without_right_tools(
         left = left or unrelated_tools(pool, sample, right, rng.randint(1, MAX_STAND_INS), rng)
         if left:
             name = f"{sample.id}+taken_away"
-            prompt = replace(sample.prompt, tools=tuple(left))
-            text, thought = rng.choice(REPLIES), NO_TOOL_FITS if sample.thought else ""
-            made.append(replace(sample, id=name, prompt=prompt, answer=(), text=text, kind="", thought=thought))
+            made.append(where_none_fits(sample, name, left, rng.choice(REPLIES)))
             taken[name] = right
     return made, taken
+
+
+def where_none_fits(sample: Sample, name: str, tools: Sequence[Tool], reply: str) -> Sample:
+    """The request of `sample` with other tools, none of which fits."""
+    prompt = replace(sample.prompt, tools=tuple(tools))
+    thought = NO_TOOL_FITS if sample.thought else ""
+    return replace(sample, id=name, prompt=prompt, answer=(), text=reply, kind="", thought=thought)
 
 
 def joined(samples: Sequence[Sample], num_samples: int, rng: random.Random) -> list[Sample]:
