@@ -45,7 +45,8 @@ class LoraSettings:
 @dataclass(kw_only=True)
 class ModelSettings:
     """`base`: a folder, a hub id, or pypi:PACKAGE==VERSION/PATH.gguf. `dtype` auto: bfloat16 on GPUs and on CPUs with
-    AMX, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters in full.
+    AMX or AVX512-BF16, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters
+    in full.
     `gradient_checkpointing`: updates compute activations again instead of keeping them, layer by layer.
     `max_activation_tokens`: a step that forwards more tokens computes them part by part, in parts of this size, twice.
     `share_prefixes`: what prompts have in common is computed once, where the model passes the check of
@@ -128,7 +129,7 @@ class WarmupSettings:
     `num_prose_tokens` are learnt: they decide that nothing is called, the wording is the base model's own. A batch
     ends before it exceeds `batch_size` rows or `batch_tokens` tokens to compute, what rows share counted once."""
 
-    num_samples: int = at_least(0, 640)
+    num_samples: int = at_least(0, 1000)
     epochs: int = at_least(0, 1)
     lr: float = positive(1e-3)
     batch_size: int = positive(8)
@@ -142,12 +143,14 @@ class WarmupSettings:
 class DeficiencySettings:
     """Where the policy is weak: `num_candidates` samples are scored, `share` of the call and of the no-call ones kept.
     For `negative_share` of those that need a call the request is scored with the tools of another candidate too, where
-    no call is right (`negatives`); only where pairs are mined.
+    no call is right (`negatives`); only where pairs are mined. `candidates_per_list`: that many of the samples that
+    show the same tools are taken together; more cost less, fewer see more tools.
 
     A sample rests after `max_tries` iterations without one success of its own."""
 
-    negative_share: float = share(0.5)
+    negative_share: float = share(1.0)
     num_candidates: int = positive(64)
+    candidates_per_list: int = positive(4)
     num_samples: int = positive(2)
     temperature: float = positive(0.7)
     share: float = share(1.0)

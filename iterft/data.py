@@ -147,10 +147,10 @@ BLOCK = 8
 """Samples of one tool list that come one after the other: a batch of the defaults."""
 
 
-def in_blocks(samples: Sequence[Sample]) -> list[Sample]:
-    """In the order given, except that samples which show the same tools come side by side, up to `BLOCK` at a time:
+def in_blocks(samples: Sequence[Sample], size: int = BLOCK) -> list[Sample]:
+    """In the order given, except that samples which show the same tools come side by side, up to `size` at a time:
     they share a batch, and no tool list has a stretch of its own."""
-    blocks = [group[at : at + BLOCK] for group in by_tool_list(samples) for at in range(0, len(group), BLOCK)]
+    blocks = [group[at : at + size] for group in by_tool_list(samples) for at in range(0, len(group), size)]
     places = {sample.id: place for place, sample in enumerate(samples)}
     return [sample for block in sorted(blocks, key=lambda block: places[block[0].id]) for sample in block]
 

@@ -99,16 +99,18 @@ def pick_candidates(
         elif standing.fruitless < settings.max_tries:
             known_weak.append(sample)
     chooser = random.Random(seed_of(seed, "candidates"))
-    known_weak, new, mended = (shuffled(group, chooser) for group in (known_weak, new, mended))
+    known_weak, new, mended = (
+        shuffled(group, settings.candidates_per_list, chooser) for group in (known_weak, new, mended)
+    )
     half = settings.num_candidates // 2
     ordered = [*known_weak[:half], *new, *known_weak[half:], *mended]
     return ordered[: settings.num_candidates]
 
 
-def shuffled(samples: list[Sample], chooser: random.Random) -> list[Sample]:
-    """In random order; samples of one tool list, whose prompts are computed together, side by side, see `in_blocks`."""
+def shuffled(samples: list[Sample], num_per_list: int, chooser: random.Random) -> list[Sample]:
+    """In random order, but of one tool list, computed once for all, some side by side, see `in_blocks`."""
     chooser.shuffle(samples)
-    return in_blocks(samples)
+    return in_blocks(samples, num_per_list)
 
 
 def most_learnable(items: list[Checked], share: float) -> list[Checked]:

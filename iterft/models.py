@@ -139,10 +139,10 @@ def convert_gguf(file: Path, out: Path, log: Log) -> None:
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """`auto`: bfloat16 where the hardware multiplies it fast (CUDA, CPUs with AMX), else float32."""
+    """`auto`: bfloat16 where the hardware multiplies it fast (CUDA, CPUs with AMX or AVX512-BF16), else float32."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()
+    fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from itertools import cycle
@@ -27,8 +28,7 @@ from iterft.synth.tasks import generate
 from iterft.types import Checkpoint, Sample
 
 ARMS = ("warm-up", "loop", "more SFT")
-SHORT, LONG = 16, 96
-"""Samples of the runs that measure the pace of SFT."""
+FAIR, MAX_TRIES = 0.95, 3
 
 
 def main() -> int:
@@ -72,28 +72,28 @@ def study_seed(
 
 
 def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
-    """The warm-up checkpoint tuned on as many further samples as fit the time that the iterations took: of those that
-    the iterations choose theirs from, again from the first when they run out. How many that are, short runs tell."""
+    """The warm-up checkpoint tuned on as many further samples as the warm-up would have taken in the time of the
+    iterations: of those that the iterations choose theirs from, again from the first when they run out. Where that
+    takes less than `FAIR` of the time, once more with more of them."""
     if out.exists():
         return Checkpoint(out)
     budget = sum(
         seconds for record in records[1:] for step, seconds in record["seconds"].items() if step != "evaluation"
     )
-    start, tries = iterator.store.checkpoint(0), out.parent / "pace"
-
-    def seconds(count: int, out: Path) -> float:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    count, taken = iterator.recipe.warmup.num_samples, records[0]["seconds"]["warm-up"]
+    for number in range(MAX_TRIES):
+        count = round(count * budget / taken)
         samples = [sample for sample, _ in zip(cycle(iterator.samples), range(count), strict=False)]
-        out.parent.mkdir(parents=True, exist_ok=True)
+        tried = out.parent / f"try-{number}"
+        shutil.rmtree(tried, ignore_errors=True)
         started = time.perf_counter()
-        iterator.tune(start, samples, out)
-        return time.perf_counter() - started
-
-    seconds(SHORT, tries / "first")  # what is loaded once is no part of the pace
-    short, long = seconds(SHORT, tries / "short"), seconds(LONG, tries / "long")
-    pace = (long - short) / (LONG - SHORT)
-    count = round((budget - short) / pace + SHORT)
-    taken = seconds(count, out)
-    print(f"more SFT: {count} samples, {taken:.0f} s against {budget:.0f} s of the iterations", flush=True)
+        iterator.tune(iterator.store.checkpoint(0), samples, tried)
+        taken = time.perf_counter() - started
+        print(f"more SFT: {count} samples, {taken:.0f} s against {budget:.0f} s of the iterations", flush=True)
+        if taken >= FAIR * budget:
+            break
+    tried.rename(out)
     return Checkpoint(out)
 
 

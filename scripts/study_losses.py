@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -24,17 +24,31 @@ from iterft import Iterator, Recipe
 from iterft.stages.dpo import DpoStage
 from iterft.store import finished_checkpoint
 from iterft.synth.tasks import generate
-from iterft.types import Checkpoint, Experience, PreferencePair
+from iterft.types import Checkpoint, Experience, PreferencePair, Sample
 
 LOSSES: dict[str, dict[str, Any]] = {
+    "sigmoid+sft, beta 1": {"loss_types": ["sigmoid", "sft"], "beta": 1.0},
     "sigmoid+sft": {"loss_types": ["sigmoid", "sft"], "beta": 0.1},
     "sigmoid": {"loss_types": ["sigmoid"], "beta": 0.1},
     "ipo+sft": {"loss_types": ["ipo", "sft"], "beta": 0.1},
     "apo_zero+sft": {"loss_types": ["apo_zero", "sft"], "beta": 0.1},
     "simpo+sft": {"loss_types": ["simpo", "sft"], "beta": 2.5, "gamma": 0.5},
     "orpo+sft": {"loss_types": ["orpo", "sft"], "beta": 0.1},
+    "cpo+sft": {"loss_types": ["cpo", "sft"], "beta": 0.1},
+    "sft": {"loss_types": ["sft"], "beta": 0.1},
 }
-"""Betas as their papers or iTool's code have them."""
+"""Betas as their papers or iTool's code have them; the first row is the default."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Of one loss on one run: accuracies in %, and how far the sides of the pairs have moved, in nats."""
+
+    accuracy: float
+    calls: float
+    no_calls: float
+    chosen: float
+    rejected: float
 
 
 def main() -> int:
@@ -44,8 +58,8 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path("runs/losses"))
     options = parser.parse_args()
-    items = generate(options.items, 0, "held_out", queries_per_list=4)
-    rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in options.losses}
+    items = generate(options.items, 0, "held_out", queries_per_list=8)
+    rows: dict[str, list[Row]] = {name: [] for name in options.losses}
     for number, run in enumerate(options.runs):
         try:
             iterator = Iterator(Recipe.load(run / "recipe.yaml"), run, quiet=True)
@@ -60,15 +74,17 @@ def main() -> int:
             folder = options.out / f"{number}-{name}"
             checkpoint = update(iterator, pairs, LOSSES[name], folder)
             passed = score(iterator, checkpoint, folder / f"scores-{len(items)}.json", items)
-            rows[name].append((100 * fmean(passed), *drift(iterator, checkpoint, pairs, folder / "drift.json")))
+            moved = drift(iterator, checkpoint, pairs, folder / "drift.json")
+            rows[name].append(Row(100 * fmean(passed), *by_need(items, passed), *moved))
     print(f"\n{len(items)} held-out items, one figure per run; nats against before the update")
     for name, figures in rows.items():
-        accuracies = [accuracy for accuracy, _, _ in figures]
+        accuracies = [row.accuracy for row in figures]
         spread = f" +- {stdev(accuracies):.1f}" if len(accuracies) > 1 else ""
-        chosen, rejected = (fmean(row[at] for row in figures) for at in (1, 2))
         print(
-            f"  {name:14s} accuracy {'  '.join(f'{value:5.1f}' for value in accuracies)}   mean {fmean(accuracies):.1f}"
-            f"{spread}   chosen {chosen:+.2f}   rejected {rejected:+.2f}"
+            f"  {name:20s} accuracy {'  '.join(f'{value:5.1f}' for value in accuracies)}   mean {fmean(accuracies):.1f}"
+            f"{spread}   call needed {fmean(row.calls for row in figures):.1f}   none needed"
+            f" {fmean(row.no_calls for row in figures):.1f}   chosen {fmean(row.chosen for row in figures):+.2f}"
+            f"   rejected {fmean(row.rejected for row in figures):+.2f}"
         )
     return 0
 
@@ -83,6 +99,15 @@ def update(iterator: Iterator, pairs: tuple[PreferencePair, ...], changes: dict[
     stage = DpoStage(iterator.base, iterator.tokenizer, recipe.model, settings, recipe.seed, iterator.log)
     out.parent.mkdir(parents=True, exist_ok=True)
     return stage(iterator.store.checkpoint(0), Experience((), pairs), out)
+
+
+def by_need(items: list[Sample], passed: list[bool]) -> tuple[float, float]:
+    """Accuracy in % where a call is needed, and where none is: a policy that always refuses is good at the latter."""
+    needs = [bool(sample.answer) for sample in items]
+    calls, no_calls = (
+        [right for right, need in zip(passed, needs, strict=True) if need == wanted] for wanted in (True, False)
+    )
+    return 100 * fmean(calls), 100 * fmean(no_calls)
 
 
 def drift(

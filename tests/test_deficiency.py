@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 from toys import NONE, PARIS, ROME, SAMPLES, policy_of, sample_of, world_of
@@ -12,6 +13,7 @@ from iterft.config import DeficiencySettings
 from iterft.deficiency import find_deficient, pick_candidates
 from iterft.dialects.hermes import HERMES
 from iterft.log import Log
+from iterft.synth.tasks import generate
 from iterft.types import Checked, Sample, Standing
 
 SETTINGS = DeficiencySettings(num_candidates=10, num_samples=4, share=1.0)
@@ -149,3 +151,24 @@ def test_the_toy_policy_is_weak_on_every_sample_of_the_toy_world() -> None:
     check = find_deficient(policy_of(), world_of(), SAMPLES, {}, settings, 0, quiet, plant=True, whole_turns=True)
     assert set(ids_of(check.weak)) == {"one", "two", "none", "hard"}
     assert ids_of(check.weak)[-1] == NONE.id
+
+
+def test_candidates_come_from_as_many_tool_lists_as_a_few_of_each_allow() -> None:
+    """As `data.queries_per_list` makes them: lists that several queries show, here 8 each."""
+    samples = generate(80, 0, "train", queries_per_list=8)
+    few = replace(SETTINGS, num_candidates=16, candidates_per_list=2)
+    for settings in (few, replace(few, candidates_per_list=8)):
+        runs = [list(group) for _, group in groupby(pick_candidates(samples, {}, settings, 0), tools_of)]
+        assert all(len(run) <= settings.candidates_per_list for run in runs), "side by side, and no more of them"
+        assert sum(map(len, runs)) == 16
+    assert num_lists(pick_candidates(samples, {}, few, 0)) >= 6
+    everyone = replace(few, num_candidates=80)
+    assert len(pick_candidates(samples, {}, everyone, 0)) == 80, "none is left out where all are wanted"
+
+
+def tools_of(sample: Sample) -> str:
+    return str(sample.prompt.tools)
+
+
+def num_lists(samples: Sequence[Sample]) -> int:
+    return len(set(map(tools_of, samples)))

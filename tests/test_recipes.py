@@ -7,8 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from iterft import Iterator, Recipe
+from iterft.models import dtype_of
 from iterft.recipe import RECIPES
 
 ARCHITECTURES = {"Qwen3": "qwen3", "Qwen2.5": "qwen2", "Llama": "llama", "SmolLM2": "llama"}
@@ -63,3 +65,22 @@ def test_a_recipe_takes_two_steps_on_a_tiny_model_of_its_kind(name: str, tmp_pat
 def test_one_recipe_is_quantised_and_one_tunes_all_weights() -> None:
     models = [Recipe.load(name).model for name in SHIPPED]
     assert any(model.quantization == "nf4" for model in models) and any(model.tuning == "full" for model in models)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "amx", "avx512", "expected"),
+    [
+        (False, False, False, torch.float32),
+        (True, False, False, torch.bfloat16),
+        (False, True, False, torch.bfloat16),
+        (False, False, True, torch.bfloat16),
+    ],
+)
+def test_auto_is_bfloat16_where_it_is_fast(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, amx: bool, avx512: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    assert dtype_of("auto") == expected
+    assert dtype_of("float32") == torch.float32

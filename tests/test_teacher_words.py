@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -164,6 +165,9 @@ def test_a_run_that_is_killed_between_any_two_answers_ends_as_one_that_is_not(st
     with pytest.raises(ValueError, match="the server is gone"):
         worded(stock, killed, out)
     assert not out.exists()
+    for thread in threading.enumerate():  # what was under way, a kill would end too
+        if thread.name.startswith("ThreadPoolExecutor"):
+            thread.join()
     answers = answers_of(out)
     known = answers.read_text().count("\n")
     answers.write_bytes(answers.read_bytes()[:-7])  # a kill in mid-write
