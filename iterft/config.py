@@ -129,7 +129,7 @@ class WarmupSettings:
     `num_prose_tokens` are learnt: they decide that nothing is called, the wording is the base model's own. A batch
     ends before it exceeds `batch_size` rows or `batch_tokens` tokens to compute, what rows share counted once."""
 
-    num_samples: int = at_least(0, 1000)
+    num_samples: int = at_least(0, 640)
     epochs: int = at_least(0, 1)
     lr: float = positive(1e-3)
     batch_size: int = positive(8)
