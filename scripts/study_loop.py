@@ -28,7 +28,9 @@ from iterft.synth.tasks import generate
 from iterft.types import Checkpoint, Sample
 
 ARMS = ("warm-up", "loop", "more SFT")
-FAIR, MAX_TRIES = 0.95, 3
+FAIR = 0.95
+"""The least part of the iterations' time that more SFT is to have had."""
+MAX_TRIES = 3
 
 
 def main() -> int:
@@ -58,6 +60,8 @@ def study_seed(
     recipe: Recipe, folder: Path, num_items: int, num_queries: int
 ) -> tuple[list[Sample], dict[str, list[bool]]]:
     """(the held-out items, arm -> whether each passed)."""
+    if 0 in (recipe.warmup.num_samples, recipe.warmup.epochs):
+        raise ValueError("warmup: more SFT goes at the warm-up's pace, and this recipe has none; give it samples")
     iterator = Iterator(recipe, folder / "run")
     run = iterator.run()
     items = iterator.held_out
@@ -74,14 +78,14 @@ def study_seed(
 def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
     """The warm-up checkpoint tuned on as many further samples as the warm-up would have taken in the time of the
     iterations: of those that the iterations choose theirs from, again from the first when they run out. Where that
-    takes less than `FAIR` of the time, once more with more of them."""
+    takes less than `FAIR` of the time, again with more of them, `MAX_TRIES` times at most."""
     if out.exists():
         return Checkpoint(out)
     budget = sum(
         seconds for record in records[1:] for step, seconds in record["seconds"].items() if step != "evaluation"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    count, taken = iterator.recipe.warmup.num_samples, records[0]["seconds"]["warm-up"]
+    count, taken = len(iterator.train[: iterator.recipe.warmup.num_samples]), records[0]["seconds"]["warm-up"]
     for number in range(MAX_TRIES):
         count = round(count * budget / taken)
         samples = [sample for sample, _ in zip(cycle(iterator.samples), range(count), strict=False)]
