@@ -163,7 +163,8 @@ def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
         if part == "train":
             samples = generate(settings.num_train, recipe.seed, "train", queries_per_list=settings.queries_per_list)
             return samples, Counter()
-        return generate(settings.num_held_out, 0, "held_out"), Counter()
+        num_queries = settings.held_out_queries_per_list
+        return generate(settings.num_held_out, 0, "held_out", queries_per_list=num_queries), Counter()
     loaded: Loaded = load_samples(source, f"data.{part}", settings.max_unreadable_share, settings.form)
     samples = list(loaded.samples)
     # A file may be sorted, and we may take a part of it; the held-out part must be the same for every seed.

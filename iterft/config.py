@@ -75,8 +75,9 @@ class DataSettings:
     """`train` / `held_out`: "builtin", a file (.jsonl or .json, .gz too, or .parquet), or a data set on the hub as
     hub:OWNER/NAME, hub:OWNER/NAME#SPLIT or hub:OWNER/NAME#CONFIG/SPLIT. An empty `held_out` splits `train` by tool.
     `form`: what the rows of both look like, see `readers`; auto tells it from their keys.
-    `queries_per_list`: train samples that show the same tools, as the built-in tasks make them (held-out ones never do)
-    and as augmentation leaves them.
+    `queries_per_list`: train samples that show the same tools, as the built-in tasks make them and as augmentation
+    leaves them. `held_out_queries_per_list`: the same of the built-in held-out samples: their tools are computed once,
+    and the interval of the accuracy is over lists.
 
     The five shares of augmentation, 0 is off; train only, see `augment`. Of all samples these many are made from the
     others: `no_call_share` by taking the right tools away, `parallel_share` by joining two. And of all samples these
@@ -89,6 +90,7 @@ class DataSettings:
     form: str = one_of("auto", "auto", "own", "openai", "xlam", "glaive", "hermes", "sharegpt", "toolace")
     num_train: int = positive(2000)
     queries_per_list: int = positive(8)
+    held_out_queries_per_list: int = positive(1)
     num_held_out: int = positive(64)
     no_call_share: float = share(0.0)
     parallel_share: float = share(0.0)

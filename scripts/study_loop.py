@@ -30,6 +30,8 @@ from iterft.types import Checkpoint, Sample
 ARMS = ("warm-up", "loop", "more SFT")
 FAIR = 0.95
 """The least part of the iterations' time that more SFT is to have had."""
+AIM = 1.05
+"""The part that it is meant to have: machines do not keep their pace, and a second try costs it all again."""
 MAX_TRIES = 3
 
 
@@ -77,8 +79,8 @@ def study_seed(
 
 def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
     """The warm-up checkpoint tuned on as many further samples as the warm-up would have taken in the time of the
-    iterations: of those that the iterations choose theirs from, again from the first when they run out. Where that
-    takes less than `FAIR` of the time, again with more of them, `MAX_TRIES` times at most."""
+    iterations, and a few more: of those that the iterations choose theirs from, again from the first when they run out.
+    Where that takes less than `FAIR` of the time, again with more of them, `MAX_TRIES` times at most."""
     if out.exists():
         return Checkpoint(out)
     budget = sum(
@@ -87,7 +89,7 @@ def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
     out.parent.mkdir(parents=True, exist_ok=True)
     count, taken = len(iterator.train[: iterator.recipe.warmup.num_samples]), records[0]["seconds"]["warm-up"]
     for number in range(MAX_TRIES):
-        count = round(count * budget / taken)
+        count = round(AIM * count * budget / taken)
         samples = [sample for sample, _ in zip(cycle(iterator.samples), range(count), strict=False)]
         tried = out.parent / f"try-{number}"
         shutil.rmtree(tried, ignore_errors=True)
