@@ -5,7 +5,8 @@ iterations took (deficiency, search, update; evaluation is left out of both). Th
 choose from: fresh ones where `data.num_train` exceeds `warmup.num_samples`, else those of the warm-up. All three
 checkpoints are scored on the same held-out items of unseen tools, QUERIES of which show the same tools (prompts that
 share their beginning cost less); intervals are over such groups, not over single items. With a held-out file in the
-recipe, its samples are scored, and intervals are over them. Everything is kept in OUT: started again, it goes on.
+recipe, its samples are scored, and intervals are over them. `--sft-lrs` adds arms of more SFT with other learning
+rates than the warm-up's. Everything is kept in OUT: started again, it goes on.
 
 python scripts/study_loop.py --recipe smollm2-135m --seeds 0 1 2 --items 1000 --out runs/study
 """
@@ -17,12 +18,13 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 
-from iterft import Iterator, Recipe
+from iterft import Iterator, Recipe, build
 from iterft.data import by_tool_list
 from iterft.synth.tasks import generate
 from iterft.types import Checkpoint, Sample
@@ -43,14 +45,16 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=4, help="held-out items that show the same tools")
     parser.add_argument("--out", type=Path, default=Path("runs/study"))
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
+    parser.add_argument("--sft-lrs", type=float, nargs="+", default=[], metavar="LR", help="of further arms")
     options = parser.parse_args()
-    passed: dict[str, list[list[bool]]] = {arm: [] for arm in ARMS}
+    passed: dict[str, list[list[bool]]] = {}
     try:
         for seed in options.seeds:
             recipe = Recipe.load(options.recipe, [*options.overrides, f"seed={seed}"])
-            items, results = study_seed(recipe, options.out / f"seed-{seed}", options.items, options.queries)
-            for arm in ARMS:
-                passed[arm].append(results[arm])
+            folder = options.out / f"seed-{seed}"
+            items, results = study_seed(recipe, folder, options.items, options.queries, options.sft_lrs)
+            for arm, result in results.items():
+                passed.setdefault(arm, []).append(result)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -59,7 +63,7 @@ def main() -> int:
 
 
 def study_seed(
-    recipe: Recipe, folder: Path, num_items: int, num_queries: int
+    recipe: Recipe, folder: Path, num_items: int, num_queries: int, sft_lrs: list[float]
 ) -> tuple[list[Sample], dict[str, list[bool]]]:
     """(the held-out items, arm -> whether each passed)."""
     if 0 in (recipe.warmup.num_samples, recipe.warmup.epochs):
@@ -69,15 +73,18 @@ def study_seed(
     items = iterator.held_out
     if recipe.data.held_out == "builtin":
         items = generate(num_items, 0, "held_out", queries_per_list=num_queries)
-    more = more_sft(iterator, run.records, folder / "more_sft" / "checkpoint")
+    more = more_sft(iterator, run.records, folder / "more_sft" / "checkpoint", recipe.warmup.lr)
     checkpoints = dict(zip(ARMS, (iterator.store.checkpoint(0), run.checkpoint, more), strict=True))
+    for lr in sft_lrs:
+        out = folder / f"more_sft_{lr:g}" / "checkpoint"
+        checkpoints[f"{ARMS[-1]} at {lr:g}"] = more_sft(iterator, run.records, out, lr)
     return items, {
         arm: score(iterator, checkpoint, folder / f"scores-{arm.replace(' ', '-')}-{len(items)}.json", items)
         for arm, checkpoint in checkpoints.items()
     }
 
 
-def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
+def more_sft(iterator: Iterator, records: list[dict], out: Path, lr: float) -> Checkpoint:
     """The warm-up checkpoint tuned on as many further samples as the warm-up would have taken in the time of the
     iterations, and a few more: of those that the iterations choose theirs from, again from the first when they run out.
     Where that takes less than `FAIR` of the time, again with more of them, `MAX_TRIES` times at most."""
@@ -87,6 +94,7 @@ def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
         seconds for record in records[1:] for step, seconds in record["seconds"].items() if step != "evaluation"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
+    recipe = replace(iterator.recipe, warmup=replace(iterator.recipe.warmup, lr=lr))
     count, taken = len(iterator.train[: iterator.recipe.warmup.num_samples]), records[0]["seconds"]["warm-up"]
     for number in range(MAX_TRIES):
         count = round(AIM * count * budget / taken)
@@ -94,7 +102,8 @@ def more_sft(iterator: Iterator, records: list[dict], out: Path) -> Checkpoint:
         tried = out.parent / f"try-{number}"
         shutil.rmtree(tried, ignore_errors=True)
         started = time.perf_counter()
-        iterator.tune(iterator.store.checkpoint(0), samples, tried)
+        start = iterator.store.checkpoint(0)
+        build.tune(recipe, iterator.base, iterator.template, start, samples, tried, iterator.log)
         taken = time.perf_counter() - started
         print(f"more SFT: {count} samples, {taken:.0f} s against {budget:.0f} s of the iterations", flush=True)
         if taken >= FAIR * budget:
@@ -128,10 +137,10 @@ def groups_of(items: list[Sample]) -> np.ndarray:
 def report(passed: dict[str, list[list[bool]]], groups: np.ndarray) -> None:
     """Accuracy per seed, and paired differences with bootstrap intervals over groups of items (seeds averaged)."""
     print(f"\nheld-out accuracy in %, {len(groups)} items, one figure per seed")
-    for arm in ARMS:
-        shares = [100 * float(np.mean(results)) for results in passed[arm]]
-        print(f"  {arm:10s} {'  '.join(f'{share:5.1f}' for share in shares)}   mean {np.mean(shares):.1f}")
-    for other in ("warm-up", "more SFT"):
+    for arm, results in passed.items():
+        shares = [100 * float(np.mean(result)) for result in results]
+        print(f"  {arm:19s} {'  '.join(f'{share:5.1f}' for share in shares)}   mean {np.mean(shares):.1f}")
+    for other in (arm for arm in passed if arm != "loop"):
         print(f"  loop - {other}: {difference(passed['loop'], passed[other], groups)}")
 
 
