@@ -95,6 +95,7 @@ def more_sft(iterator: Iterator, records: list[dict], out: Path, lr: float) -> C
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     recipe = replace(iterator.recipe, warmup=replace(iterator.recipe.warmup, lr=lr))
+    start = iterator.store.checkpoint(0)
     count, taken = len(iterator.train[: iterator.recipe.warmup.num_samples]), records[0]["seconds"]["warm-up"]
     for number in range(MAX_TRIES):
         count = round(AIM * count * budget / taken)
@@ -102,7 +103,6 @@ def more_sft(iterator: Iterator, records: list[dict], out: Path, lr: float) -> C
         tried = out.parent / f"try-{number}"
         shutil.rmtree(tried, ignore_errors=True)
         started = time.perf_counter()
-        start = iterator.store.checkpoint(0)
         build.tune(recipe, iterator.base, iterator.template, start, samples, tried, iterator.log)
         taken = time.perf_counter() - started
         print(f"more SFT: {count} samples, {taken:.0f} s against {budget:.0f} s of the iterations", flush=True)
