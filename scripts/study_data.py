@@ -2,7 +2,8 @@
 
 Runs the recipe with `data.train` = TRAIN, then scores three checkpoints (the base, after warm-up, after the last
 iteration) on every row of HELD_OUT and on the first LIMIT items of five BFCL categories, by the official checker.
-Nothing of either is trained on. Everything is kept in OUT: started again, it goes on.
+Nothing of either is trained on. Intervals are over lists of tools. Everything is kept in OUT: started again,
+it goes on.
 
 python scripts/study_data.py --train rows.jsonl.gz --held-out unseen.jsonl.gz --out runs/data
 """
@@ -17,7 +18,8 @@ from pathlib import Path
 from study_loop import score
 
 from iterft import Iterator, Recipe, build
-from iterft.evals.held_out import wilson
+from iterft.data import by_tool_list
+from iterft.evals.held_out import interval_over_lists
 from iterft.types import Checkpoint
 
 CATEGORIES = ["simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance"]
@@ -56,7 +58,8 @@ def main() -> int:
         print(f"iteration {record['iteration']}: {record['seconds']}")
     print(f"\n{'checkpoint':14}{f'{len(items)} rows of unseen tools':>32}" + "".join(f"{c:>19}" for c in CATEGORIES))
     for name, (passed, scores) in rows.items():
-        low, high = wilson(sum(passed), len(passed))
+        is_right = dict(zip((item.id for item in items), passed, strict=True))
+        low, high = interval_over_lists([[is_right[item.id] for item in group] for group in by_tool_list(items)])
         shown = f"{100 * sum(passed) / len(passed):.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         cells = (f"{scores[c]['num_correct']} of {scores[c]['num_items']}" for c in CATEGORIES)
         print(f"{name:14}{shown:>32}" + "".join(f"{cell:>19}" for cell in cells))
