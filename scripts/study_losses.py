@@ -1,9 +1,10 @@
 """Which preference loss? One update from the same warm-up on the same pairs with each (docs/results.md).
 
-RUN is a run folder whose first iteration is done, best one per seed (`scripts/study_loop.py` leaves such): its trees
-are mined again, its warm-up's checkpoint is updated once per loss, and each result is scored on the same held-out items
-of unseen tools. Printed too: by how many nats the chosen and the rejected sides of the pairs have moved. Everything is
-kept in OUT: started again, it goes on.
+RUN is a run folder whose first iteration is done, best one per seed (`scripts/study_loop.py` leaves such): with its
+pairs its warm-up's checkpoint is updated once per loss, and each result is scored on the same held-out items
+of unseen tools, the warm-up too. Printed: accuracy, the difference from the first loss with an interval over groups of
+items that show the same tools (runs averaged), and by how many nats the chosen and the rejected sides of the pairs have
+moved. Everything is kept in OUT: started again, it goes on.
 
 python scripts/study_losses.py runs/study/seed-{0,1,2}/run --items 400 --out runs/losses
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from study_loop import score
+from study_loop import difference, groups_of, score
 
 from iterft import Iterator, Recipe
 from iterft.stages.dpo import DpoStage
@@ -38,17 +39,16 @@ LOSSES: dict[str, dict[str, Any]] = {
     "sft": {"loss_types": ["sft"], "beta": 0.1},
 }
 """Betas as their papers or iTool's code have them; the first row is the default."""
+BEFORE = "before the update"
 
 
 @dataclass(frozen=True)
 class Row:
-    """Of one loss on one run: accuracies in %, and how far the sides of the pairs have moved, in nats."""
+    """Of one loss on one run: which items passed, and how far the sides of the pairs have moved, in nats."""
 
-    accuracy: float
-    calls: float
-    no_calls: float
-    chosen: float
-    rejected: float
+    passed: list[bool]
+    chosen: float = 0.0
+    rejected: float = 0.0
 
 
 def main() -> int:
@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/losses"))
     options = parser.parse_args()
     items = generate(options.items, 0, "held_out", queries_per_list=8)
-    rows: dict[str, list[Row]] = {name: [] for name in options.losses}
+    rows: dict[str, list[Row]] = {name: [] for name in (BEFORE, *options.losses)}
     for number, run in enumerate(options.runs):
         try:
             iterator = Iterator(Recipe.load(run / "recipe.yaml"), run, quiet=True)
@@ -70,22 +70,15 @@ def main() -> int:
             return 2
         pairs = iterator.store.read_pairs(1)
         print(f"{run}: {len(pairs)} pairs, {sum(not pair.rejected_ids for pair in pairs)} of them anchors", flush=True)
+        file = f"scores-{len(items)}.json"
+        warm = iterator.store.checkpoint(0)
+        rows[BEFORE].append(Row(score(iterator, warm, options.out / f"{number}-{BEFORE}" / file, items)))
         for name in options.losses:
             folder = options.out / f"{number}-{name}"
             checkpoint = update(iterator, pairs, LOSSES[name], folder)
-            passed = score(iterator, checkpoint, folder / f"scores-{len(items)}.json", items)
-            moved = drift(iterator, checkpoint, pairs, folder / "drift.json")
-            rows[name].append(Row(100 * fmean(passed), *by_need(items, passed), *moved))
-    print(f"\n{len(items)} held-out items, one figure per run; nats against before the update")
-    for name, figures in rows.items():
-        accuracies = [row.accuracy for row in figures]
-        spread = f" +- {stdev(accuracies):.1f}" if len(accuracies) > 1 else ""
-        print(
-            f"  {name:20s} accuracy {'  '.join(f'{value:5.1f}' for value in accuracies)}   mean {fmean(accuracies):.1f}"
-            f"{spread}   call needed {fmean(row.calls for row in figures):.1f}   none needed"
-            f" {fmean(row.no_calls for row in figures):.1f}   chosen {fmean(row.chosen for row in figures):+.2f}"
-            f"   rejected {fmean(row.rejected for row in figures):+.2f}"
-        )
+            passed = score(iterator, checkpoint, folder / file, items)
+            rows[name].append(Row(passed, *drift(iterator, checkpoint, pairs, folder / "drift.json")))
+    report(rows, items)
     return 0
 
 
@@ -99,6 +92,25 @@ def update(iterator: Iterator, pairs: tuple[PreferencePair, ...], changes: dict[
     stage = DpoStage(iterator.base, iterator.tokenizer, recipe.model, settings, recipe.seed, iterator.log)
     out.parent.mkdir(parents=True, exist_ok=True)
     return stage(iterator.store.checkpoint(0), Experience((), pairs), out)
+
+
+def report(rows: dict[str, list[Row]], items: list[Sample]) -> None:
+    print(f"\n{len(items)} held-out items, one figure per run; nats against before the update")
+    groups = groups_of(items)
+    first = next(name for name in rows if name != BEFORE)
+    for name, results in rows.items():
+        accuracies = [100 * fmean(row.passed) for row in results]
+        spread = f" +- {stdev(accuracies):.1f}" if len(accuracies) > 1 else ""
+        calls, no_calls = (fmean(share) for share in zip(*(by_need(items, row.passed) for row in results), strict=True))
+        print(
+            f"  {name:20s} accuracy {'  '.join(f'{value:5.1f}' for value in accuracies)}   mean {fmean(accuracies):.1f}"
+            f"{spread}   call needed {calls:.1f}   none needed {no_calls:.1f}   chosen"
+            f" {fmean(row.chosen for row in results):+.2f}   rejected {fmean(row.rejected for row in results):+.2f}"
+        )
+    for name in rows:
+        if name != first:
+            gap = difference([row.passed for row in rows[first]], [row.passed for row in rows[name]], groups)
+            print(f"  {first} - {name}: {gap}")
 
 
 def by_need(items: list[Sample], passed: list[bool]) -> tuple[float, float]:
