@@ -92,7 +92,10 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
         return not fault
 
     kept = [sample for sample in train if usable(sample, "train")][: settings.num_train]
+    refuse_failures("train", failures, len(train), settings.max_unreadable_share)
+    known = len(failures)
     held = [sample for sample in held_out if usable(sample, "held_out")][: settings.num_held_out]
+    refuse_failures("held_out", failures[known:], len(held_out), settings.max_unreadable_share)
     for part, before, after in (("train", train, kept), ("held_out", held_out, held)):
         if not after:
             reasons = ", ".join(f"{key} {count}" for key, count in dropped.items()) or "the split left none"
@@ -101,16 +104,29 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     return Data(kept, held, dict(dropped), failures[0] if failures else "")
 
 
+def refuse_failures(part: str, failures: Sequence[str], num_samples: int, share: float) -> None:
+    """ValueError where more references fail their own verifier than rows may be unreadable."""
+    if len(failures) > share * num_samples:
+        raise ValueError(
+            f"data.{part}: of {num_samples} samples {len(failures)} have a reference that fails its own verifier, more "
+            f"than data.max_unreadable_share {share} allows; correct them, or set it higher; first: {failures[0]}"
+        )
+
+
 @collector_paused()
 def parts(recipe: Recipe) -> tuple[list[Sample], list[Sample], Counter[str]]:
     """(train, held out, rows dropped by reason), train augmented as the recipe says."""
     settings = recipe.data
-    train, dropped = raw_samples(recipe, "train")
-    if settings.held_out:
-        held_out, more = raw_samples(recipe, "held_out")
+    if settings.held_out_source:
+        train, dropped = raw_samples(recipe, "train", recipe.seed)
+        held_out, more = raw_samples(recipe, "held_out", 0)
         dropped = dropped + more
-    else:
-        train, held_out = split_by_tool(train, recipe.seed)
+    else:  # the held-out part must be the same for every seed
+        samples, dropped = raw_samples(recipe, "train", 0)
+        train, held_out = split_by_tool(samples, 0)
+        if left_out := len(samples) - len(train) - len(held_out):
+            dropped["train: tools of both sides of the split, or none left to show"] += left_out
+        random.Random(recipe.seed).shuffle(train)
     if settings.is_augmented:
         train = augment(train, settings, load_pool(settings.tool_pool, train, held_out), recipe.seed)
     return train, held_out, dropped
@@ -154,31 +170,35 @@ def prompt_fault(sample: Sample, num_tokens: Callable[[Sample], int], max_prompt
         return str(error)
 
 
-def raw_samples(recipe: Recipe, part: str) -> tuple[list[Sample], Counter[str]]:
+def raw_samples(recipe: Recipe, part: str, seed: int) -> tuple[list[Sample], Counter[str]]:
+    """(samples, rows dropped by reason), in an order of the seed: files may be sorted, and we may take a part."""
     settings = recipe.data
-    source = settings.train if part == "train" else settings.held_out
+    source = settings.train if part == "train" else settings.held_out_source
     if source == "builtin":
         from iterft.synth.tasks import generate
 
         if part == "train":
-            samples = generate(settings.num_train, recipe.seed, "train", queries_per_list=settings.queries_per_list)
+            samples = generate(settings.num_train, seed, "train", queries_per_list=settings.queries_per_list)
             return samples, Counter()
         num_queries = settings.held_out_queries_per_list
-        return generate(settings.num_held_out, 0, "held_out", queries_per_list=num_queries), Counter()
+        return generate(settings.num_held_out, seed, "held_out", queries_per_list=num_queries), Counter()
     loaded: Loaded = load_samples(source, f"data.{part}", settings.max_unreadable_share, settings.form)
     samples = list(loaded.samples)
-    # A file may be sorted, and we may take a part of it; the held-out part must be the same for every seed.
-    random.Random(recipe.seed if part == "train" else 0).shuffle(samples)
+    random.Random(seed).shuffle(samples)
     return samples, Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
 
 
 def require_packages(recipe: Recipe) -> None:
-    """ValueError for a package that the recipe's policy needs and that is not installed."""
+    """ValueError for a package that the recipe's policy or evaluation needs and that is not installed."""
     if recipe.policy.kind == "vllm" and importlib.util.find_spec("vllm") is None:
         raise ValueError(
             "policy.kind: vllm needs the package vllm; pip install 'iterft[vllm]' (on CPUs see the README), or set it "
             "to hf"
         )
+    if recipe.eval.bfcl and importlib.util.find_spec("bfcl_eval") is None:
+        from iterft.evals.bfcl import INSTALL
+
+        raise ValueError(f"eval.bfcl: {INSTALL}; or leave it empty")
 
 
 def serve(recipe: Recipe, base: str, template: Template, log: Log, *, constrained: bool = False) -> Serve:

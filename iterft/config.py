@@ -22,6 +22,13 @@ GRPO_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 REWARDS = ("call_match", "template_match", "graded_match")
 STAGES = ("dpo", "grpo", "entropy_grpo")
 
+BFCL_CALLS = (
+    "simple_python", "multiple", "parallel", "parallel_multiple",
+    "live_simple", "live_multiple", "live_parallel", "live_parallel_multiple",
+)  # fmt: skip
+BFCL_IRRELEVANCE = ("irrelevance", "live_irrelevance")
+"""What `eval.bfcl` may hold; see `evals.bfcl`."""
+
 VLLM_MAX_RANK = 512
 """Of the adapters that vLLM can serve."""
 
@@ -73,7 +80,8 @@ class ModelSettings:
 @dataclass(kw_only=True)
 class DataSettings:
     """`train` / `held_out`: "builtin", a file (.jsonl or .json, .gz too, or .parquet), or a data set on the hub as
-    hub:OWNER/NAME, hub:OWNER/NAME#SPLIT or hub:OWNER/NAME#CONFIG/SPLIT. An empty `held_out` splits `train` by tool.
+    hub:OWNER/NAME, hub:OWNER/NAME#SPLIT or hub:OWNER/NAME#CONFIG/SPLIT. Without `held_out`, `train` is split by tool,
+    the same way for every seed; of the built-in tasks there are held-out ones.
     `form`: what the rows of both look like, see `readers`; auto tells it from their keys.
     `queries_per_list`: train samples that show the same tools, as the built-in tasks make them and as augmentation
     leaves them. `held_out_queries_per_list`: the same of the built-in held-out samples: their tools are computed once,
@@ -86,7 +94,7 @@ class DataSettings:
     `masked_share` random names."""
 
     train: str = "builtin"
-    held_out: str = "builtin"
+    held_out: str = ""
     form: str = one_of("auto", "auto", "own", "openai", "xlam", "glaive", "hermes", "sharegpt", "toolace")
     num_train: int = positive(2000)
     queries_per_list: int = positive(8)
@@ -102,6 +110,11 @@ class DataSettings:
     masked_share: float = share(0.0)
     max_unreadable_share: float = share(0.05)
     max_prompt_tokens: int = positive(1500)
+
+    @property
+    def held_out_source(self) -> str:
+        """As `held_out`; "" where `train` is to be split."""
+        return self.held_out or ("builtin" if self.train == "builtin" else "")
 
     @property
     def is_augmented(self) -> bool:
@@ -295,7 +308,7 @@ class EvalSettings:
     `constrained`: its turns are sampled under a grammar of the prompt's tools, so that names exist, types fit and calls
     close (needs the extra `grammar`); the search samples without one all the same, as it looks for mistakes."""
 
-    bfcl: list[str] = setting([])
+    bfcl: list[str] = list_of([], *BFCL_CALLS, *BFCL_IRRELEVANCE)
     bfcl_limit: int = positive(100)
     base: bool = False
     constrained: bool = False

@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -178,8 +178,9 @@ def called(sample: Sample) -> set[str]:
 
 
 def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
-    """(train, held out): no reference tool of one occurs as a reference of the other, and none of held out is called in
-    a message of train. Samples that need no call are split at random; those that mix both sides are left out."""
+    """(train, held out): no tool that held out asks for is asked for, called in a message, or shown in train, whose
+    lists of tools go without. Samples that need no call are split at random; those that mix both sides are left out,
+    and those of train that have no tool left."""
     names = sorted({call.name for sample in samples for call in sample.answer})
     chooser = random.Random(seed)
     chooser.shuffle(names)
@@ -190,5 +191,7 @@ def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], l
         if (not used and chooser.random() < HELD_OUT_TOOL_SHARE) or (used and used <= held_names):
             held_out.append(sample)
         elif not (used | called(sample)) & held_names:
-            train.append(sample)
+            seen = tuple(tool for tool in sample.prompt.tools if tool["name"] not in held_names)
+            if seen or not sample.prompt.tools:
+                train.append(replace(sample, prompt=replace(sample.prompt, tools=seen)))
     return train, held_out

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from iterft.types import Check, Checked, Sample, Tree
 
 RUNS = Path("runs")
+FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Iterator:
 
     def run(self) -> Run:
         """Warm-up, then `recipe.iters` iterations. ValueError for anything wrong with recipe, data or model."""
+        with self.store.locked():
+            return self.run_alone()
+
+    def run_alone(self) -> Run:
         from iterft.trackers import report_to
 
         self.prepare()
@@ -305,6 +311,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = Iterator(recipe, options.run).run()
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in FULL_OR_FORBIDDEN:
+            raise
+        print(
+            f"error: {error.filename or 'run folder'}: cannot be written ({error.strerror}); make room or give access, "
+            "and the same command goes on from here",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)

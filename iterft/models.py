@@ -127,9 +127,10 @@ def convert_gguf(file: Path, out: Path, log: Log) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     log.say(f"converting {file.name} to safetensors (once)")
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    model = AutoModelForCausalLM.from_pretrained(
-        file.parent,
+    tokenizer = load_or_explain(AutoTokenizer, str(file.parent), gguf_file=file.name)
+    model = load_or_explain(
+        AutoModelForCausalLM,
+        str(file.parent),
         gguf_file=file.name,
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.float32,
@@ -187,9 +188,11 @@ def load_base(path: str, dtype: torch.dtype, quantization: str = "none") -> Any:
 
 def load_or_explain(factory: Any, path: str, **options: Any) -> Any:
     """`from_pretrained`, with the many ways in which a hub or a folder fails as one ValueError."""
+    from safetensors import SafetensorError
+
     try:
         return factory.from_pretrained(path, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"model.base {path}: cannot be loaded ({reason}); check the name and the network, or give a local folder"

@@ -44,12 +44,17 @@ def mine_pairs(trees: Sequence[Tree], settings: PairSettings) -> Mined:
     found = [pair for tree in trees for pair in mine_tree(tree, settings, dropped)]
     balanced = balance(found, settings.max_reason_share, dropped)
     dropped["max_pairs"] += max(0, len(balanced) - settings.max_pairs)
-    pairs = balanced[: settings.max_pairs]
+    pairs = evenly(balanced, settings.max_pairs)
     if pairs and settings.anchors:
         anchors = [*filter(None, (anchor(tree, settings.num_prose_tokens) for tree in trees))]
         prose = {tree.sample_id for tree in trees if not tree.needs_call}
         pairs = even_out([*pairs, *anchors], prose, settings.max_call_ratio, dropped)
     return Mined(tuple(pairs), {key: count for key, count in dropped.items() if count})
+
+
+def evenly(pairs: list[PreferencePair], count: int) -> list[PreferencePair]:
+    """At most `count`, spread over the whole list: trees come sorted by kind, and the last kind is no less wanted."""
+    return pairs if len(pairs) <= count else [pairs[at * len(pairs) // count] for at in range(count)]
 
 
 def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list[PreferencePair]:

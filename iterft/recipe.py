@@ -26,7 +26,8 @@ from iterft.config import (
 )
 from iterft.setting_rules import at_least, first_line, list_of, nearest, one_of, reject_unknown_keys, validate
 
-RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+RECIPES = Path(__file__).parent / "recipes"
+"""A link to the folder at the top of the repository, so that they are installed with the package."""
 DEFAULT_RECIPE = "smollm2-135m"
 
 

@@ -70,6 +70,18 @@ def nearest(word: str, known: list[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def nearest_choice(value: Any, choices: list[str]) -> str:
+    """Of a word, or of the first in a list that is none of the choices."""
+    words = (
+        [value]
+        if isinstance(value, str)
+        else [word for word in value if word not in choices]
+        if isinstance(value, list)
+        else []
+    )
+    return nearest(words[0], choices) if words else ""
+
+
 def validate(settings: Any, prefix: str = "") -> None:
     """ValueError for the first value that breaks its rule, sections within included."""
     for entry in fields(settings):
@@ -81,7 +93,7 @@ def validate(settings: Any, prefix: str = "") -> None:
             if not check(value):
                 if entry.metadata["is_private"]:
                     raise ValueError(f"{prefix}{entry.name}: {rule} (what it is now is not shown here)")
-                hint = nearest(value, rule.split(" of ")[-1].split(", ")) if isinstance(value, str) else ""
+                hint = nearest_choice(value, rule.split(" of ")[-1].removeprefix("may hold ").split(", "))
                 raise ValueError(f"{prefix}{entry.name}: {rule}, but it is {value!r}{hint}")
 
 

@@ -11,10 +11,12 @@ that is either complete (a file) or resumable (the journal of trees).
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,25 @@ class Store:
             )
         store.write_text(known, recipe_yaml)
         return store
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else works in the folder meanwhile, as far as its file system can tell; ValueError when somebody does.
+        A process that dies leaves no lock."""
+        handle = os.open(self.run, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise ValueError(
+                f"--run {self.run}: another process is working in it; wait for it, or give another folder"
+            ) from None
+        except OSError:
+            pass  # no locks there
+        try:
+            yield
+        finally:
+            os.close(handle)
 
     def folder(self, iteration: int) -> Path:
         path = self.run / f"iter_{iteration:03d}"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
+from iterft.config import BFCL_CALLS
 from iterft.evals import bfcl
 from iterft.rewards.call_match import CallMatch
 from iterft.types import Sample, ToolCall, Trajectory, Turn
@@ -42,7 +43,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print(f"python {platform.python_version()}, bfcl-eval {version('bfcl-eval')}, seed {options.seed}")
-    samples = [sample for category in bfcl.CALL_CATEGORIES for sample in bfcl.load(category)]
+    samples = [sample for category in BFCL_CALLS for sample in bfcl.load(category)]
     references = [Case(sample, "reference", reference_calls(sample)) for sample in samples]
     mutants = [mutant for sample in samples for mutant in mutate(sample, options.mutations, options.seed)]
     num_disagreements = report_agreement("references", references) + report_agreement("mutations", mutants)

@@ -58,7 +58,7 @@ def main() -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    report(passed, groups_of(items) if recipe.data.held_out == "builtin" else np.arange(len(items)))
+    report(passed, groups_of(items) if recipe.data.held_out_source == "builtin" else np.arange(len(items)))
     return 0
 
 
@@ -71,7 +71,7 @@ def study_seed(
     iterator = Iterator(recipe, folder / "run")
     run = iterator.run()
     items = iterator.held_out
-    if recipe.data.held_out == "builtin":
+    if recipe.data.held_out_source == "builtin":
         items = generate(num_items, 0, "held_out", queries_per_list=num_queries)
     more = more_sft(iterator, run.records, folder / "more_sft" / "checkpoint", recipe.warmup.lr)
     checkpoints = dict(zip(ARMS, (iterator.store.checkpoint(0), run.checkpoint, more), strict=True))

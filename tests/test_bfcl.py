@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from iterft.evals.bfcl import CALL_CATEGORIES, CATEGORIES, CategoryScore, evaluate_bfcl, json_schema, load, official
+from iterft.config import BFCL_CALLS
+from iterft.evals.bfcl import CATEGORIES, CategoryScore, evaluate_bfcl, json_schema, load, official
 from iterft.rewards.call_match import CallMatch
 from iterft.types import PartialTurn, Sample, ToolCall, Trajectory, Turn
 
@@ -115,7 +116,7 @@ def test_the_official_checker_leaves_no_stub_and_no_setting_behind() -> None:
 
 @pytest.mark.bfcl
 @needs_bfcl
-@pytest.mark.parametrize("category", CALL_CATEGORIES)
+@pytest.mark.parametrize("category", BFCL_CALLS)
 def test_no_prefix_of_an_accepted_reference_meets_an_objection(category: str) -> None:
     judge = CallMatch()
     for sample in load(category, limit=100):

@@ -35,10 +35,10 @@ def test_there_are_shipped_recipes() -> None:
 
 def test_values_merge_dataclass_then_file_then_command_line(tmp_path: Path) -> None:
     path = write(tmp_path, "iters: 7\nstage:\n  beta: 0.5\n  lr: 1.0e-3\n")
-    recipe = Recipe.load(path, ["stage.lr=2e-5", "eval.bfcl=[simple, multiple]"])
+    recipe = Recipe.load(path, ["stage.lr=2e-5", "eval.bfcl=[simple_python, multiple]"])
     assert (recipe.iters, recipe.stage.beta, recipe.stage.lr) == (7, 0.5, 2e-5)
     assert recipe.stage.batch_size == Recipe().stage.batch_size
-    assert recipe.eval.bfcl == ["simple", "multiple"]
+    assert recipe.eval.bfcl == ["simple_python", "multiple"]
 
 
 def test_extra_takes_any_key_for_trl() -> None:
@@ -124,6 +124,9 @@ def test_a_value_of_the_wrong_kind_names_its_key() -> None:
         ("data.masked_share=1.5", "data.masked_share: must lie in [0, 1], but it is 1.5"),
         ("data.max_distractors=0", "data.max_distractors: must be greater than 0, but it is 0"),
         ("search.step=arguments", "but it is 'arguments'; did you mean 'argument'?"),
+        ("stage.loss_types=[sft, sigmod]", "but it is ['sft', 'sigmod']; did you mean 'sigmoid'?"),
+        ("eval.bfcl=[simpl_python]", "but it is ['simpl_python']; did you mean 'simple_python'?"),
+        ("report_to=[tensorbord]", "but it is ['tensorbord']; did you mean 'tensorboard'?"),
         ("stage.loss_types=[sigmoid]", "stage.loss_weights: must have one weight per loss type"),
         ("stage.lr=nan", "stage.lr: must be greater than 0, but it is nan"),
     ],

@@ -34,6 +34,12 @@ def load(folder: Path, *lines: str, max_unreadable_share: float = 1.0) -> Loaded
     return load_samples(path, "data.train", max_unreadable_share)
 
 
+def save_rows(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    path = folder / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 def sample_of(name: str, *tools: str) -> Sample:
     return Sample(name, Prompt((), ()), tuple(ToolCall(tool, {}) for tool in tools))
 
@@ -171,6 +177,52 @@ def test_the_split_by_tool_shares_no_reference_tool(seed: int) -> None:
     no_call = [sum(not sample.answer for sample in part) for part in (train, held_out)]
     assert sum(no_call) == 200 and 10 < no_call[1] < 60
     assert split_by_tool(samples, seed) == (train, held_out)
+
+
+def test_no_train_sample_shows_a_held_out_tool() -> None:
+    tools = [{**TOOL, "name": f"t{number}"} for number in range(12)]
+    samples = [
+        Sample(f"{number}/{at}", Prompt((), (tools[number], tools[(number + 1) % 12])), (ToolCall(f"t{number}", {}),))
+        for number in range(12)
+        for at in range(3)
+    ]
+    samples += [Sample(f"none {number}", Prompt((), (tools[number],)), (), "No.") for number in range(12)]
+    train, held_out = split_by_tool(samples, 0)
+    held_names = {call.name for sample in held_out for call in sample.answer}
+    shown = {tool["name"] for sample in train for tool in sample.prompt.tools}
+    assert held_names and not held_names & shown
+    assert all(sample.prompt.tools for sample in train), "what has no tool left is left out"
+    assert any(len(sample.prompt.tools) == 1 for sample in train if sample.answer)
+    assert {sample.id: sample for sample in samples}.items() >= {sample.id: sample for sample in held_out}.items()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_data_without_a_held_out_file_are_split_by_tool_the_same_way_for_every_seed(tmp_path: Path, seed: int) -> None:
+    rows = [
+        row(
+            id=f"{number}-{at}",
+            tools=[{**TOOL, "name": f"t{number}"}],
+            answer=[{"name": f"t{number}", "arguments": {}}],
+        )
+        for number in range(12)
+        for at in range(5)
+    ]
+    path = save_rows(tmp_path, rows)
+    own, other = (build.data(Recipe.load("debug", [f"data.train={path}", f"seed={n}"]), None) for n in (seed, 7))
+    assert [sample.id for sample in own.held_out] == [sample.id for sample in other.held_out]
+    assert [sample.id for sample in own.train] != [sample.id for sample in other.train]
+    assert not {sample.answer[0].name for sample in own.train} & {sample.answer[0].name for sample in own.held_out}
+
+
+def test_references_that_fail_their_own_verifier_are_counted_and_too_many_of_them_stop_the_run(tmp_path: Path) -> None:
+    good = [row(id=f"{number}", answer=[{"name": "f", "arguments": {}}]) for number in range(9)]
+    path = save_rows(tmp_path, [*good, row(id="bad", answer=[{"name": "g", "arguments": {}}])])
+    overrides = [f"data.train={path}", "data.held_out=builtin", "data.max_unreadable_share="]
+    data = build.data(Recipe.load("debug", [*overrides[:2], overrides[2] + "0.1"]), None)
+    assert len(data.train) == 9 and data.dropped == {"train: reference fails its own verifier (unknown_tool)": 1}
+    message = r"^data.train: of 10 samples 1 have a reference .*first: sample bad: g is none of the tools"
+    with pytest.raises(ValueError, match=message):
+        build.data(Recipe.load("debug", [*overrides[:2], overrides[2] + "0.09"]), None)
 
 
 def test_no_train_sample_shows_a_call_of_a_held_out_tool() -> None:

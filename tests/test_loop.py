@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
@@ -268,6 +269,28 @@ def test_a_missing_vllm_is_one_line_and_exit_code_2_before_anything_is_read(
     assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), *overrides]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: policy.kind: vllm needs the package vllm; pip install") and error.count("\n") == 1
+
+
+def test_a_missing_bfcl_eval_is_said_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "bfcl_eval", None)
+    overrides = ["--set", "eval.bfcl=[multiple]", "--set", "data.train=nowhere.jsonl"]
+    assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), *overrides]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: eval.bfcl: bfcl-eval is not installed; run: pip") and error.count("\n") == 1
+
+
+def test_a_full_disk_in_the_middle_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: Iterator) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "iter_000/checkpoint")
+
+    monkeypatch.setattr("iterft.loop.Iterator.prepare", full)
+    assert main(["--recipe", "debug", "--run", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: iter_000/checkpoint: cannot be written (No space") and error.count("\n") == 1
 
 
 def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(

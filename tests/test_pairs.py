@@ -255,6 +255,13 @@ def test_what_is_dropped_is_counted() -> None:
     assert ([pair.margin for pair in mined.pairs], mined.dropped) == ([1.0], {"min_margin": 1})
 
 
+def test_the_limit_of_all_pairs_is_met_all_over_the_trees() -> None:
+    """They come sorted by what is needed: those that need a call first."""
+    trees = [replace(fork(), sample_id=str(number)) for number in range(10)]
+    mined = mine_pairs(trees, replace(LOOSE, max_pairs=5))
+    assert [pair.sample_id for pair in mined.pairs] == ["0", "2", "4", "6", "8"] and mined.dropped == {"max_pairs": 5}
+
+
 def test_no_reason_makes_up_more_than_its_share() -> None:
     dropped: Counter[str] = Counter()
     many = [pair_of("a", margin=number / 10, planted=number == 9) for number in range(10)]

@@ -46,6 +46,16 @@ def finish(store: Store, *iterations: int) -> None:
         store.commit(iteration, {"checkpoint": None})
 
 
+def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    with store.locked():
+        assert open_store(tmp_path).run == store.run, "the same command finds the unfinished run"
+        with pytest.raises(ValueError, match=r"^--run .*toy-1: another process is working in it; wait"), store.locked():
+            pass
+    with store.locked():
+        pass
+
+
 def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     path = store.run / "scores.json"

@@ -22,22 +22,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from iterft.config import BFCL_CALLS, BFCL_IRRELEVANCE
 from iterft.types import Message, Prompt, Sample, Tool, ToolCall, Turn
 
-CALL_CATEGORIES = (
-    "simple_python",
-    "multiple",
-    "parallel",
-    "parallel_multiple",
-    "live_simple",
-    "live_multiple",
-    "live_parallel",
-    "live_parallel_multiple",
-)
-IRRELEVANCE_CATEGORIES = ("irrelevance", "live_irrelevance")
-CATEGORIES = CALL_CATEGORIES + IRRELEVANCE_CATEGORIES
+CATEGORIES = BFCL_CALLS + BFCL_IRRELEVANCE
 
-_INSTALL = "bfcl-eval is not installed; run: pip install --no-deps bfcl-eval==2026.3.23 && pip install mpmath"
+INSTALL = "bfcl-eval is not installed; run: pip install --no-deps bfcl-eval==2026.3.23 && pip install mpmath"
 _MODEL_CONFIG = "bfcl_eval.constants.model_config"
 _JSON_TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
 _CHECKER_FAILURES = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
@@ -89,7 +79,7 @@ def load(category: str, limit: int | None = None) -> list[Sample]:
     file = f"BFCL_v4_{category}.json"
     questions = _read(_data_folder() / file)
     answers: dict[str, list[Any]] = {}
-    if category in CALL_CATEGORIES:
+    if category in BFCL_CALLS:
         answers = {row["id"]: row["ground_truth"] for row in _read(_data_folder() / "possible_answer" / file)}
     return [_sample(row, answers.get(row["id"], []), category) for row in islice(questions, limit)]
 
@@ -100,7 +90,7 @@ def official(sample: Sample, turn: Turn) -> bool:
     Irrelevance is right if and only if no call parses, so a turn that cannot be parsed is right there.
     """
     category = sample.env_config["category"]
-    if category in IRRELEVANCE_CATEGORIES:
+    if category in BFCL_IRRELEVANCE:
         return not turn.calls
     if turn.error:
         return False
@@ -149,7 +139,7 @@ def _data_folder() -> Path:
     """Found without importing the package, whose import makes folders."""
     spec = importlib.util.find_spec("bfcl_eval")
     if spec is None or spec.origin is None:
-        raise ValueError(_INSTALL)
+        raise ValueError(INSTALL)
     return Path(spec.origin).parent / "data"
 
 
