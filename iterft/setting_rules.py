@@ -72,14 +72,9 @@ def nearest(word: str, known: list[str]) -> str:
 
 def nearest_choice(value: Any, choices: list[str]) -> str:
     """Of a word, or of the first in a list that is none of the choices."""
-    words = (
-        [value]
-        if isinstance(value, str)
-        else [word for word in value if word not in choices]
-        if isinstance(value, list)
-        else []
-    )
-    return nearest(words[0], choices) if words else ""
+    words = [value] if isinstance(value, str) else value
+    wrong = [word for word in words if word not in choices] if isinstance(words, list) else []
+    return nearest(wrong[0], choices) if wrong else ""
 
 
 def validate(settings: Any, prefix: str = "") -> None:
