@@ -100,7 +100,10 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
         if not after:
             reasons = ", ".join(f"{key} {count}" for key, count in dropped.items()) or "the split left none"
             reasons += f"; first: {failures[0]}" if failures else ""
-            raise ValueError(f"data.{part}: of {len(before)} samples none can be used ({reasons}); give other data")
+            way_out = "" if settings.held_out_source else ", or a file of its own for data.held_out"
+            raise ValueError(
+                f"data.{part}: of {len(before)} samples none can be used ({reasons}); give other data{way_out}"
+            )
     return Data(kept, held, dict(dropped), failures[0] if failures else "")
 
 

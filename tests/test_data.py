@@ -214,6 +214,12 @@ def test_data_without_a_held_out_file_are_split_by_tool_the_same_way_for_every_s
     assert not {sample.answer[0].name for sample in own.train} & {sample.answer[0].name for sample in own.held_out}
 
 
+def test_too_few_rows_to_split_ask_for_a_held_out_file(tmp_path: Path) -> None:
+    path = save_rows(tmp_path, [row(answer=[{"name": "f", "arguments": {}}])])
+    with pytest.raises(ValueError, match=r"^data.train: of 0 samples .*or a file of its own for data.held_out$"):
+        build.data(Recipe.load("debug", [f"data.train={path}"]), None)
+
+
 def test_references_that_fail_their_own_verifier_are_counted_and_too_many_of_them_stop_the_run(tmp_path: Path) -> None:
     good = [row(id=f"{number}", answer=[{"name": "f", "arguments": {}}]) for number in range(9)]
     path = save_rows(tmp_path, [*good, row(id="bad", answer=[{"name": "g", "arguments": {}}])])

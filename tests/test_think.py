@@ -89,11 +89,11 @@ def test_a_sample_without_a_thought_is_not_learnt_from_where_turns_think(tmp_pat
     rows = tmp_path / "rows.jsonl"
     row = '{"id": "%s", "messages": [{"role": "user", "content": "hi"}], "tools": [], "answer": [], "text": "Hi!"%s}\n'
     rows.write_text(row % ("a", "") + row % ("b", ', "thought": "small talk"'), encoding="utf-8")
-    recipe = Recipe.load("debug", [f"data.train={rows}", "model.think=true"])
-    found = build.data(recipe, None)
+    files = [f"data.train={rows}", "data.held_out=builtin"]
+    found = build.data(Recipe.load("debug", [*files, "model.think=true"]), None)
     assert [sample.id for sample in found.train] == ["b"] and found.train[0].thought == "small talk"
     assert found.dropped == {"train: it has no think part to learn (model.think)": 1}
-    assert len(build.data(Recipe.load("debug", [f"data.train={rows}"]), None).train) == 2
+    assert len(build.data(Recipe.load("debug", files), None).train) == 2
 
 
 def test_a_thought_that_closes_itself_cannot_be_read(tmp_path: Path) -> None:
