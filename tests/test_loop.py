@@ -261,24 +261,26 @@ def test_a_bad_model_or_bound_is_one_line_and_exit_code_2(
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
 
 
-def test_a_missing_vllm_is_one_line_and_exit_code_2_before_anything_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("package", "override", "message"),
+    [
+        ("vllm", "policy.kind=vllm", "policy.kind: vllm needs the package vllm; pip install"),
+        ("bfcl_eval", "eval.bfcl=[multiple]", "eval.bfcl: bfcl-eval is not installed; run: pip"),
+    ],
+)
+def test_a_missing_package_is_one_line_and_exit_code_2_before_anything_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    package: str,
+    override: str,
+    message: str,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "vllm", None)  # what Python takes for "there is no such package"
-    overrides = ["--set", "policy.kind=vllm", "--set", "data.train=nowhere.jsonl"]
+    monkeypatch.setitem(sys.modules, package, None)  # what Python takes for "there is no such package"
+    overrides = ["--set", override, "--set", "data.train=nowhere.jsonl"]
     assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), *overrides]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: policy.kind: vllm needs the package vllm; pip install") and error.count("\n") == 1
-
-
-def test_a_missing_bfcl_eval_is_said_before_anything_is_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "bfcl_eval", None)
-    overrides = ["--set", "eval.bfcl=[multiple]", "--set", "data.train=nowhere.jsonl"]
-    assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), *overrides]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: eval.bfcl: bfcl-eval is not installed; run: pip") and error.count("\n") == 1
+    assert error.startswith(f"error: {message}") and error.count("\n") == 1
 
 
 def test_a_full_disk_in_the_middle_is_one_line_and_exit_code_2(
