@@ -71,14 +71,17 @@ def main() -> int:
                     [step(t, t.data_collator(b)) for t, b in zip((ours, stock), batches, strict=True)],
                     worst,
                 )
-        for loss, name, own, theirs in (
-            ("simpo", "simpo", {"beta": 2.5, "gamma": 0.5}, {"beta": 2.5, "simpo_gamma": 0.5}),
-            ("cpo", "sigmoid", {"beta": 0.7}, {"beta": 0.7}),
+        for loss, tuning, name, own, theirs in (
+            ("simpo", LORA, "simpo", {"beta": 2.5, "gamma": 0.5}, {"beta": 2.5, "simpo_gamma": 0.5}),
+            ("simpo", FULL, "simpo", {"beta": 2.5, "gamma": 0.5}, {"beta": 2.5, "simpo_gamma": 0.5}),
+            ("cpo", LORA, "sigmoid", {"beta": 0.7}, {"beta": 0.7}),
         ):
-            ours = our_trainer(base, tokenizer, folder, loss_types=[loss], loss_weights=[1.0], **own)
-            stock = experimental_trainer("cpo", base, tokenizer, folder, loss_type=name, cpo_alpha=0.0, **theirs)
+            ours = our_trainer(base, tokenizer, folder, tuning, loss_types=[loss], loss_weights=[1.0], **own)
+            stock = experimental_trainer(
+                "cpo", base, tokenizer, folder, tuning, loss_type=name, cpo_alpha=0.0, **theirs
+            )
             both = [step(ours, ours.data_collator(rows)), step(stock, experimental_batch(pairs))]
-            show(loss, LORA, [(value, [], gradients) for value, _, gradients in both], worst)
+            show(loss, tuning, [(value, [], gradients) for value, _, gradients in both], worst)
         whole, parts = (
             our_trainer(base, tokenizer, folder, loss_types=["sigmoid"], loss_weights=[1.0]) for _ in range(2)
         )

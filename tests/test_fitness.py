@@ -12,7 +12,14 @@ import torch
 
 from iterft import Iterator, Recipe
 from iterft.engine.decoding import Fork, decode_all
-from iterft.engine.fitness import OTHER_TOLERANCE, TOLERANCE, shares_prefixes, typical_gap, why_not_shared
+from iterft.engine.fitness import (
+    OTHER_TOLERANCE,
+    TOLERANCE,
+    shares_prefixes,
+    training_fault,
+    typical_gap,
+    why_not_shared,
+)
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import PlainDecoder, plain_log_probs
 from iterft.models import load_base
@@ -69,7 +76,11 @@ def test_a_window_that_no_layer_uses_is_no_obstacle() -> None:
         ("granite", {"logits_scaling": 8.0}, "logits are scaled (logits_scaling)"),
         ("cohere", {}, "logits are scaled (logit_scale)"),
         ("gpt2", {}, "dropout (attn_pdrop"),
-        ("mixtral", {"num_local_experts": 2, "sliding_window": None}, "a loss of their own"),
+        (
+            "biogpt",
+            {"intermediate_size": 32, "attention_probs_dropout_prob": 0.1},
+            "dropout (attention_probs_dropout_prob",
+        ),
         ("mpt", {"d_model": 32, "n_heads": 4, "n_layers": 2}, "attend in a way of their own"),
         ("bloom", {}, "do not run under another attention"),
     ],
@@ -79,6 +90,14 @@ def test_what_breaks_sharing_is_named(architecture: str, changes: dict[str, Any]
     assert not shares_prefixes(model_of(architecture, **changes), said.append)
     (line,) = said
     assert line.startswith("prefixes are not shared") and words in line
+
+
+def test_experts_are_an_obstacle_for_trl_alone() -> None:
+    """Its trainers add a loss of the router's, which only the model's own forward computes."""
+    model = model_of("mixtral", num_local_experts=2, sliding_window=None)
+    assert why_not_shared(model) == ""
+    assert "a loss of their own" in training_fault(model.config)
+    assert training_fault(model_of("llama").config) == ""
 
 
 @pytest.mark.parametrize("window", [WINDOW, 30])

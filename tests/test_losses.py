@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from updates import BASE, LORA, nudge, our_trainer, relative_gap, stage_of
+from updates import BASE, FULL, LORA, nudge, our_trainer, relative_gap, stage_of
 
-from iterft.config import StageSettings
+from iterft.config import ModelSettings, StageSettings
 from iterft.models import load_for_training
 from iterft.pairs import smoothing
 from iterft.recipe import Recipe
@@ -48,14 +48,16 @@ def experimental_batch(pairs: list[PreferencePair]) -> dict[str, torch.Tensor]:
     return batch
 
 
-def experimental_trainer(kind: str, base: str, tokenizer: Any, folder: Path, **options: Any) -> Any:
+def experimental_trainer(
+    kind: str, base: str, tokenizer: Any, folder: Path, tuning: ModelSettings = LORA, **options: Any
+) -> Any:
     from datasets import Dataset
     from trl.experimental.cpo import CPOConfig, CPOTrainer
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     config, trainer = {"cpo": (CPOConfig, CPOTrainer), "orpo": (ORPOConfig, ORPOTrainer)}[kind]
     return trainer(
-        model=load_for_training(base, BASE, LORA, 0),
+        model=load_for_training(base, BASE, tuning, 0),
         args=config(output_dir=str(folder), report_to="none", bf16=False, gradient_checkpointing=False, **options),
         train_dataset=Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}]),
         processing_class=tokenizer,
@@ -77,15 +79,17 @@ def assert_same(ours: Any, theirs: Any, pairs: list[PreferencePair]) -> None:
     assert relative_gap(results[0][1], results[1][1]) < 1e-4
 
 
+@pytest.mark.parametrize("tuning", [LORA, FULL])
 def test_simpo_is_that_of_trl(
     base: str,
     tokenizer: Any,
     pairs: list[PreferencePair],
+    tuning: ModelSettings,
     tmp_path: Path,
 ) -> None:
-    ours = our_trainer(base, tokenizer, tmp_path, loss_types=["simpo"], loss_weights=[1.0], beta=2.5, gamma=0.5)
+    ours = our_trainer(base, tokenizer, tmp_path, tuning, loss_types=["simpo"], loss_weights=[1.0], beta=2.5, gamma=0.5)
     theirs = experimental_trainer(
-        "cpo", base, tokenizer, tmp_path, loss_type="simpo", cpo_alpha=0.0, beta=2.5, simpo_gamma=0.5
+        "cpo", base, tokenizer, tmp_path, tuning, loss_type="simpo", cpo_alpha=0.0, beta=2.5, simpo_gamma=0.5
     )
     assert_same(ours, theirs, pairs)
 
@@ -227,3 +231,5 @@ def test_an_option_that_trl_does_not_know_is_found_before_the_search(base: str, 
         stage_of(base, tokenizer, extra={"label_smooth": 0.1})
     with pytest.raises(ValueError, match=r"stage\.extra\.use_weighting: is not passed on; set stage\.weighting"):
         stage_of(base, tokenizer, extra={"use_weighting": True})
+    with pytest.raises(ValueError, match=r"stage\.extra\.logging_steps: is not passed on; each step is logged"):
+        stage_of(base, tokenizer, extra={"logging_steps": 10})  # a short update would end without a line to report

@@ -26,7 +26,7 @@ LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
 
 SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 CAPS = ("final_logit_softcapping", "attn_logit_softcapping")
-DROPOUTS = ("attention_dropout", "attn_pdrop")
+DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
 UNFIT = (AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 TRUNK = 24
@@ -71,8 +71,6 @@ def config_fault(config: Any) -> str:
     window = getattr(config, "sliding_window", None)
     if window and not getattr(config, "layer_types", None) and getattr(config, "use_sliding_window", True):
         return f"its layers see {window} tokens back, not all"
-    if getattr(config, "router_aux_loss_coef", 0) and hasattr(config, "output_router_logits"):
-        return "its experts are trained with a loss of their own (router_aux_loss_coef)"
     for key in SCALES:
         if getattr(config, key, None) not in (None, 1):
             return f"its logits are scaled ({key})"
@@ -89,10 +87,17 @@ def config_fault(config: Any) -> str:
     return ""
 
 
+def training_fault(config: Any) -> str:
+    """What the config says against sharing in TRL's trainers, whatever holds for sampling and scoring."""
+    if getattr(config, "router_aux_loss_coef", 0) and hasattr(config, "output_router_logits"):
+        return "its experts are trained with a loss of their own (router_aux_loss_coef)"
+    return ""
+
+
 @torch.no_grad()
 def typical_gap(model: Any) -> float:
     """Root mean square of the differences between log-probs under shared prefixes and under the model's own forward, of
-    given and of sampled tokens, beyond the window if there is one."""
+    given and of sampled tokens behind a shared beginning, which is longer than the window if there is one."""
     generator = torch.Generator().manual_seed(0)
     size = model.get_input_embeddings().num_embeddings
     window = getattr(model.config.get_text_config(), "sliding_window", None) or 0
@@ -102,10 +107,10 @@ def typical_gap(model: Any) -> float:
         torch.randint(size, (length,), generator=generator).tolist() for length in (trunk_length, BRANCH, BRANCH + 3, 1)
     )
     sequences = [[*trunk, *branch] for branch in branches]
-    wanted = [list(range(1 + window, len(sequence))) for sequence in sequences]
+    wanted = [list(range(trunk_length, len(sequence))) for sequence in sequences]
     shared = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
     own_scores = plain_log_probs(model, sequences)
-    gaps = [score.log_probs - own[window:] for score, own in zip(shared, own_scores, strict=True)]
+    gaps = [score.log_probs - own[trunk_length - 1 :] for score, own in zip(shared, own_scores, strict=True)]
     decoder = PrefixDecoder(model, stop_id=-1, cache_bytes=0, max_rows=4)
     forks = [Fork(tuple(trunk), (), 2, 0), Fork(tuple(trunk), tuple(branches[0]), 2, 1)]
     for fork, rows in zip(forks, decode_all(decoder.stream, forks, 1.0, 3), strict=True):

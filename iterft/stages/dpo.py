@@ -22,6 +22,7 @@ from iterft.log import Log
 from iterft.models import load_for_training
 from iterft.stages.launch import (
     Reporter,
+    Sequences,
     equip,
     heaviest,
     run_trainer,
@@ -47,6 +48,9 @@ OWN_SETTINGS = {
     "per_device_train_batch_size": "set stage.batch_size instead",
     "warmup_steps": "set stage.warmup_share instead",
     "warmup_ratio": "set stage.warmup_share instead",
+    "logging_steps": "each step is logged; leave it out",
+    "logging_strategy": "each step is logged; leave it out",
+    "sync_ref_model": "the reference is the policy that was searched; leave it out",
     "max_length": "a side that is cut has another reference log-prob; set data.max_prompt_tokens instead",
     "ld_alpha": "reference log-probs are known for whole sides only; leave it out",
 }
@@ -79,7 +83,8 @@ class DpoStage:
         reporter = Reporter(self.log, "update")
         rows = pair_rows(tree_order(experience.pairs, self.settings.batch_size, experience.seed))
         counters, is_shared = equip(trainer, self.model_settings, self.log)
-        self.audit(trainer.model, rows)
+        with trainer.accelerator.autocast():  # as in training, where the model's forward has it
+            self.audit(trainer.model, rows, is_shared=is_shared)
         batches = self.batches(rows, is_shared=is_shared)
         run_trainer(trainer, batches, self.settings.warmup_share, reporter)
         self.log.metric("forwarded", stage="update", **asdict(counters))
@@ -96,18 +101,23 @@ class DpoStage:
 
     def batches(self, rows: Sequence[dict[str, Any]], *, is_shared: bool) -> list[list[dict[str, Any]]]:
         """Of neighbours; the one with most tokens to compute in front, so that too little memory shows at once."""
-        sequences = [[[*row["prompt_ids"], *row[f"{side}_ids"]] for side in SIDES] for row in rows]
-        batches = token_batches(sequences, self.settings.batch_size, self.settings.batch_tokens, is_shared=is_shared)
-        batches.insert(0, batches.pop(heaviest(sequences, batches, is_shared=is_shared)))
-        return [[rows[index] for index in batch] for batch in batches]
+        sequences, spans = self.cut(rows, is_shared=is_shared)
+        spans.insert(0, spans.pop(heaviest(sequences, spans, is_shared=is_shared)))
+        return [[rows[index] for index in span] for span in spans]
 
-    def audit(self, model: Any, rows: Sequence[dict[str, Any]]) -> None:
+    def cut(self, rows: Sequence[dict[str, Any]], *, is_shared: bool) -> tuple[list[Sequences], list[list[int]]]:
+        """What is computed for each row, and the indices of the rows of each batch, in order."""
+        sequences: list[Sequences] = [[[*row["prompt_ids"], *row[f"{side}_ids"]] for side in SIDES] for row in rows]
+        settings = self.settings
+        return sequences, token_batches(sequences, settings.batch_size, settings.batch_tokens, is_shared=is_shared)
+
+    def audit(self, model: Any, rows: Sequence[dict[str, Any]], *, is_shared: bool) -> None:
         """Computes the reference log-probs of some rows anew and says by how much they differ from those at hand. If
         that is too much, those of all rows are computed and take their place."""
         checked = random.Random(self.seed).sample(rows, min(len(rows), max(MIN_AUDITED, round(AUDITED * len(rows)))))
         known = torch.tensor([row[f"ref_{side}_logps"] for row in checked for side in SIDES])
         lengths = torch.tensor([len(row[f"{side}_ids"]) for row in checked for side in SIDES])
-        gaps = (self.reference(model, checked) - known).abs()
+        gaps = (self.reference(model, checked, is_shared=is_shared) - known).abs()
         typical = (gaps / lengths.clamp(min=1).sqrt())[lengths > 0].mean().item()
         largest = gaps.max().item()
         self.log.metric("audit", pairs=len(checked), largest_gap=largest, typical_gap=typical)
@@ -116,17 +126,17 @@ class DpoStage:
             self.log.say(
                 "  the pairs were sampled from another checkpoint, or far less exactly: all are computed again"
             )
-            scores = self.reference(model, rows).view(len(rows), len(SIDES)).tolist()
+            scores = self.reference(model, rows, is_shared=is_shared).view(len(rows), len(SIDES)).tolist()
             for row, pair in zip(rows, scores, strict=True):
                 row.update({f"ref_{side}_logps": score for side, score in zip(SIDES, pair, strict=True)})
 
-    def reference(self, model: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
-        """[rows x sides]: summed log-probs under the model as it is, `stage.batch_size` rows at a time."""
+    def reference(self, model: Any, rows: Sequence[dict[str, Any]], *, is_shared: bool) -> torch.Tensor:
+        """[rows x sides]: summed log-probs under the model as it is, in batches of an update's size."""
         was_training = model.training
         model.eval()
         parts = []
-        for start in range(0, len(rows), self.settings.batch_size):
-            batch = rows[start : start + self.settings.batch_size]
+        for span in self.cut(rows, is_shared=is_shared)[1]:
+            batch = [rows[index] for index in span]
             prompts = [row["prompt_ids"] for row in batch for _ in SIDES]
             parts.append(turn_log_probs(model, prompts, [row[f"{side}_ids"] for row in batch for side in SIDES]))
         model.train(was_training)

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from iterft.config import ModelSettings
 from iterft.engine.attach import Budget, attach, count, halving
-from iterft.engine.fitness import shares_prefixes
+from iterft.engine.fitness import shares_prefixes, training_fault
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.own_attention import checkpoint_activations
 from iterft.engine.prefix_tree import Counters
@@ -92,6 +92,9 @@ def equip(trainer: Any, settings: ModelSettings, log: Log) -> tuple[Counters, bo
     counts its forwards, and whether prefixes are shared."""
     counters = Counters()
     model, is_shared = make_ready(trainer.model, settings, log)
+    if is_shared and (fault := training_fault(model.config.get_text_config())):
+        log.say_once(f"prefixes are not shared in updates, each row is computed whole: {fault}")
+        is_shared = False
     if is_shared:
         budget = Budget(settings.max_activation_tokens)
         attach(model, counters, budget)
@@ -147,7 +150,8 @@ def num_computed(rows: Sequence[Sequences], batch: Sequence[int], *, is_shared: 
 def rehearse(trainer: Any, rows: Sequence[dict[str, Any]]) -> None:
     """A step on these rows of which nothing stays, so that too little memory shows at once."""
     trainer.current_gradient_accumulation_steps = 1  # else set where an epoch begins
-    trainer.training_step(trainer.model, trainer.data_collator(list(rows)))
+    with trainer.accelerator.autocast():  # within `train` the model's forward has it
+        trainer.training_step(trainer.model, trainer.data_collator(list(rows)))
     trainer.model.zero_grad()
     trainer._metrics["train"].clear()
 
