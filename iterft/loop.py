@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import shutil
 import sys
 import time
 from collections import Counter
@@ -69,20 +70,26 @@ class Iterator:
         return Run(self.store.run, self.store.checkpoint(self.recipe.iters), records)
 
     def iterate(self, iteration: int) -> None:
-        from iterft.stages.interpolate import go_part_of_the_way
-
-        checkpoint = start = self.store.checkpoint(iteration - 1)
-        experience, counts = self.explore(iteration, checkpoint)
+        start = self.store.checkpoint(iteration - 1)
+        experience, counts = self.explore(iteration, start)
         folder = self.store.folder(iteration)
         with self.timed("update"):
-            for name, optimize in self.stages.items():
-                out = folder / ("checkpoint" if name == list(self.stages)[-1] else name)
-                # What an interrupted iteration has left of the updates before the last is whole.
-                is_there = out.name == name and out.exists()
-                checkpoint = Checkpoint(out) if is_there else optimize(checkpoint, experience, out)
-            if iteration > 1:
-                checkpoint = go_part_of_the_way(start, checkpoint, self.recipe.stage.update_rate)
+            checkpoint = self.update(iteration, start, experience, folder / "checkpoint")
+        for name in self.stages:
+            shutil.rmtree(folder / name, ignore_errors=True)
         self.finish(iteration, checkpoint, counts)
+
+    def update(self, iteration: int, start: Checkpoint, experience: Experience, out: Path) -> Checkpoint:
+        """What is there of an interrupted iteration is whole, and is taken."""
+        from iterft.stages.interpolate import go_part_of_the_way
+
+        if out.exists():
+            return Checkpoint(out)
+        checkpoint = start
+        for name, optimize in self.stages.items():
+            end = out.with_name(name)
+            checkpoint = Checkpoint(end) if end.exists() else optimize(checkpoint, experience, end)
+        return go_part_of_the_way(start, end, self.recipe.stage.update_rate if iteration > 1 else 1.0, out)
 
     def explore(self, iteration: int, checkpoint: Checkpoint) -> tuple[Experience, dict[str, Any]]:
         """What the updates of an iteration learn from, and counts of it: samples the policy is weak on and pairs from

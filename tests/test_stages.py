@@ -345,19 +345,23 @@ def test_of_an_update_the_share_that_is_asked_for_is_kept(
     stage, experience = stage_of(base, tokenizer, tuning), Experience((), tuple(pairs))
     first = stage(BASE, experience, tmp_path / "one")
     second = stage(first, experience, tmp_path / "two")
+    assert first.path is not None and second.path is not None
     before, after = weights_of(first), weights_of(second)
-    assert go_part_of_the_way(BASE, first, 0.25) == first
-    assert go_part_of_the_way(first, second, 0.25) == second
-    mixed = weights_of(second)
+    mixture = go_part_of_the_way(first, second.path, 0.25, tmp_path / "mixed")
+    mixed = weights_of(mixture)
     assert mixed.keys() == after.keys() == before.keys()
     for name, tensor in mixed.items():
         torch.testing.assert_close(tensor, 0.75 * before[name] + 0.25 * after[name], atol=1e-6, rtol=1e-5)
     assert any(not torch.equal(after[name], before[name]) for name in before)
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights_of(first).items())
-    assert {path.name for path in second.path.iterdir()} == {path.name for path in first.path.iterdir()}  # type: ignore[union-attr]
-    logits_of(load_for_sampling(base, second, tuning))
-    go_part_of_the_way(first, second, 1.0)
-    assert all(torch.equal(tensor, mixed[name]) for name, tensor in weights_of(second).items())
+    assert all(torch.equal(tensor, after[name]) for name, tensor in weights_of(second).items()), "until it is there"
+    assert {path.name for path in (tmp_path / "mixed").iterdir()} == {path.name for path in first.path.iterdir()}
+    logits_of(load_for_sampling(base, mixture, tuning))
+    for start, share in ((first, 1.0), (BASE, 0.25)):
+        moved = go_part_of_the_way(start, second.path, share, tmp_path / f"all of it, {share}")
+        assert all(torch.equal(tensor, after[name]) for name, tensor in weights_of(moved).items())
+        assert not second.path.exists()
+        moved.path.rename(second.path)  # type: ignore[union-attr]
 
 
 def weights_of(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:

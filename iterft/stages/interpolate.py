@@ -8,6 +8,7 @@ policy of WARP, arXiv 2406.16768. Of adapters both factors are averaged: for sma
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from safetensors import safe_open
@@ -15,22 +16,27 @@ from safetensors.torch import load_file, save_file
 
 from iterft.types import Checkpoint
 
-
-def go_part_of_the_way(start: Checkpoint, end: Checkpoint, share: float) -> Checkpoint:
-    """`end`, its files rewritten to start + `share` x (end - start), computed in float32. Where `start` is the
-    untouched base, `end` stays as it is."""
-    if start.path is None or end.path is None or share == 1:
-        return end
-    for file in sorted(end.path.glob("*.safetensors")):
-        rewrite(start.path / file.name, file, share)
-    return end
+WEIGHTS = "*.safetensors"
 
 
-def rewrite(start: Path, end: Path, share: float) -> None:
+def go_part_of_the_way(start: Checkpoint, end: Path, share: float, out: Path) -> Checkpoint:
+    """`end`, a checkpoint's folder, becomes `out`, its weights start + `share` x (end - start) in float32; where
+    `start` is the untouched base, they stay as they are. Until `out` is there, whole, `end` stays."""
+    if start.path is None or share == 1:
+        end.replace(out)
+        return Checkpoint(out)
+    temporary = out.with_name(out.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(end, temporary, ignore=shutil.ignore_patterns(WEIGHTS))
+    for file in sorted(end.glob(WEIGHTS)):
+        mix(start.path / file.name, file, share, temporary / file.name)
+    temporary.replace(out)
+    return Checkpoint(out)
+
+
+def mix(start: Path, end: Path, share: float, out: Path) -> None:
     before, after = load_file(start), load_file(end)
     with safe_open(end, "pt") as opened:
         metadata = opened.metadata()
     mixed = {name: before[name].float().lerp(tensor.float(), share).to(tensor.dtype) for name, tensor in after.items()}
-    temporary = end.with_name(end.name + ".tmp")
-    save_file(mixed, temporary, metadata)
-    temporary.replace(end)
+    save_file(mixed, out, metadata)
