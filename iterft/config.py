@@ -252,14 +252,14 @@ class GrpoSettings:
     template_match (the paper's: its think part is asked for too) or graded_match (ToolRL's, by names and values).
     A step's turns are learnt from in `num_passes` passes, with an update of the weights every `prompts_per_update`
     samples. `loss_type`, `clip_low`, `clip_high` (epsilon and epsilon_high), `ratio` (importance_sampling_level) and
-    `kl_weight` (beta; against the checkpoint the iteration began with) are as TRL has them.
+    `kl_weight` (beta; against the checkpoint the stage began with) are as TRL has them.
 
     `entropy_weight`, `entropy_bound`: lambda and alpha of EGPO's advantage; grpo has lambda 0. `top_entropy_share`:
     only this share of the tokens is learnt from, those of highest entropy. `clip_cov_share`: this share of the tokens,
     drawn from those whose covariance of log-prob and advantage lies between `clip_cov_low` and `clip_cov_high`, is not.
 
-    The run stops once, of the turns where a call is right, less than `min_call_share` make one, or the mean entropy of
-    a token is below `min_entropy` nats."""
+    The run stops once, of the turns where a call is right, less than `min_call_share` make one, or a token's mean
+    surprise, the estimate of its entropy from all rollouts, is below `min_entropy` nats."""
 
     samples: str = one_of("deficient", "deficient", "all")
     reward: str = one_of("call_match", *REWARDS)

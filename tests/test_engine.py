@@ -553,6 +553,18 @@ def test_a_frozen_head_in_bfloat16_keeps_the_gradient_of_a_confident_token() -> 
     assert ((ours.float() - true).norm(dim=1) < 0.2 * true.norm(dim=1)).float().mean() > 0.9
 
 
+def test_scores_in_bfloat16_are_the_same_with_a_gradient_and_without() -> None:
+    """Else the importance ratio of an unchanged policy would not be 1."""
+    torch.manual_seed(0)
+    head = torch.nn.Linear(32, 500, bias=False).bfloat16().requires_grad_(False)
+    hidden = (8 * torch.randn(100, 32)).bfloat16().requires_grad_()
+    targets = torch.randint(500, (100,))
+    learnt = token_scores(hidden, head, targets, 0.7)
+    with torch.no_grad():
+        looked = token_scores(hidden, head, targets, 0.7)
+    assert torch.equal(learnt.log_probs, looked.log_probs) and torch.equal(learnt.entropy, looked.entropy)
+
+
 def adapted_linear(dropout: float = 0.0) -> Any:
     from peft import LoraConfig, get_peft_model
 

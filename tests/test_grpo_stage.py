@@ -117,7 +117,8 @@ def test_each_step_says_what_it_has_seen(
             step
         )
         assert step["groups"] == 2 and 0 <= step["zero_variance"] <= 2
-        assert step["entropy"] == pytest.approx(7.6, abs=0.2), "of a random model, nearly that of 2,000 tokens"
+        for figure in ("entropy", "surprise"):
+            assert step[figure] == pytest.approx(7.6, abs=0.2), "of a random model, nearly that of 2,000 tokens"
         assert step["unique_tokens"] < step["sequence_tokens"]
     assert steps[0]["kl"] == pytest.approx(0.0, abs=1e-6), "it starts from the reference"
     assert steps[1]["kl"] > 1e-6
@@ -172,25 +173,27 @@ def test_a_collapse_ends_the_stage_and_keeps_the_checkpoint_before_it(
     log = Log(tmp_path / "metrics.jsonl", quiet=True)
     fast: dict[str, Any] = {"lr": 0.03, "kl_weight": 0.0, "num_samples": 12, "num_steps": 8}
     stage_of(base, tokenizer, log, FULL, **fast)(BASE, EXPERIENCE, tmp_path / "free" / "checkpoint")
-    entropies = [step["entropy"] for step in steps_of(tmp_path / "metrics.jsonl")]
+    entropies = [step["surprise"] for step in steps_of(tmp_path / "metrics.jsonl")]
     fallen = next(index for index in range(2, 8) if entropies[index] < min(entropies[:index]))
     limit = (min(entropies[:fallen]) + entropies[fallen]) / 2
-    stage = stage_of(base, tokenizer, QUIET, FULL, min_entropy=limit, **fast)
-    for _ in range(2):  # started again, it stops again
-        with pytest.raises(
-            ValueError, match=rf"grpo, step {fallen + 1}: the mean entropy of a token .* grpo\.min_entropy"
-        ) as error:
-            stage(BASE, EXPERIENCE, tmp_path / "checkpoint")
-        good = Path(str(error.value).removesuffix(".").split("the last good checkpoint is ")[1])
-        assert good == tmp_path / "checkpoint-steps" / f"step_{fallen - 1:03d}"
-        assert (good / "model.safetensors").is_file()
-    assert not (tmp_path / "checkpoint").exists()
+    for num_steps in (8, fallen):  # the update to blame is one of many, or the last
+        stage = stage_of(base, tokenizer, QUIET, FULL, min_entropy=limit, **{**fast, "num_steps": num_steps})
+        out = tmp_path / f"{num_steps} steps" / "checkpoint"
+        for _ in range(2):  # started again, it stops again
+            with pytest.raises(
+                ValueError, match=rf"grpo, step {fallen + 1}: the mean surprise of a token .* grpo\.min_entropy"
+            ) as error:
+                stage(BASE, EXPERIENCE, out)
+            good = Path(str(error.value).removesuffix(".").split("the last good checkpoint is ")[1])
+            assert good == out.with_name("checkpoint-steps") / f"step_{fallen - 1:03d}"
+            assert (good / "model.safetensors").is_file()
+        assert not out.exists()
 
 
 def test_a_call_share_below_its_limit_stops_at_the_first_step(base: str, tokenizer: Any, tmp_path: Path) -> None:
     stage = stage_of(base, tokenizer, min_call_share=0.5)
     with pytest.raises(
-        ValueError, match=r"step 1: where a call is right, 0 % .* grpo\.min_call_share 0\.5.*it began so"
+        ValueError, match=r"step 1: where a call is right, 0 % .* grpo\.min_call_share 0\.5.*the stage began so, with "
     ):
         stage(BASE, EXPERIENCE, tmp_path / "checkpoint")
 
@@ -204,18 +207,18 @@ def test_figures_tell_calls_that_are_right_from_calls_that_are_not_needed() -> N
     rows = [[rollout(made, 1.0), rollout(silent)], [rollout(made), rollout(broken)]]
     figures = rollout_figures([ONE, NONE], rows)
     assert figures == {
-        "reward": 0.25, "passed": 0.25, "unparsable": 0.25, "thought": 0.5, "tokens": 3.0, "calls": 0.5,
-        "unneeded_calls": 0.5,
+        "reward": 0.25, "passed": 0.25, "unparsable": 0.25, "thought": 0.5, "tokens": 3.0, "surprise": 0.0,
+        "calls": 0.5, "unneeded_calls": 0.5,
     }  # fmt: skip
     assert "calls" not in rollout_figures([NONE], rows[1:])
 
 
 def test_collapse_is_told_from_figures_that_are_known() -> None:
     settings = GrpoSettings(min_call_share=0.3, min_entropy=0.01)
-    assert collapse({"calls": 0.3, "entropy": 0.01}, settings) == ""
-    assert collapse({}, settings) == "", "no sample asked for a call, no group was learnt from"
-    assert "grpo.min_call_share" in collapse({"calls": 0.29, "entropy": 0.5}, settings)
-    assert "grpo.min_entropy" in collapse({"calls": 0.9, "entropy": 0.009}, settings)
+    assert collapse({"calls": 0.3, "surprise": 0.01}, settings) == ""
+    assert collapse({"surprise": 0.5}, settings) == "", "no sample asked for a call"
+    assert "grpo.min_call_share" in collapse({"calls": 0.29, "surprise": 0.5}, settings)
+    assert "grpo.min_entropy" in collapse({"calls": 0.9, "surprise": 0.009}, settings)
 
 
 def test_no_sample_comes_twice_in_a_step_and_all_come_before_any_comes_again() -> None:
@@ -236,11 +239,14 @@ def test_groups_that_agree_are_never_forwarded(
     stage = stage_of(base, tokenizer, log, num_steps=1)
     stage.world = replace(stage.world, verifier=build.REWARDS["call_match"]())
     monkeypatch.setattr(entropy_grpo, "group_loss", None)
-    samples = (ONE, replace(ONE, id="again"))
-    done = stage(BASE, replace(EXPERIENCE, samples=samples), tmp_path / "checkpoint")
+    experience = replace(EXPERIENCE, samples=(ONE, replace(ONE, id="again")))
+    done = stage(BASE, experience, tmp_path / "checkpoint")
     (step,) = steps_of(tmp_path / "metrics.jsonl")
     assert step["zero_variance"] == step["groups"] == 2 and step["unique_tokens"] == 0
     assert all((weight == 0).all() for name, weight in weights_of(done).items() if "lora_B" in name)
+    stage.settings = replace(stage.settings, min_entropy=20.0)
+    with pytest.raises(ValueError, match=r"step 1: the mean surprise of a token is 7\.\d nats"):
+        stage(BASE, experience, tmp_path / "more" / "checkpoint")  # which shows although no entropy is computed
 
 
 def test_weights_that_were_trained_are_gone_when_the_next_are_loaded(base: str, tokenizer: Any, tmp_path: Path) -> None:
@@ -333,7 +339,7 @@ def test_a_run_with_two_updates_an_iteration_goes_on_after_a_kill_between_them(
     killed = run_of(tmp_path / "killed", *overrides)
     assert_same_outcome(whole.folder, killed.folder, 1)
     names = {path.name for path in (whole.folder / "iter_001").iterdir()}
-    assert {"1-dpo", "checkpoint", "pairs.jsonl"} <= names and "checkpoint-steps" not in names
+    assert {"checkpoint", "pairs.jsonl"} <= names and not {name for name in names if name[:1].isdecimal()}
     events = [json.loads(line)["event"] for line in (killed.folder / "metrics.jsonl").open()]
     assert events.count("audit") == 1, "the first update is not done again"
     assert events.count("grpo") == 2

@@ -33,11 +33,12 @@ def token_scores(
     """Scores of `targets_N` under the logits that `head` gives to `hidden_ND`, divided by `temperature`; in float32."""
     grad = torch.is_grad_enabled() and hidden_ND.requires_grad
     frozen = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
+    if frozen and temperature != 1:  # with a gradient and without: the two are rounded alike in bfloat16
+        hidden_ND, temperature = hidden_ND / temperature, 1.0  # without a bias the same as the logits
     parts: list[tuple[torch.Tensor, ...]] = []
     for start in range(0, max(len(targets_N), 1), CHUNK):
         hidden, targets = hidden_ND[start : start + CHUNK], targets_N[start : start + CHUNK]
         if grad and frozen:
-            hidden = hidden if temperature == 1 else hidden / temperature  # without a bias the same as the logits
             parts.append(FrozenHead.apply(hidden, head.weight, targets))  # type: ignore[no-untyped-call]
         elif grad:
             parts.append(checkpoint(score_chunk, hidden, head, targets, temperature, use_reentrant=False))

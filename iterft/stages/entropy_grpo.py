@@ -38,7 +38,7 @@ from iterft.protocols import Serve
 from iterft.rollout import Rollout, World, roll_out, seed_of
 from iterft.stages.entropy_options import clip_cov, top_entropy
 from iterft.stages.groups import Group, draw, group_of
-from iterft.stages.guards import Tally, collapse, line_of, rollout_figures
+from iterft.stages.guards import Figures, Tally, collapse, line_of, rollout_figures
 from iterft.stages.trainee import OPTIMIZER, Trainee, open_trainee
 from iterft.types import Checkpoint, Experience, Sample
 
@@ -91,6 +91,7 @@ class EntropyGrpoStage:
                 shutil.rmtree(step_folder(folder, number - 2), ignore_errors=True)
                 advance()
         last = step_folder(folder, self.settings.num_steps)
+        self.judge_last(folder, checkpoint, experience)
         (last / OPTIMIZER).unlink(missing_ok=True)
         shutil.rmtree(out, ignore_errors=True)
         last.replace(out)
@@ -101,7 +102,7 @@ class EntropyGrpoStage:
         """Rollouts of the policy as it is, then updates. `start`: where the stage began, which is the reference too."""
         settings = self.settings
         seed = seed_of(experience.seed, number)
-        current, before = (Checkpoint(step_folder(folder, n)) if n > 0 else start for n in (number - 1, number - 2))
+        current = after_step(folder, number - 1, start)
         samples = draw(experience.samples, settings.num_prompts, number - 1, experience.seed)
         rows, groups = self.roll_out(current, samples, seed)
         kept = [group for group in groups if not group.agrees]
@@ -118,10 +119,28 @@ class EntropyGrpoStage:
         }
         self.log.metric("grpo", step=number, **figures, **asdict(trainee.counters))
         self.log.say(f"  step {number}/{settings.num_steps}: {line_of(figures)}")
-        if fault := collapse(figures, settings):
-            good = f"the last good checkpoint is {before.path or self.base}" if number > 1 else "it began so"
-            raise ValueError(f"grpo, step {number}: {fault}; {good}")
+        self.refuse_collapse(figures, number, folder, start)
         trainee.save(step_folder(folder, number))
+
+    def judge_last(self, folder: Path, start: Checkpoint, experience: Experience) -> None:
+        """The rollouts of a step judge what the updates of the step before have made of the policy; those of one more
+        step, from which nothing is learnt, judge the last."""
+        number = self.settings.num_steps + 1
+        samples = draw(experience.samples, self.settings.num_prompts, number - 1, experience.seed)
+        rows, _ = self.roll_out(after_step(folder, number - 1, start), samples, seed_of(experience.seed, number))
+        figures = rollout_figures(samples, rows)
+        self.log.metric("grpo_end", **figures)
+        self.log.say(f"  after the last step: {line_of(figures)}")
+        self.refuse_collapse(figures, number, folder, start)
+
+    def refuse_collapse(self, figures: Figures, number: int, folder: Path, start: Checkpoint) -> None:
+        """ValueError if the policy that wrote the rollouts of step `number` has collapsed."""
+        if fault := collapse(figures, self.settings):
+            if number == 1:
+                good = f"the stage began so, with {start.path or self.base}"
+            else:
+                good = f"the last good checkpoint is {after_step(folder, number - 2, start).path or self.base}"
+            raise ValueError(f"grpo, step {number}: {fault}; {good}")
 
     def roll_out(
         self, checkpoint: Checkpoint, samples: Sequence[Sample], seed: int
@@ -196,6 +215,7 @@ def group_loss(
     weights_S1 = torch.tensor(weight_S, device=log_probs_ST.device)[:, None]
     loss = (losses_ST * mask_ST * weights_S1).sum()
     tally.add("entropy", entropy_ST[mask_ST].detach())
+    tally.add("thought_entropy", entropy_ST[thought_ST].detach())
     tally.add("clip_share", clipped_ST[mask_ST].float())
     return loss
 
@@ -283,6 +303,10 @@ def last_step(folder: Path) -> int:
     """The last step whose files are there; 0 when there is none."""
     names = (path.name.removeprefix("step_") for path in folder.glob("step_*"))
     return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def after_step(folder: Path, number: int, start: Checkpoint) -> Checkpoint:
+    return Checkpoint(step_folder(folder, number)) if number > 0 else start
 
 
 def step_folder(folder: Path, number: int) -> Path:

@@ -35,8 +35,10 @@ class Tally:
 
 def rollout_figures(samples: Sequence[Sample], rows: Sequence[Sequence[Rollout]]) -> Figures:
     """Shares of the rollouts and their means: `reward`, `passed` (reward 1), `unparsable`, `thought` (with a think part
-    that is closed), `tokens`; `calls`, of the turns where a call is right those that make one, and `unneeded_calls`,
-    the same where none is right, each left out where there is no such sample."""
+    that is closed), `tokens`; `surprise`, minus the log-prob of a token at temperature 1, in nats: of turns sampled at
+    that temperature an estimate of the entropy, and known where all groups agree and none is forwarded; `calls`, of the
+    turns where a call is right those that make one, and `unneeded_calls`, the same where none is right, each left out
+    where there is no such sample."""
     everything = [rollout for row in rows for rollout in row]
     figures: Figures = {
         "reward": fmean(rollout.reward.value for rollout in everything),
@@ -44,6 +46,7 @@ def rollout_figures(samples: Sequence[Sample], rows: Sequence[Sequence[Rollout]]
         "unparsable": fmean(bool(rollout.turn.error) for rollout in everything),
         "thought": fmean(rollout.turn.thought is not None for rollout in everything),
         "tokens": fmean(len(rollout.completion.ids) for rollout in everything),
+        "surprise": -fmean(value for rollout in everything for value in rollout.completion.logprobs),
     }
     for name, is_right in (("calls", True), ("unneeded_calls", False)):
         made = [
@@ -65,9 +68,9 @@ def collapse(figures: Figures, settings: GrpoSettings) -> str:
             f"grpo.min_call_share {settings.min_call_share}; lower grpo.lr, raise grpo.kl_weight, warm up longer, or "
             "lower the limit"
         )
-    if figures.get("entropy", settings.min_entropy) < settings.min_entropy:
+    if figures["surprise"] < settings.min_entropy:
         return (
-            f"the mean entropy of a token is {figures['entropy']:.2g} nats, less than grpo.min_entropy "
+            f"the mean surprise of a token is {figures['surprise']:.2g} nats, less than grpo.min_entropy "
             f"{settings.min_entropy}: the policy hardly varies any more; lower grpo.lr, raise grpo.entropy_weight or "
             "grpo.clip_high, or lower the limit"
         )
@@ -79,6 +82,7 @@ SHOWN = (
     ("calls", "calls {:.2f}"),
     ("unparsable", "unparsable {:.2f}"),
     ("tokens", "{:.0f} tokens"),
+    ("surprise", "surprise {:.3f}"),
     ("entropy", "entropy {:.3f}"),
     ("kl", "KL {:.4f}"),
     ("clip_share", "clipped {:.3f}"),
@@ -88,4 +92,6 @@ SHOWN = (
 def line_of(figures: Figures) -> str:
     """The figures for people, as far as they are known."""
     shown = [form.format(figures[name]) for name, form in SHOWN if name in figures]
-    return ", ".join([*shown, f"{figures['zero_variance']} of {figures['groups']} groups agree"])
+    if "groups" in figures:
+        shown.append(f"{figures['zero_variance']} of {figures['groups']} groups agree")
+    return ", ".join(shown)
