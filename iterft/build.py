@@ -217,7 +217,8 @@ def serve_vllm(recipe: Recipe, base: str, template: Template, log: Log) -> Serve
     from iterft.policies.vllm_engine import VllmEngine
 
     folder = log.metrics_path.parent if log.metrics_path else Path(tempfile.mkdtemp(prefix="iterft-vllm-"))
-    engine = VllmEngine(base, recipe.model, recipe.policy, recipe.data.max_prompt_tokens, log, folder / "vllm.log")
+    longest = max(recipe.data.max_prompt_tokens, longest_bfcl_prompt(recipe, template))
+    engine = VllmEngine(base, recipe.model, recipe.policy, longest, log, folder / "vllm.log")
 
     @contextmanager
     def serving(checkpoint: Checkpoint) -> Iterator[Any]:
@@ -227,6 +228,15 @@ def serve_vllm(recipe: Recipe, base: str, template: Template, log: Log) -> Serve
             log.metric("decoded", **asdict(policy.counters))
 
     return serving
+
+
+def longest_bfcl_prompt(recipe: Recipe, template: Template) -> int:
+    """Tokens; 0 where the recipe scores no category."""
+    from iterft.evals.bfcl import load
+    from iterft.tokens import render_prompt
+
+    samples = (sample for category in recipe.eval.bfcl for sample in load(category, recipe.eval.bfcl_limit))
+    return max((len(render_prompt(template, sample.prompt)) for sample in samples), default=0)
 
 
 def serve_hf(recipe: Recipe, base: str, template: Template, log: Log, *, constrained: bool) -> Serve:

@@ -289,7 +289,8 @@ class GrpoSettings:
 @dataclass(kw_only=True)
 class PolicySettings:
     """How turns are sampled. `kind`: `hf`, the transformers model decoded by our engine, or `vllm`, an engine that
-    lives as long as the run (`policies.vllm_engine`). `max_rows` are sampled at a time. `kv_cache_gib` bounds the KV
+    lives as long as the run (`policies.vllm_engine`). A turn has at most `max_new_tokens`; a search that goes on from
+    inside of one may write as many again. `max_rows` are sampled at a time. `kv_cache_gib` bounds the KV
     that is kept; vLLM on a GPU takes `gpu_memory_share` of the card instead, for weights and KV, and gives it back
     during updates. vLLM counts as stalled when it says nothing for `stall_seconds`."""
 

@@ -6,7 +6,8 @@ overhead    Python per node of trees of 10,000 nodes, and tokens prefilled over 
 rules       PUCT, UCT, Gumbel and independent sampling at equal tokens where the best turn is known
 exactness   the same trees from a real model in float32, whatever is in flight
 
-Arms are interleaved in one process, random weights unless said otherwise, stop conditions, seeds and log-probs on.
+Arms are interleaved in one process, random weights unless said otherwise, seeds and log-probs on; in an expansion our
+rows are read after each token for an error to stop at.
 
 python scripts/bench_search.py [expansion decoding overhead rules exactness] [--dtype bfloat16]
 """
@@ -39,12 +40,14 @@ from iterft.engine.generate import PrefixDecoder
 from iterft.engine.trie import num_unique_tokens
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
-from iterft.models import load_base, load_for_sampling, resolve
+from iterft.models import load_base, load_for_sampling, load_tokenizer, resolve
 from iterft.policies.hf import HfPolicy
 from iterft.policies.scripted import STOP, ScriptedPolicy
 from iterft.rollout import World, seed_of
 from iterft.search import search
 from iterft.search.mcts import SELECT
+from iterft.synth.tasks import generate as generate_samples
+from iterft.tokens import token_texts
 from iterft.types import (
     Checked,
     Checkpoint,
@@ -100,13 +103,13 @@ class MemoryJournal:
 def expansion(options: argparse.Namespace) -> None:
     name, trees, candidates, prefix, new = options.model or "Qwen2.5-0.5B", 4, 4, 384, 24
     model = random_model(name, getattr(torch, options.dtype))
-    rng = random.Random(0)
+    rng, stop = random.Random(0), reading()
     prompts = [random_ids(rng, prefix) for _ in range(trees)]
     print(f"{name} shapes, {trees} trees x {candidates} candidates, prefix {prefix}, {new} new tokens")
     arms = {
         "one by one": lambda: [generate(model, [prompt], 1, new, at) for prompt in prompts for at in range(candidates)],
         "num_return": lambda: generate(model, prompts, candidates, new, 0),
-        "ours": lambda: decode(model, prompts, candidates, new),
+        "ours": lambda: decode(model, prompts, candidates, new, stop),
     }
     if options.generate_batch and (batching := generate_batch_arm(model, prompts, candidates, new)):
         arms = {**arms, "generate_batch": batching}
@@ -152,10 +155,31 @@ def random_model(name: str, dtype: torch.dtype) -> Any:
     )
 
 
-def decode(model: Any, prompts: Sequence[tuple[int, ...]], count: int, new: int) -> Any:
+def decode(
+    model: Any, prompts: Sequence[tuple[int, ...]], count: int, new: int, refute: Callable[[Any], bool] | None = None
+) -> Any:
     """Cold: the prompts are prefilled within."""
     decoder = PrefixDecoder(model, NO_STOP, 4 << 30, 256)
-    return decode_all(decoder.stream, [Fork(prompt, (), count, seed) for seed, prompt in enumerate(prompts)], 1.0, new)
+    forks = [Fork(prompt, (), count, seed, refute) for seed, prompt in enumerate(prompts)]
+    return decode_all(decoder.stream, forks, 1.0, new)
+
+
+def reading() -> Callable[[Sequence[int]], bool]:
+    """A stop condition that does what a search's does after each token, reads the turn so far and asks for its first
+    error, and then lets the row go on, so that all arms write the same number of tokens."""
+    recipe = Recipe.load()
+    tokenizer = load_tokenizer(resolve(recipe.model, QUIET))
+    judged, sample = build.world(recipe), generate_samples(1, 0, "train")[0]
+
+    class Texts:
+        def token_texts(self, ids: Sequence[int]) -> list[str]:
+            return token_texts(tokenizer, ids)
+
+    def refute(ids: Sequence[int]) -> bool:
+        judged.refutes(Texts(), sample, [token % tokenizer.vocab_size for token in ids])  # type: ignore[arg-type]
+        return False
+
+    return refute
 
 
 def generate(model: Any, prompts: Sequence[tuple[int, ...]], count: int, new: int, seed: int) -> Any:

@@ -4,10 +4,14 @@ From one checkpoint, on the same train samples, each arm samples TOKENS tokens:
   ours          deficiency check and PUCT as the loop runs them, rows end at their first error; verified pairs
   independent   whole turns from the prompt; each failing one against the likeliest passing one of its sample
   itool         iTool's rule: pieces cut by regular expression, values by word overlap with the reference, at every node
-                the highest against the lowest (temperature as ours; without its repetition penalty and self-grades)
+                the highest against the lowest (50 tokens a completion, as there; temperature as ours; without its
+                repetition penalty and self-grades)
 Counted are distinct, unplanted points of divergence: (sample, position, wrong step). Then COMPLETIONS completions from
 either side of up to CHECKED of them, judged by BFCL's official checker, and as many again, up to ROUNDS times, from
-sides of which none has passed: the chosen side is right if one passes, the rejected one is wrong if none does.
+sides of which none has passed: the chosen side is right if one passes, or the turn that the arm knows to be right and
+that goes through it; the rejected one is wrong if none does. "Drawn right" is the share of chosen sides of which a
+completion passes: so often this policy shows that a side can still be right, and so much "rejected wrong" can prove.
+Samples whose reference the official checker refuses (it wants types that JSON schemas need not have) take no part.
 
 python scripts/study_pairs.py [--run RUN] [--set data.train=FILE --set data.held_out=FILE] [--tokens N] [--checked N]
 """
@@ -21,28 +25,35 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench_search import MemoryJournal
 
 from iterft import Iterator, Recipe
+from iterft.build import reference_turn
 from iterft.config import PairSettings, SearchSettings
 from iterft.deficiency import find_deficient
 from iterft.evals import bfcl
+from iterft.evals.held_out import wilson
 from iterft.log import Log
 from iterft.pairs import accepted_nodes, mine_tree, overlap
 from iterft.policies.hf import HfPolicy
 from iterft.rollout import World, read_turn, reference_text, seed_of
 from iterft.search import search
-from iterft.types import Checked, PreferencePair, Sample, Tree
+from iterft.types import Checked, PreferencePair, Sample, Tree, Turn
 
 QUIET = Log(quiet=True)
 TEMPERATURE = 0.7
 EVERYTHING = PairSettings(extent="step", max_per_tree=1_000_000, max_reason_share=1.0, anchors=False, min_margin=-1.0)
 OFFICIAL_TYPES = {"object": "dict", "number": "float"}
+WHOLE = replace(EVERYTHING, extent="chosen_turn")
+ITOOL_TOKENS = 50
 PIECES = re.compile(r"(\. |\, |=|\()")
+
+
+Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ class Point:
     prefix: tuple[int, ...]
     chosen: tuple[int, ...]
     rejected: tuple[int, ...]
+    accepted: tuple[int, ...] = ()
+    """Prompt and turn through the chosen side that the arm has seen and holds to be right, if it has."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -94,58 +107,68 @@ def main() -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    rows: dict[str, list[tuple[float, float, float, int]]] = defaultdict(list)
+    rows: dict[str, list[tuple[float, Shares]]] = defaultdict(list)
+    known = [sample for sample in run.samples if official_verdict(sample, reference_turn(sample))]
+    left_out = len(run.samples) - len(known)
+    print(f"{left_out} of {len(run.samples)} train samples left out: the official checker refuses their reference")
     with run.serve(run.store.checkpoint(0)) as policy:
         for seed in options.seeds:
-            samples = random.Random(seed).sample(run.samples, min(options.samples, len(run.samples)))
+            samples = random.Random(seed).sample(known, min(options.samples, len(known)))
             setting = Setting(policy, run.world, samples, recipe, options.tokens, seed)
             for name, arm in ARMS.items():
                 points, tokens = arm(setting)
                 distinct = list({point.key: point for point in points}.values())
-                right, wrong, checked = check(setting, distinct, options)
+                shares = check(setting, distinct, options)
                 density = 1000 * len(distinct) / max(1, tokens)
-                rows[name].append((density, right, wrong, checked))
+                rows[name].append((density, shares))
                 print(
                     f"seed {seed}, {name}: {len(distinct)} points for {tokens:,} tokens, {density:.2f} per 1,000; "
-                    f"chosen right {right:.1%}, rejected wrong {wrong:.1%} of {checked} checked",
+                    f"of {shares.checked} checked: "
+                    + ", ".join(f"{key} {count}" for key, count in shares.counts.items()),
                     flush=True,
                 )
-    print(f"\n{'':14}{'points per 1,000 tokens':>28}{'chosen right':>16}{'rejected wrong':>16}{'checked':>9}")
+    print(f"\n{'':14}{'points per 1,000 tokens':>28}{'checked':>9}" + "".join(f"{key:>24}" for key in Shares().counts))
     for name, results in rows.items():
-        densities = [result[0] for result in results]
-        checked = sum(result[3] for result in results)
-        right, wrong = (sum(result[at] * result[3] for result in results) / max(1, checked) for at in (1, 2))
+        densities = [density for density, _ in results]
+        total = sum((shares for _, shares in results), Shares())
         spread = f"{sum(densities) / len(densities):.2f} ({min(densities):.2f} to {max(densities):.2f})"
-        print(f"{name:14}{spread:>28}{right:>16.1%}{wrong:>16.1%}{checked:>9}")
+        print(f"{name:14}{spread:>28}{total.checked:>9}" + "".join(f"{cell:>24}" for cell in total.cells()))
     return 0
 
 
 def ours(setting: Setting) -> Found:
     settings = replace(setting.recipe.deficiency, num_candidates=len(setting.samples), share=1.0, negative_share=0.0)
-    weak = find_deficient(
+    found = find_deficient(
         setting.policy, setting.world, setting.samples, {}, settings, setting.seed, QUIET, plant=True, whole_turns=False
-    ).weak
-    spent = sum(len(row.ids) for item in weak for row in item.completions)
-    limits = {"num_simulations": 1_000_000, "max_tokens": max(1, setting.tokens - spent), "plant": False}
+    )
+    weak = found.weak
+    spent = sum(len(row.ids) for item in (*weak, *found.mastered) for row in item.completions)
+    limits = {
+        "num_simulations": 1_000_000, "max_tokens": max(1, setting.tokens - spent), "plant": False,
+        "trees_in_flight": max(1, len(weak)),
+    }  # fmt: skip
     trees = search(
         setting.policy, setting.world, weak, replace(setting.recipe.search, **limits), setting.seed, MemoryJournal(),
         QUIET, whole_turns=False,
     )  # fmt: skip
     points = []
     for item, tree in zip(weak, trees, strict=True):
-        points += [point_of(item.sample, pair) for pair in mine_tree(tree, EVERYTHING, defaultdict(int))]
+        steps, turns = (mine_tree(tree, settings, defaultdict(int)) for settings in (EVERYTHING, WHOLE))
+        whole = {(pair.prompt_ids, pair.rejected_ids): pair.prompt_ids + pair.chosen_ids for pair in turns}
+        points += [point_of(item.sample, pair, whole) for pair in steps]
     return points, spent + sum(tree.sampled_tokens for tree in trees)
 
 
-def point_of(sample: Sample, pair: PreferencePair) -> Point:
-    return Point(sample, pair.prompt_ids, pair.chosen_ids, pair.rejected_ids)
+def point_of(sample: Sample, pair: PreferencePair, whole: Mapping[tuple[Ids, Ids], Ids]) -> Point:
+    accepted = whole.get((pair.prompt_ids, pair.rejected_ids), ())
+    return Point(sample, pair.prompt_ids, pair.chosen_ids, pair.rejected_ids, accepted)
 
 
 def independent(setting: Setting) -> Found:
     weak = [Checked(sample, 1.0, 0.0, {}, (), ()) for sample in setting.samples]
     settings = SearchSettings(
         kind="independent", num_simulations=1_000_000, num_samples=1, max_tokens=setting.tokens, plant=False,
-        temperature=TEMPERATURE,
+        temperature=TEMPERATURE, trees_in_flight=len(weak),
     )  # fmt: skip
     trees = search(
         setting.policy, setting.world, weak, settings, setting.seed, MemoryJournal(), QUIET, whole_turns=True
@@ -157,22 +180,23 @@ def independent(setting: Setting) -> Found:
 
 
 def whole_turn_points(sample: Sample, tree: Tree) -> list[Point]:
-    """Each failing turn of a tree against the likeliest passing one."""
+    """Each failing turn of a tree, where it leaves the passing ones, against the likeliest of those that get there."""
     paths = [path_to(tree, at) for at, node in enumerate(tree.nodes) if node.reward == 1.0]
+    paths.sort(key=lambda path: -sum(score for at in path for score in tree.nodes[at].step.logprobs))
     if not paths:
         return []
-    best = max(paths, key=lambda path: sum(score for at in path for score in tree.nodes[at].step.logprobs))
     accepted = accepted_nodes(tree)
     points = []
     for at, node in enumerate(tree.nodes):
         if node.reward is None or node.reward == 1.0:
             continue
         failing = path_to(tree, at)
-        shared = next(place for place, (one, other) in enumerate(zip(best, failing, strict=False)) if one != other)
-        if failing[shared] not in accepted:
-            prefix = tree.prompt_ids + tree.path_ids(tree.nodes[failing[shared]].parent)
-            steps = (tree.nodes[path[shared]].step.ids for path in (best, failing))
-            points.append(Point(sample, prefix, *steps))
+        left = next(place for place, step in enumerate(failing) if step not in accepted)
+        best = next((path for path in paths if path[:left] == failing[:left] and len(path) > left), None)
+        if best is not None:
+            prefix = tree.prompt_ids + tree.path_ids(tree.nodes[failing[left]].parent)
+            steps = (tree.nodes[path[left]].step.ids for path in (best, failing))
+            points.append(Point(sample, prefix, *steps, accepted=tree.prompt_ids + tree.path_ids(best[-1])))
     return points
 
 
@@ -218,6 +242,7 @@ def itool(setting: Setting, num_children: int = 3, depth: int = 3, iterations: i
                 [num_children] * len(leaves),
                 TEMPERATURE,
                 [seed_of(setting.seed, sample.id, round_number, iteration) for sample in setting.samples],
+                refute=lambda _, ids: len(ids) >= ITOOL_TOKENS,
             )
             for sample, leaf, completions in zip(setting.samples, leaves, rows, strict=True):
                 reference = reference_text(setting.world.dialect, sample)
@@ -288,16 +313,51 @@ def piece_points(setting: Setting, sample: Sample, root: Piece) -> list[Point]:
 ARMS: dict[str, Callable[[Setting], Found]] = {"ours": ours, "independent": independent, "itool": itool}
 
 
-def check(setting: Setting, points: Sequence[Point], options: argparse.Namespace) -> tuple[float, float, int]:
-    """Share of points whose chosen side can still be right, share whose rejected side cannot, points checked."""
+@dataclass(frozen=True)
+class Shares:
+    """Of so many points checked: those whose chosen side is right, those of which a drawn completion shows it, those
+    whose rejected side never came right."""
+
+    checked: int = 0
+    chosen_right: int = 0
+    drawn_right: int = 0
+    rejected_wrong: int = 0
+
+    def __add__(self, other: Shares) -> Shares:
+        return Shares(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {
+            "chosen right": self.chosen_right,
+            "drawn right": self.drawn_right,
+            "rejected wrong": self.rejected_wrong,
+        }
+
+    def cells(self) -> list[str]:
+        """In percent, with Wilson's interval."""
+        if not self.checked:
+            return ["" for _ in self.counts]
+        shown = []
+        for count in self.counts.values():
+            low, high = wilson(count, self.checked)
+            shown.append(f"{count / self.checked:.1%} [{100 * low:.1f}, {100 * high:.1f}]")
+        return shown
+
+
+def check(setting: Setting, points: Sequence[Point], options: argparse.Namespace) -> Shares:
     checked = random.Random(0).sample(list(points), min(options.checked, len(points)))
     if not checked:
-        return 0.0, 0.0, 0
-    right, still_right = (
+        return Shares()
+    drawn, still_right = (
         can_pass(setting, checked, [point.prefix + getattr(point, side) for point in checked], options)
         for side in ("chosen", "rejected")
     )
-    return sum(right) / len(checked), 1 - sum(still_right) / len(checked), len(checked)
+    right = [
+        passed or (bool(point.accepted) and passes(setting, point, point.accepted, "stop"))
+        for point, passed in zip(checked, drawn, strict=True)
+    ]
+    return Shares(len(checked), sum(right), sum(drawn), len(checked) - sum(still_right))
 
 
 def can_pass(
@@ -325,10 +385,11 @@ def can_pass(
 
 
 def passes(setting: Setting, point: Point, ids: tuple[int, ...], finish_reason: str) -> bool:
-    """The official checker's verdict on a whole turn."""
-    sample = point.sample
-    turn_ids = ids[len(setting.policy.render(sample.prompt)) :]
-    turn = read_turn(setting.policy, setting.world.dialect, turn_ids, finish_reason)
+    turn_ids = ids[len(setting.policy.render(point.sample.prompt)) :]
+    return official_verdict(point.sample, read_turn(setting.policy, setting.world.dialect, turn_ids, finish_reason))
+
+
+def official_verdict(sample: Sample, turn: Turn) -> bool:
     category = "parallel_multiple" if len(sample.answer) > 1 else "multiple" if sample.answer else "irrelevance"
     functions = [{**tool, "parameters": official_schema(tool["parameters"])} for tool in sample.prompt.tools]
     config = {"category": category, "functions": functions}

@@ -12,9 +12,14 @@ from typing import Any
 
 import pytest
 
+from iterft import Recipe, build
 from iterft.config import BFCL_CALLS
+from iterft.dialects.pythonic import PYTHONIC
 from iterft.evals.bfcl import CATEGORIES, CategoryScore, evaluate_bfcl, json_schema, load, official
+from iterft.models import load_tokenizer
 from iterft.rewards.call_match import CallMatch
+from iterft.template import Template
+from iterft.tokens import render_prompt
 from iterft.types import PartialTurn, Sample, ToolCall, Trajectory, Turn
 
 needs_bfcl = pytest.mark.skipif(importlib.util.find_spec("bfcl_eval") is None, reason="bfcl-eval is not installed")
@@ -104,6 +109,19 @@ def test_the_evaluation_counts_right_items_and_calls_by_category() -> None:
     assert scores["multiple"] == CategoryScore("multiple", 0, 3, num_calling=0)
     assert scores["live_irrelevance"].accuracy == 1.0
     assert evaluate_bfcl(eager, ("multiple",), limit=3)["multiple"] == CategoryScore("multiple", 0, 3, num_calling=3)
+
+
+@pytest.mark.bfcl
+@needs_bfcl
+def test_an_engine_makes_room_for_the_longest_prompt_that_is_scored(base: str) -> None:
+    """These are not cut to data.max_prompt_tokens, and vLLM refuses what is longer than it was told."""
+    template = Template(load_tokenizer(base), PYTHONIC)
+    scored = Recipe.load("debug", ["eval.bfcl=[multiple,live_multiple]", "eval.bfcl_limit=50"])
+    lengths = [
+        len(render_prompt(template, sample.prompt)) for name in scored.eval.bfcl for sample in load(name, limit=50)
+    ]
+    assert build.longest_bfcl_prompt(scored, template) == max(lengths) > 1000
+    assert build.longest_bfcl_prompt(Recipe.load("debug"), template) == 0
 
 
 @pytest.mark.bfcl

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from iterft.config import LoraSettings, ModelSettings
+from iterft.config import LoraSettings, ModelSettings, PolicySettings
+from iterft.dialects.hermes import HERMES
 from iterft.engine import branch_attention, prefix_tree
 from iterft.engine.attach import Budget, attach
 from iterft.engine.branch_attention import find_branches, sees
@@ -27,7 +28,9 @@ from iterft.engine.prefix_tree import UNLIMITED, Counters, score_sequences
 from iterft.engine.trie import build_rows, merge
 from iterft.log import Log
 from iterft.models import load_base, load_for_training, resolve
-from iterft.types import Checkpoint
+from iterft.policies.hf import HfPolicy
+from iterft.template import Template
+from iterft.types import Checkpoint, Prompt
 
 ARCHITECTURES = pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
 NO_STOP = -1
@@ -293,12 +296,23 @@ def test_the_kv_of_a_model_without_grouped_heads_is_counted_too() -> None:
     assert decoder_of(model).token_bytes == 2 * 3 * 32 * 4
 
 
+def test_a_prefix_is_told_from_what_was_written_behind_it_however_long_that_is(tokenizer: Any) -> None:
+    policy = HfPolicy(model_of(), Template(tokenizer, HERMES), PolicySettings(max_new_tokens=4))
+    short, long = (
+        policy.render(Prompt(({"role": "user", "content": text},), ())) for text in ("Hi", "Hi, what a day!")
+    )
+    written = ids_of(3, 30)
+    assert policy.split((*long, *written)) == (long, written)
+    assert policy.split((*short, *written)) == (short, written) and policy.split(short) == (short, ())
+    assert policy.split(written) == (written, ())
+
+
 def test_prompts_in_flight_fit_the_cache_and_rows_that_have_ended_hold_none() -> None:
-    """Ten prompts of 40 tokens, room for the KV of three: never more are in flight, one larger than all room goes
-    alone, and the outcome is that of plenty of room."""
+    """Ten prompts of 40 tokens, room for the KV of three: never more are in flight, one of 80 does not go beside one of
+    40, as both would be padded to 80, one above all room goes alone, and the outcome is that of plenty of room."""
     model = model_of()
     requests = [Fork(ids_of(seed, 40), (), 2, seed) for seed in range(10)]
-    requests.append(Fork(ids_of(10, 150), (), 2, 10))
+    requests += [Fork(ids_of(10, 80), (), 2, 10), Fork(ids_of(11, 150), (), 2, 11)]
     decoder = decoder_of(model)
     decoder.kept.max_bytes = 130 * decoder.token_bytes
     waves: list[list[Any]] = []
@@ -310,8 +324,9 @@ def test_prompts_in_flight_fit_the_cache_and_rows_that_have_ended_hold_none() ->
 
     decoder.make_room = watched  # type: ignore[method-assign]
     decoded = decode_all(decoder.stream, requests, 1.0, 5)
-    sizes = [sum(map(len, {row.fork.prompt for row in wave})) for wave in waves]
-    assert sorted(set(sizes)) == [40, 120, 150]
+    prompts = [{row.fork.prompt for row in wave} for wave in waves]
+    sizes = [len(members) * max(map(len, members)) for members in prompts]
+    assert sorted(set(sizes)) == [40, 80, 120, 150]
     assert all(row.kv == [] for wave in waves for row in wave)
     assert decoder.kept.num_bytes <= decoder.kept.max_bytes
     kept = decoder_of(model)

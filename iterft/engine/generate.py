@@ -114,15 +114,15 @@ class PrefixDecoder:
 
     def admit(self, live: Sequence[DecodingRow], waiting: deque[DecodingRow]) -> list[DecodingRow]:
         """Takes those out of `waiting` that enter beside the live rows: at least one, at most up to `max_rows` rows and
-        to prompts whose KV fills as much as may be kept."""
+        to prompts whose KV, padded to the longest of them, fills as much as may be kept."""
         capacity = self.kept.max_bytes // self.token_bytes
         prompts = {row.fork.prompt for row in live}
-        num_tokens = sum(map(len, prompts))
+        longest = max(map(len, prompts), default=0)
         fresh: list[DecodingRow] = []
         while waiting and (not fresh or len(live) + len(fresh) < self.max_rows):
             prompt = waiting[0].fork.prompt
-            num_tokens += 0 if prompt in prompts else len(prompt)
-            if fresh and num_tokens > capacity:
+            longest = max(longest, len(prompt))
+            if fresh and len(prompts | {prompt}) * longest > capacity:
                 break
             prompts.add(prompt)
             fresh.append(waiting.popleft())

@@ -41,10 +41,12 @@ class HfPolicy:
         vocab_size = model.config.get_text_config().vocab_size
         self.grammars = Grammars(self.tokenizer, vocab_size, self.stop_id) if constrained else None
         self.prompts: dict[tuple[int, ...], tuple[Tool, ...]] = {}
+        self.lengths: set[int] = set()
 
     def render(self, prompt: Prompt) -> tuple[int, ...]:
         ids = render_prompt(self.template, prompt)
         self.prompts[ids] = prompt.tools
+        self.lengths.add(len(ids))
         return ids
 
     def encode_turn(self, text: str) -> tuple[int, ...]:
@@ -104,7 +106,7 @@ class HfPolicy:
         """(a prompt that was rendered, what was written after it): the prompt's KV is kept and shared."""
         if prefix in self.prompts:
             return prefix, ()
-        for at in range(len(prefix) - 1, max(len(prefix) - self.settings.max_new_tokens - 1, 1), -1):
+        for at in sorted({length for length in self.lengths if length < len(prefix)}, reverse=True):
             if prefix[:at] in self.prompts:
                 return prefix[:at], prefix[at:]
         return prefix, ()

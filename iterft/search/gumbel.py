@@ -2,9 +2,10 @@
 planning with Gumbel", ICLR 2022, sections 3 and 5).
 
 The paper knows all actions; here the first steps that were drawn are the actions, drawn until there are enough of them
-or nothing is left to draw. Each has a Gumbel noise of its own, fixed by seed and step. The budget is then halved over
-rounds: all remaining steps get equally many simulations, and the better half by noise + log-prob + sigma(Q) goes on.
-Below the root the arm is taken that is furthest behind the improved policy, softmax(log-prob + sigma(Q)).
+or nothing is left to draw. Draws are counted, not steps: a likely step that is drawn twice leaves fewer of them. Each
+has a Gumbel noise of its own, fixed by seed and step. The budget is then halved over rounds: all remaining steps get
+equally many simulations, and the better half by noise + log-prob + sigma(Q) goes on. Below the root the arm is taken
+that is furthest behind the improved policy, softmax(log-prob + sigma(Q)).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from iterft.types import Tree
 
 C_VISIT = 50.0
 C_SCALE = 0.1
-"""sigma(q) = (C_VISIT + max_b N(b)) C_SCALE q; the paper's values, C_SCALE that of its single-player games."""
+"""sigma(q) = (C_VISIT + max_b N(b)) C_SCALE q; the paper's values, C_SCALE that of its single-player games. Below the
+root the node's own N(s) takes part in the maximum: what has not been drawn yet is an arm too."""
 
 
 def gumbel(tree: Tree, settings: SearchSettings, under_way: UnderWay, seed: int) -> int:
