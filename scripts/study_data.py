@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=100, help="items of each BFCL category")
+    parser.add_argument("--without-base", action="store_true", help="its row does not depend on the settings")
     parser.add_argument("--out", type=Path, default=Path("runs/data"))
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
     options = parser.parse_args()
@@ -43,11 +44,12 @@ def main() -> int:
         everything = Recipe.load(options.recipe, [*files, *options.overrides, *bfcl, "data.num_held_out=1000000"])
         items = build.data(everything, None).held_out
         rows = {}
-        for name, checkpoint in (
-            ("base", Checkpoint(None)),
-            ("warm-up", run.store.checkpoint(0)),
-            (f"iteration {recipe.iters}", done.checkpoint),
-        ):
+        checkpoints = {
+            "base": Checkpoint(None),
+            "warm-up": run.store.checkpoint(0),
+            f"iteration {recipe.iters}": done.checkpoint,
+        }
+        for name, checkpoint in list(checkpoints.items())[options.without_base :]:
             stem = name.replace(" ", "-")
             passed = score(run, checkpoint, options.out / f"scores-{stem}.json", items)
             rows[name] = (passed, score_bfcl(run, everything, checkpoint, options.out / f"bfcl-{stem}.json"))
