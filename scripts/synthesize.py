@@ -148,12 +148,35 @@ def main() -> int:
     )
     options = parser.parse_args()
     try:
+        check_files(options)
         # Models leave cycles that hold much memory: where one runs, the collector has to.
         with nullcontext() if options.complexity or options.teacher or options.judge else collector_paused():
             return check_data(options) if options.check else make_data(options)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def check_files(options: argparse.Namespace) -> None:
+    """ValueError for files that cannot be written, or that are two things at once, and for options that the other use
+    of this script would pass over in silence."""
+    others = ("against",) if options.check else ("judge", "rejected", "grounding")
+    for name in others:
+        if getattr(options, name):
+            use = "when samples are made, not with --check" if options.check else "with --check"
+            raise ValueError(f"--{name}: is used {use}; leave it out")
+    taken: dict[Path, str] = {}
+    for name in ("tools", "out", "held_out", "held_out_wordings", "rejected"):
+        if (path := getattr(options, name)) is None:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if name != "tools" and path.is_dir():
+            raise ValueError(f"{option} {path}: is a folder; give a file")
+        if other := taken.get(path.resolve()):
+            raise ValueError(f"{option} {path}: is the same file as {other}; give another")
+        taken[path.resolve()] = option
+    if options.evolve < 0:
+        raise ValueError(f"--evolve {options.evolve}: must be at least 0")
 
 
 def make_data(options: argparse.Namespace) -> int:

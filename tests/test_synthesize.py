@@ -236,6 +236,11 @@ def test_too_few_tools_for_what_is_asked_are_said_and_what_there_is_is_kept(tmp_
         (("--out", "x.jsonl", "--whole-list"), "--whole-list: is for --tools"),
         (("--check", "none.jsonl"), "--check none.jsonl: no such file"),
         (("--out", "x.jsonl", "--against", "none.jsonl"), "--against none.jsonl: no such file"),
+        (("--out", "x.jsonl", "--held-out", "./x.jsonl"), "--held-out x.jsonl: is the same file as --out"),
+        (("--out", "."), "--out .: is a folder"),
+        (("--out", "x.jsonl", "--evolve", -3), "--evolve -3: must be at least 0"),
+        (("--out", "x.jsonl", "--grounding"), "--grounding: is used with --check"),
+        (("--check", "none.jsonl", "--against", "bfcl"), "--against: is used when samples are made"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence_and_exit_code_2(arguments: tuple[object, ...], message: str) -> None:
@@ -282,6 +287,17 @@ def test_checking_can_ask_that_values_were_said(tmp_path: Path) -> None:
     data.write_text(line_of(row))
     assert "0 rejected" in synthesize("--check", data).stdout
     assert "1  ungrounded_value" in synthesize("--check", data, "--grounding").stdout
+
+
+def test_a_schema_that_leads_back_to_itself_is_an_objection_to_its_row(tmp_path: Path) -> None:
+    row = row_of(SOUND[0]) | {"id": "round"}
+    row["tools"] = [{**tool, "parameters": {"type": "object", "properties": {
+        name: {"$ref": f"#/properties/{name}"} for name in tool["parameters"]["properties"]
+    }}} for tool in row["tools"]]  # fmt: skip
+    (tmp_path / "data.jsonl").write_text(line_of(row) + line_of(row_of(SOUND[0])))
+    done = synthesize("--check", tmp_path / "data.jsonl", "--out", tmp_path / "clean.jsonl")
+    assert done.returncode == 0 and "1  self_referring_schema" in done.stdout
+    assert len(rows(tmp_path / "clean.jsonl")) == 1
 
 
 @pytest.mark.parametrize("content", ["", '{"a": 1}\n'])

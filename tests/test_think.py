@@ -23,7 +23,10 @@ from iterft.rewards.graded_match import GradedMatch, correctness
 from iterft.rewards.template_match import TemplateMatch
 from iterft.rollout import reference_calls, reference_text, reference_thought, reference_turns
 from iterft.stages.groups import inside_thought
+from iterft.synth.stock import built_in_tools
 from iterft.synth.tasks import generate
+from iterft.synth.thoughts import calls_thought
+from iterft.synth.values import Value
 from iterft.template import Template, prompt_text
 from iterft.tokens import encode_turn, num_tokens_of
 from iterft.types import Reward, Sample, ToolCall, Trajectory, Turn
@@ -274,3 +277,12 @@ def test_settings_that_do_not_go_together_are_named(overrides: list[str], messag
         Recipe.load("debug", overrides)
     assert message in str(error.value)
     assert Recipe.load("debug", ["grpo.reward=template_match"]).stage_kinds == ["dpo"], "of no concern to dpo"
+
+
+def test_an_object_in_a_thought_is_the_one_that_the_call_has() -> None:
+    """What is accepted of an object is a list for each of its fields, which no call has."""
+    tool = next(tool for tool in built_in_tools() if tool.spec.parameters)
+    parameter = tool.spec.parameters[0]
+    bindings = {parameter.path: Value("", ({"phrase": ["vegan recipes", "vegan food"], "size": [3, ""]},))}
+    thought = calls_thought([(tool.spec, bindings)])
+    assert f'{parameter.path} = {{"phrase": "vegan recipes", "size": 3}} (implied)' in thought

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from iterft.synth.world import returns_of
 from iterft.toolsets.docstrings import parameter_texts, summary
 from iterft.toolsets.forms import load_toolset
 
@@ -132,6 +134,7 @@ TOOL = {
     "description": "Weather of the coming days.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
+ANTHROPIC_TOOL = {"input_schema" if key == "parameters" else key: value for key, value in TOOL.items()}
 MCP_TOOL = {"name": "get_weather", "description": TOOL["description"], "inputSchema": TOOL["parameters"]}
 
 OPENAPI = """
@@ -262,6 +265,10 @@ def send(outer: Outer, size: "int" = 1) -> Inner:
         ("def f(x: tuple[int, str]):\n    'Does it.'", "no single type of items"),
         ("def f(x: int = object()):\n    'Does it.'", "x: default <object"),
         ("def f(x: int = 'a'):\n    'Does it.'", "x: default misfit"),
+        ("def f(x: float = float('inf')):\n    'Does it.'", "x: default inf is nothing that JSON can hold"),
+        ("def f(x: 'foo bar'):\n    'Does it.'", "tool f: "),
+        ("import datetime\ndef f(x: datetime.Foo):\n    'Does it.'", "tool f: "),
+        ("import functools\n@functools.cache\ndef f(x):\n    'Does it.'", "tool f: x: type hint missing"),
         ("def f(x: Missing):\n    'Does it.'", "Missing"),
         (
             "from dataclasses import dataclass\n@dataclass\nclass N:\n    n: 'N'\ndef f(x: N):\n    'Does it.'",
@@ -290,6 +297,9 @@ def test_what_a_python_file_leaves_open_is_refused_with_its_field(tmp_path: Path
         ({"tools": [MCP_TOOL]}, "mcp"),
         ({"jsonrpc": "2.0", "id": 1, "result": {"tools": [MCP_TOOL]}}, "mcp"),
         ([MCP_TOOL], "mcp"),
+        ([{"tools": [MCP_TOOL], "nextCursor": ""}], "mcp"),
+        ([{"result": {"tools": [], "nextCursor": "2"}}, {"result": {"tools": [MCP_TOOL]}}], "mcp"),
+        ([ANTHROPIC_TOOL], "json"),
     ],
 )
 def test_lists_of_tools_are_told_apart_and_read(tmp_path: Path, document: Any, form: str) -> None:
@@ -371,7 +381,16 @@ def with_parameter(schema: Any) -> list[dict[str, Any]]:
         ([{**TOOL, "parameters": {"anyOf": [TOOL["parameters"]]}}], "parameters: alternatives at the top"),
         ([TOOL, TOOL], "name: 2 tools have it"),
         ([TOOL, 3], "tool number 2"),
+        ([{**TOOL, "name": "_"}], "name: '_' must be"),
+        ([{**TOOL, "parameters": {"city": {"type": "string"}}}], "'city' is no keyword; parameters are listed under"),
+        ([{**TOOL, "parameters": {"type": "object", "propertys": {}}}], "parameters: 'propertys' is no keyword"),
+        (
+            [{"name": "get", "description": "Gets.", "arguments": {"city": {}}}],
+            "tool get: arguments: is not understood",
+        ),
         ({"tools": [{**MCP_TOOL, "inputSchema": {"type": "string"}}]}, "must be of type object"),
+        ([MCP_TOOL, TOOL], "tool get_weather: inputSchema: missing"),
+        ({"tools": [MCP_TOOL], "nextCursor": "2"}, "has a nextCursor, so tools are missing"),
         ({"openapi": "2.0", "paths": {}}, "version 2.0 is not read"),
         ({"swagger": "2.0", "paths": {}}, "only 3.x"),
         ({"openapi": "3.1.0", "paths": {}}, "paths: missing or empty"),
@@ -406,6 +425,29 @@ def test_refused_tools_are_left_out_as_wholes_when_asked_for(tmp_path: Path) -> 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         load_toolset(tmp_path / "none.py")
+
+
+def test_words_and_dates_of_yaml_stay_text(tmp_path: Path) -> None:
+    text = """
+- name: switch
+  description: Switches it.
+  parameters:
+    type: object
+    properties:
+      on: {type: string, enum: [on, off], default: off}
+      day: {type: string, format: date, example: 2026-11-28}
+      is_quiet: {type: boolean, default: true}
+"""
+    fields = tools(tmp_path, "tools.yaml", text)["switch"].parameters["properties"]
+    assert fields["on"] == {"type": "string", "enum": ["on", "off"], "default": "off"}
+    assert fields["day"]["example"] == "2026-11-28" and fields["is_quiet"]["default"] is True
+
+
+def test_a_result_that_cannot_be_read_is_as_if_nothing_was_said(tmp_path: Path) -> None:
+    (definition,) = load(tmp_path, "tools.json", [{**TOOL, "returns": {"type": "strng"}}]).definitions
+    assert definition.returns is None and definition.tool == TOOL
+    odd = {"type": "object", "properties": {"v": {"type": "string", "pattern": r"^(?!x)\d+$"}}}
+    assert "v" not in returns_of(replace(definition, returns=odd))["properties"], "no value could be made"
 
 
 def test_yaml_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from iterft.synth.rows import line_of, row_of
 from iterft.types import Sample
 
 UNREADABLE = "unreadable"
+SELF_REFERRING = "self_referring_schema"
 
 Judge = Callable[[Sample], Sequence[Objection]]
 
@@ -47,7 +48,7 @@ def sift(readings: Iterable[Reading], judge: Judge, clean: TextIO | None, reject
             _write(rejected, {"number": reading.number, "reasons": _told([fault]), "row": reading.content})
         for sample in reading.samples:
             tally.num_samples += 1
-            objections = judge(sample)
+            objections = _judged(judge, sample)
             tally.count(sample.id, objections)
             if objections:
                 _write(rejected, row_of(sample, reasons=_told(objections)))
@@ -55,6 +56,13 @@ def sift(readings: Iterable[Reading], judge: Judge, clean: TextIO | None, reject
                 tally.num_sound += 1
                 _write(clean, row_of(sample))
     return tally
+
+
+def _judged(judge: Judge, sample: Sample) -> Sequence[Objection]:
+    try:
+        return judge(sample)
+    except RecursionError:
+        return [Objection(SELF_REFERRING, "a $ref leads back to itself, so that no value has an end")]
 
 
 def _told(objections: Sequence[Objection]) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from iterft.rollout import settle
 from iterft.synth.catalog import ToolSpec
 from iterft.synth.values import Value
 from iterft.synth.wording import Bindings
@@ -56,4 +57,5 @@ def _said(value: Value) -> str:
 
 
 def _written(accepted: Any) -> str:
-    return accepted if isinstance(accepted, str) else json.dumps(accepted, ensure_ascii=False)
+    """As the call has it: an accepted object holds alternatives."""
+    return accepted if isinstance(accepted, str) else json.dumps(settle(accepted), ensure_ascii=False)

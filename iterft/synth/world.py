@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -35,7 +36,9 @@ _MAX_TOLD = 4
 def returns_of(definition: Definition) -> Mapping[str, Any]:
     """The schema of its result: declared, or of the sort that its name suggests."""
     if definition.returns and list(fields_of({"properties": {"result": definition.returns}})):
-        return definition.returns
+        with suppress(ValueError):  # a result that cannot be made is not what the tool is asked for
+            kind_for("result", _all_required(definition.returns))
+            return definition.returns
     words = words_of(definition.name.rpartition(".")[2])
     verb = verbs()[words[0]][0] if words[0] in verbs() else ""
     noun = "_".join(words[1:] if verb and len(words) > 1 else words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from iterft.toolsets import json_list, mcp, openapi, python_file
 from iterft.toolsets.parts import Definition, Reader, Refusal
 
 _MAX_TOLD = 8
+_YAML_1_1 = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
+_YAML_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,18 @@ def _document(path: Path) -> Any:
 
 
 def _yaml(text: str) -> Any:
-    from yaml import YAMLError, safe_load
+    """Words such as `on` and `no`, and dates, stay text: so JSON schema means them, and YAML 1.2."""
+    from yaml import SafeLoader, YAMLError, load
 
+    class Loader(SafeLoader):  # type: ignore[misc]
+        """One whose resolvers are its own."""
+
+    resolvers = SafeLoader.yaml_implicit_resolvers.items()
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in known if tag not in _YAML_1_1] for first, known in resolvers
+    }
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _YAML_BOOL, list("tTfF"))
     try:
-        return safe_load(text)
+        return load(text, Loader)
     except YAMLError as error:
         raise ValueError(f"is no YAML ({' '.join(str(error).split())})") from error

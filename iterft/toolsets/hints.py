@@ -9,6 +9,7 @@ import decimal
 import enum
 import inspect
 import ipaddress
+import json
 import pathlib
 import types
 import typing
@@ -180,6 +181,10 @@ def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
         value = list(value)
     if not isinstance(value, str | int | float | bool | list | dict):
         raise ValueError(f"default {value!r} is nothing that JSON can hold")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"default {value!r} is nothing that JSON can hold") from error
     return {**schema, "default": value}
 
 

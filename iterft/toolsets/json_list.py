@@ -1,5 +1,5 @@
 """A list of tools as JSON: OpenAI's form, {"type": "function", "function": {...}}, or plain, {name, description,
-parameters}; alone, in a list, or under "tools" or "functions"."""
+parameters}, Anthropic's with `input_schema`; alone, in a list, or under "tools" or "functions"."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from iterft.toolsets.parts import Definition, Refusal, define
+
+SCHEMAS = frozenset(["parameters", "input_schema"])
 
 
 def fits(document: Any) -> bool:
@@ -19,7 +21,12 @@ def read(document: Any) -> Iterator[Definition | Refusal]:
         if not isinstance(inner, dict):
             yield Refusal(f"number {number}", (f"{inner!r} is no object",))
             continue
-        yield define(inner.get("name"), inner.get("description"), inner.get("parameters"), inner.get("returns"))
+        if not (SCHEMAS & set(inner)) and (odd := [key for key in inner if isinstance(inner[key], dict | list)]):
+            why = f"{odd[0]}: is not understood; a tool's parameters are the JSON schema under 'parameters'"
+            yield Refusal(str(inner.get("name") or f"number {number}"), (why,))
+            continue
+        parameters = inner.get("parameters") or inner.get("input_schema")
+        yield define(inner.get("name"), inner.get("description"), parameters, inner.get("returns"))
 
 
 def _listed(document: Any) -> list[Any]:

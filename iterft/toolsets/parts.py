@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,14 @@ from iterft.readers.schema import type_schema
 from iterft.types import Tool
 
 MAX_NAME = 64
-_NAME = re.compile(r"[A-Za-z_][\w.-]*")
+_NAME = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z_][\w.-]*")
 _LEFT_OUT = frozenset(["$schema", "$defs", "definitions", "title", "xml", "externalDocs", "deprecated"])
 _NOT_UNDERSTOOD = frozenset(["not", "if", "then", "else", "patternProperties", "dependentRequired", "dependentSchemas"])
 _NOT_UNDERSTOOD |= {"prefixItems", "contains", "propertyNames", "dependencies", "additionalItems"}
 """Keywords that narrow what is allowed, and would be ignored."""
+_KNOWN_MAPPINGS = frozenset(["properties", "items", "additionalProperties", "propertyNames"])
+_KNOWN_MAPPINGS |= {"default", "example", "examples", "enum", "const", "discriminator", *_LEFT_OUT}
+"""Keywords that may hold an object. Another that does is a parameter in the wrong place or a keyword misspelt."""
 _MAX_DEPTH = 24
 
 
@@ -68,10 +72,11 @@ def define(
     try:
         if parameters:
             resolved = normalised(parameters, root or parameters)
-        if returns:
-            result = normalised(returns, root or returns, "returns")
     except ValueError as error:
         return Refusal(shown, (*faults, str(error)))
+    if returns:
+        with suppress(ValueError):  # results are only read: what cannot be is as if nothing was said
+            result = normalised(returns, root or returns, "returns")
     if "anyOf" in resolved:
         faults.append("parameters: alternatives at the top are not understood; describe one object")
     resolved.setdefault("properties", {})
@@ -101,6 +106,11 @@ def normalised(schema: Any, root: Any, path: str = "", depth: int = 0) -> dict[s
         schema = {key: value for key, value in schema.items() if key != "propertyNames"}
     if odd := _NOT_UNDERSTOOD.intersection(schema):
         raise ValueError(f"{field}: {', '.join(sorted(odd))} is not understood; say it in other keywords")
+    for key, value in schema.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{field}: the key {key!r} is no text; put it in quotes")
+        if isinstance(value, Mapping) and key not in _KNOWN_MAPPINGS and not key.startswith("x-"):
+            raise ValueError(f"{field}: {key!r} is no keyword; parameters are listed under 'properties'")
     made = {key: value for key, value in schema.items() if key not in _LEFT_OUT}
     if isinstance(made.get("type"), str) and made["type"] not in TYPES:
         read = type_schema(made.pop("type"))
@@ -117,6 +127,8 @@ def normalised(schema: Any, root: Any, path: str = "", depth: int = 0) -> dict[s
         if isinstance(made.get(key), bool) and made.pop(key) and bound in made:  # draft 4
             made[key] = made.pop(bound)
     if isinstance(made.get("properties"), Mapping):
+        if odd_names := [name for name in made["properties"] if not isinstance(name, str)]:
+            raise ValueError(f"{field}: the name {odd_names[0]!r} is no text; put it in quotes")
         made["properties"] = {
             name: normalised(inner, root, inside(path, name), depth + 1) for name, inner in made["properties"].items()
         }

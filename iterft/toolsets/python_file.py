@@ -54,11 +54,11 @@ def fits(document: Any) -> bool:
 
 def read(module: ModuleType) -> Iterator[Definition | Refusal]:
     for name, member in _public(module):
-        if inspect.isfunction(member):
-            yield _tool(name, member, group="", skip_first=False)
+        if inspect.isfunction(_unwrapped(member)):
+            yield _tool(name, _unwrapped(member), group="", skip_first=False)
         elif isinstance(member, type) and not _is_data(member):
             for method, raw in vars(member).items():
-                inner = raw.__func__ if isinstance(raw, staticmethod | classmethod) else raw
+                inner = _unwrapped(raw.__func__ if isinstance(raw, staticmethod | classmethod) else raw)
                 if not method.startswith("_") and inspect.isfunction(inner):
                     yield _tool(f"{name}.{method}", inner, name, skip_first=not isinstance(raw, staticmethod))
 
@@ -71,6 +71,11 @@ def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
         is_own = getattr(member, "__module__", None) == module.__name__
         if (listed is not None) or (is_own and not name.startswith("_")):
             yield name, member
+
+
+def _unwrapped(member: Any) -> Any:
+    """The function inside of a cache or another wrapper that says what it wraps."""
+    return inspect.unwrap(member) if callable(member) and not isinstance(member, type) else member
 
 
 def _is_data(kind: type) -> bool:
@@ -88,7 +93,7 @@ def _tool(name: str, function: Callable[..., Any], group: str, skip_first: bool)
     try:
         hints = typing.get_type_hints(function, include_extras=True)
         schema = _parameters(function, hints, parameter_texts(doc), skip_first)
-    except (ValueError, NameError, TypeError) as error:
+    except (ValueError, NameError, TypeError, AttributeError, SyntaxError) as error:  # of hints, whatever they raise
         return Refusal(name, (str(error),))
     return define(name, description, schema, _returns(hints.get("return")), group)
 
