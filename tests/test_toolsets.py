@@ -169,6 +169,7 @@ components:
       properties:
         item: {type: string, nullable: true}
         amount: {type: integer, minimum: 0, exclusiveMinimum: true}
+        placed: {type: string, readOnly: true}
         buyer:
           allOf:
             - $ref: "#/components/schemas/Base"
@@ -323,6 +324,7 @@ def test_the_words_of_other_vocabularies_become_those_of_json_schema(tmp_path: P
         "c": {"type": "dict", "properties": {"d": {"type": "str"}}},
         "e": {"const": 3},
         "f": {"type": ["string", "null"]},
+        "g": {"properties": {"h": {"type": "string"}}},
     }
     tool = {**TOOL, "parameters": {"type": "dict", "properties": properties}}
     assert tools(tmp_path, "tools.json", [tool])["get_weather"].parameters["properties"] == {
@@ -331,7 +333,14 @@ def test_the_words_of_other_vocabularies_become_those_of_json_schema(tmp_path: P
         "c": {"type": "object", "properties": {"d": {"type": "string"}}},
         "e": {"enum": [3]},
         "f": {"type": ["string", "null"]},
+        "g": {"type": "object", "properties": {"h": {"type": "string"}}},
     }
+
+
+def test_two_parameters_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = OPENAPI.replace("{name: verbose, in: query", "{name: order_id, in: query")
+    with pytest.raises(ValueError, match="order_id: two parameters have this name"):
+        load(tmp_path, "shop.yaml", text)
 
 
 def test_each_operation_of_an_openapi_document_is_a_tool(tmp_path: Path) -> None:
@@ -345,6 +354,7 @@ def test_each_operation_of_an_openapi_document_is_a_tool(tmp_path: Path) -> None
     assert order.returns["properties"]["buyer"]["required"] == ["id"]
     change = found["put_orders_by_order_id"].parameters
     assert change["required"] == ["order_id", "item"]
+    assert "placed" in order.returns["properties"] and "placed" not in change["properties"]
     assert change["properties"]["item"] == {"type": ["string", "null"]}
     assert change["properties"]["amount"] == {"type": "integer", "exclusiveMinimum": 0}
     assert change["properties"]["buyer"]["properties"]["email"] == {"type": "string", "format": "email"}

@@ -70,6 +70,8 @@ def _parameters(shared: Any, operation: Mapping[str, Any], document: Mapping[str
         schema = parameter.get("schema")
         if not isinstance(schema, Mapping):
             raise ValueError(f"{name}: schema missing")
+        if name in properties:
+            raise ValueError(f"{name}: two parameters have this name, a call could not tell them apart; rename one")
         said = {key: parameter[key] for key in ("description", "example") if parameter.get(key)}
         properties[name] = {**said, **schema} if "$ref" not in schema else {**schema, **said}
         if parameter.get("required") or place == "path":
@@ -89,11 +91,16 @@ def _add_body(
         raise ValueError(f"requestBody: none of {', '.join(content) or 'no content'} is JSON or a form")
     schema = content[kind].get("schema") or {}
     inner = _resolved(schema, document)
-    clashes = set(properties) & set(inner.get("properties") or ())
-    if inner.get("type") == "object" and inner.get("properties") and "allOf" not in inner and not clashes:
-        properties.update(inner["properties"])
+    fields = {
+        name: field
+        for name, field in (inner.get("properties") or {}).items()
+        if not _resolved(field, document).get("readOnly")  # only answers have it
+    }
+    clashes = set(properties) & set(fields)
+    if inner.get("type", "object") == "object" and fields and "allOf" not in inner and not clashes:
+        properties.update(fields)
         # A body is optional unless it says otherwise, which documents of bodies with required fields often forget.
-        required += [name for name in inner.get("required") or () if body.get("required", True)]
+        required += [name for name in inner.get("required") or () if body.get("required", True) and name in fields]
     else:
         properties["body"] = schema
         if body.get("required"):

@@ -112,6 +112,8 @@ def normalised(schema: Any, root: Any, path: str = "", depth: int = 0) -> dict[s
         if isinstance(value, Mapping) and key not in _KNOWN_MAPPINGS and not key.startswith("x-"):
             raise ValueError(f"{field}: {key!r} is no keyword; parameters are listed under 'properties'")
     made = {key: value for key, value in schema.items() if key not in _LEFT_OUT}
+    if "type" not in made and isinstance(made.get("properties"), Mapping):
+        made["type"] = "object"
     if isinstance(made.get("type"), str) and made["type"] not in TYPES:
         read = type_schema(made.pop("type"))
         if not read:
