@@ -148,7 +148,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     try:
-        check_files(options)
+        check_options(options)
         # Models leave cycles that hold much memory: where one runs, the collector has to.
         with nullcontext() if options.complexity or options.teacher or options.judge else collector_paused():
             return check_data(options) if options.check else make_data(options)
@@ -157,7 +157,7 @@ def main() -> int:
         return 2
 
 
-def check_files(options: argparse.Namespace) -> None:
+def check_options(options: argparse.Namespace) -> None:
     """ValueError for files that cannot be written, or that are two things at once, and for options that the other use
     of this script would pass over in silence."""
     others = ("against",) if options.check else ("judge", "rejected", "grounding")
@@ -175,8 +175,6 @@ def check_files(options: argparse.Namespace) -> None:
         if other := taken.get(path.resolve()):
             raise ValueError(f"{option} {path}: is the same file as {other}; give another")
         taken[path.resolve()] = option
-    if options.evolve < 0:
-        raise ValueError(f"--evolve {options.evolve}: must be at least 0")
 
 
 def make_data(options: argparse.Namespace) -> int:
@@ -185,6 +183,8 @@ def make_data(options: argparse.Namespace) -> int:
         raise ValueError("--out: missing; say where the samples go")
     if options.num < 1:
         raise ValueError(f"--num {options.num}: must be at least 1")
+    if options.evolve < 0:
+        raise ValueError(f"--evolve {options.evolve}: must be at least 0")
     if not 0 < options.held_out_share < 1:
         raise ValueError(f"--held-out-share {options.held_out_share}: must lie between 0 and 1")
     for name in ("rounds", "probe"):

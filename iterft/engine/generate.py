@@ -122,7 +122,7 @@ class PrefixDecoder:
         while waiting and (not fresh or len(live) + len(fresh) < self.max_rows):
             prompt = waiting[0].fork.prompt
             longest = max(longest, len(prompt))
-            if fresh and len(prompts | {prompt}) * longest > capacity:
+            if fresh and (len(prompts) + (prompt not in prompts)) * longest > capacity:
                 break
             prompts.add(prompt)
             fresh.append(waiting.popleft())

@@ -106,7 +106,7 @@ class HfPolicy:
         """(a prompt that was rendered, what was written after it): the prompt's KV is kept and shared."""
         if prefix in self.prompts:
             return prefix, ()
-        for at in sorted({length for length in self.lengths if length < len(prefix)}, reverse=True):
+        for at in sorted((length for length in self.lengths if length < len(prefix)), reverse=True):
             if prefix[:at] in self.prompts:
                 return prefix[:at], prefix[at:]
         return prefix, ()

@@ -179,8 +179,6 @@ def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
         value = value.isoformat()
     if isinstance(value, tuple | set | frozenset):
         value = list(value)
-    if not isinstance(value, str | int | float | bool | list | dict):
-        raise ValueError(f"default {value!r} is nothing that JSON can hold")
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
