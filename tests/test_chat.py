@@ -10,6 +10,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lines import lines_run
 
 from iterft.chat import THINK_OPEN, Dialect, Mark, parse, plain_messages
 from iterft.dialects.hermes import HERMES
@@ -112,10 +113,8 @@ def assert_prefix_agrees(dialect: Dialect, prefix: str, text: str) -> None:
         assert (early.marks, early.partial.error) == (late.marks, late.partial.error)
 
 
-def seconds(dialect: Dialect, text: str) -> float:
-    began = time.process_time()
-    parse(dialect, text)
-    return time.process_time() - began
+def lines_of_reading(dialect: Dialect, text: str) -> int:
+    return lines_run(lambda: parse(dialect, text))
 
 
 @in_each
@@ -180,12 +179,21 @@ def test_no_calls_are_written_as_nothing(dialect: Dialect) -> None:
 
 
 @in_each
-def test_text_of_ten_thousand_characters_is_read_at_once(dialect: Dialect) -> None:
+def test_the_work_of_reading_grows_with_the_length_and_not_with_its_square(dialect: Dialect) -> None:
     opening = dialect.render([ToolCall("f", {"a": [1]})]).split("1")[0]
     units = ["1,", "'", '"",', '"\\n",', "[", "[],", '[{"a":', "1", " ", "<", "<tool_call>", "f(),", "null,", "\\"]
     units += ["[TOOL_CALLS]", "<|python_tag|>", "{", '{"name":', '{"name": "f"}, ', '{"name": "f"}; ']
-    for text in [(start + unit * 10_000)[:10_000] for unit in units for start in ("", "[", opening)]:
-        assert min(seconds(dialect, text) for _ in range(2)) < 0.05, text[:60]
+    for text in [(start + unit * 4000)[:4000] for unit in units for start in ("", "[", opening)]:
+        assert lines_of_reading(dialect, text) < 2.5 * lines_of_reading(dialect, text[:2000]) + 1000, text[:60]
+
+
+@in_each
+def test_no_search_in_a_long_text_begins_again_at_every_character(dialect: Dialect) -> None:
+    """Regular expressions run no line of Python: such a search over 100,000 characters is a hang of minutes."""
+    for unit in (" ", "\n", "<", "<think>", "a", "[", "\\"):
+        began = time.process_time()
+        parse(dialect, unit * (100_000 // len(unit)))
+        assert time.process_time() - began < 20, unit
 
 
 @in_each

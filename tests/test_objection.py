@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
 from itertools import product
 from typing import Any
 
 import pytest
+from lines import lines_run
 
 from iterft.rewards.call_match import CallMatch
 from iterft.types import PartialTurn, Prompt, Sample, ToolCall, Trajectory, Turn
@@ -131,10 +131,8 @@ def test_once_raised_an_objection_stays() -> None:
         assert objections == sorted(objections)
 
 
-def test_an_objection_takes_less_than_200_microseconds() -> None:
+def test_an_objection_is_found_in_less_than_500_lines() -> None:
     partial = opened("book", (ping("b"),), open_arguments={**RIGHT, "budget": 50})
     sample = sample_of(BOOKING, *pings("a", "b").answer)
-    start = time.perf_counter()
-    for _ in range(1000):
-        assert judge.objection(sample, partial) == ""
-    assert time.perf_counter() - start < 0.2
+    assert judge.objection(sample, partial) == "", "what is worked out once a sample is not counted"
+    assert lines_run(lambda: judge.objection(sample, partial)) < 500
