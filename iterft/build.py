@@ -318,11 +318,11 @@ def tune(
     out: Path,
     log: Log,
 ) -> Checkpoint:
-    """Supervised tuning of a checkpoint on the reference turns of `samples`, one tier after the other."""
+    """Supervised tuning of a checkpoint on the reference turns of `samples`, in the order of the curriculum."""
     from iterft.stages.sft import train_sft
 
     settings = recipe.warmup
-    rows = [learnt_row(recipe, template, sample) for sample in easy_to_hard(samples, settings.tiers, recipe.seed)]
+    rows = [learnt_row(recipe, template, sample) for sample in easy_to_hard(samples, settings, recipe.seed)]
     return train_sft(base, template.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, log)
 
 

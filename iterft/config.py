@@ -139,9 +139,10 @@ class TierSettings:
 
 @dataclass(kw_only=True)
 class WarmupSettings:
-    """Supervised warm-up on the reference turns, one tier after the other. Of a reply in plain words only the first
-    `num_prose_tokens` are learnt: they decide that nothing is called, the wording is the base model's own. A batch
-    ends before it exceeds `batch_size` rows or `batch_tokens` tokens to compute, what rows share counted once."""
+    """Supervised warm-up on the reference turns. `curriculum`: one_pass, a tier after the other; baby_steps, where
+    easier tiers stay in to the end; none. Of a reply in plain words only the first `num_prose_tokens` are learnt: they
+    decide that nothing is called, the wording is the base model's own. A batch ends before it exceeds `batch_size` rows
+    or `batch_tokens` tokens to compute, what rows share counted once."""
 
     num_samples: int = at_least(0, 640)
     epochs: int = at_least(0, 1)
@@ -150,6 +151,7 @@ class WarmupSettings:
     batch_tokens: int = positive(8192)
     warmup_share: float = share(0.1)
     num_prose_tokens: int = positive(4)
+    curriculum: str = one_of("one_pass", "one_pass", "baby_steps", "none")
     tiers: TierSettings = field(default_factory=TierSettings)
 
 

@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from iterft.config import TierSettings
+from iterft.config import TierSettings, WarmupSettings
 from iterft.data import by_tool_list, collector_paused, in_blocks
 from iterft.types import Sample, Tool
 
@@ -56,14 +56,24 @@ def tier_by_size(num_tools: int, characters: int, num_calls: int, tiers: TierSet
     return "easy" if easy else "medium"
 
 
-def easy_to_hard(samples: Sequence[Sample], tiers: TierSettings, seed: int) -> list[Sample]:
-    """All samples, one tier after the other, shuffled within each, see `in_blocks`."""
+def easy_to_hard(samples: Sequence[Sample], settings: WarmupSettings, seed: int) -> list[Sample]:
+    """All samples, each once, in the order of `settings.curriculum`; shuffled within a phase, see `in_blocks`.
+
+    A phase per tier. In "baby_steps" (Spitkovsky et al. 2010; here without repeats) an easy sample is as likely in each
+    phase, a medium one in the last two: so the last phase, after which nothing sets a habit right, knows all of them.
+    """
+    phases: list[list[Sample]] = [[] for _ in TIERS]
+    tier_by_id = tiers_of(samples, settings.tiers)
+    for rank, tier in enumerate(TIERS):
+        members = in_blocks([sample for sample in samples if tier_by_id[sample.id] == tier])
+        open_to = {"one_pass": phases[rank : rank + 1], "baby_steps": phases[rank:], "none": phases[:1]}
+        chosen = open_to[settings.curriculum]
+        for place, phase in enumerate(chosen):
+            phase.extend(members[len(members) * place // len(chosen) : len(members) * (place + 1) // len(chosen)])
     ordered: list[Sample] = []
-    tier_by_id = tiers_of(samples, tiers)
-    for tier in TIERS:
-        members = [sample for sample in samples if tier_by_id[sample.id] == tier]
-        random.Random(f"{seed} {tier}").shuffle(members)
-        ordered.extend(in_blocks(members))
+    for tier, phase in zip(TIERS, phases, strict=True):
+        random.Random(f"{seed} {tier}").shuffle(phase)
+        ordered.extend(in_blocks(phase))
     return ordered
 
 

@@ -47,8 +47,9 @@ def main() -> int:
         checkpoints = {
             "base": Checkpoint(None),
             "warm-up": run.store.checkpoint(0),
-            f"iteration {recipe.iters}": done.checkpoint,
         }
+        if recipe.iters:
+            checkpoints[f"iteration {recipe.iters}"] = done.checkpoint
         for name, checkpoint in list(checkpoints.items())[options.without_base :]:
             stem = name.replace(" ", "-")
             passed = score(run, checkpoint, options.out / f"scores-{stem}.json", items)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from toys import call, tool
 
-from iterft.config import TierSettings
+from iterft.config import TierSettings, WarmupSettings
 from iterft.data import BLOCK
 from iterft.types import Prompt, Sample
 from iterft.warmup import TIERS, easy_to_hard, learnt_part, tier_table, tiers_of
@@ -21,6 +22,9 @@ TIER = TierSettings(
     easy_num_calls=1,
 )
 """iTool's own thresholds."""
+ONE_PASS, BABY_STEPS, SHUFFLED = (
+    WarmupSettings(tiers=TIER, curriculum=kind) for kind in ("one_pass", "baby_steps", "none")
+)
 
 
 def sample_of(name: str, num_tools: int = 1, num_calls: int = 1, description: int = 0, source: str = "") -> Sample:
@@ -49,23 +53,43 @@ def test_one_hard_mark_makes_hard_and_all_easy_marks_make_easy(sample: Sample, t
 
 def test_tiers_follow_each_other_and_nothing_is_lost() -> None:
     samples = [sample_of(f"s{number}", num_tools=1 + number % 5) for number in range(40)]
-    ordered = easy_to_hard(samples, TIER, 0)
+    ordered = easy_to_hard(samples, ONE_PASS, 0)
     found = tiers_of(ordered, TIER)
     ranks = [TIERS.index(found[sample.id]) for sample in ordered]
     assert ranks == sorted(ranks) and set(ranks) == {0, 1, 2}
     assert sorted(sample.id for sample in ordered) == sorted(sample.id for sample in samples)
 
 
+def test_in_baby_steps_easier_tiers_stay_in_to_the_end() -> None:
+    samples = [sample_of(f"s{number}", num_tools=(1, 2, 5)[number % 3]) for number in range(180)]
+    ordered = easy_to_hard(samples, BABY_STEPS, 0)
+    found = tiers_of(ordered, TIER)
+    assert sorted(sample.id for sample in ordered) == sorted(sample.id for sample in samples)
+    phases = [
+        Counter(found[sample.id] for sample in ordered[start:end]) for start, end in ((0, 20), (20, 70), (70, 180))
+    ]
+    assert phases == [{"easy": 20}, {"easy": 20, "medium": 30}, {"easy": 20, "medium": 30, "hard": 60}]
+    assert {found[sample.id] for sample in ordered[-30:]} == {"easy", "medium", "hard"}, "shuffled within the phase"
+
+
+def test_without_a_curriculum_tiers_do_not_matter() -> None:
+    samples = [sample_of(f"s{number}", num_tools=(1, 2, 5)[number % 3]) for number in range(180)]
+    ordered = easy_to_hard(samples, SHUFFLED, 0)
+    found = tiers_of(ordered, TIER)
+    assert sorted(sample.id for sample in ordered) == sorted(sample.id for sample in samples)
+    assert all({found[sample.id] for sample in ordered[at : at + 30]} == {*TIERS} for at in range(0, 180, 30))
+
+
 def test_the_order_within_a_tier_is_drawn_from_the_seed() -> None:
     samples = [sample_of(f"s{number}") for number in range(20)]
-    assert easy_to_hard(samples, TIER, 0) != samples
-    assert easy_to_hard(samples, TIER, 0) == easy_to_hard(samples, TIER, 0)
-    assert easy_to_hard(samples, TIER, 0) != easy_to_hard(samples, TIER, 1)
+    assert easy_to_hard(samples, ONE_PASS, 0) != samples
+    assert easy_to_hard(samples, ONE_PASS, 0) == easy_to_hard(samples, ONE_PASS, 0)
+    assert easy_to_hard(samples, ONE_PASS, 0) != easy_to_hard(samples, ONE_PASS, 1)
 
 
 def test_samples_of_one_tool_list_meet_but_have_no_stretch_of_their_own() -> None:
     samples = [sample_of(f"{num_tools}-{number}", num_tools) for num_tools in (2, 3) for number in range(80)]
-    ordered = easy_to_hard(samples, TIER, 0)
+    ordered = easy_to_hard(samples, ONE_PASS, 0)
     shown = [len(sample.prompt.tools) for sample in ordered]
     assert sorted(shown) == [2] * 80 + [3] * 80
     assert all(len(set(shown[at : at + BLOCK])) == 1 for at in range(0, 160, BLOCK))
