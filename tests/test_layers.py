@@ -10,7 +10,7 @@ import iterft
 PACKAGE = Path(iterft.__file__).parent
 
 LAYERS = """
-types setting_rules
+types setting_rules ways_to_write
 protocols config chat log tool_list json_schema journal threads
 recipe tiny template dialects
 readers

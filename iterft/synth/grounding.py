@@ -14,9 +14,8 @@ from typing import Any
 
 from iterft.json_schema import FORMATS
 from iterft.rollout import reference_calls
-from iterft.synth.values import clock_forms, date_forms
-from iterft.synth.vocabulary import NUMBER_WORDS
 from iterft.types import Sample
+from iterft.ways_to_write import NUMBER_WORDS, clock_forms, date_forms
 
 _SIGNS = re.compile(r"[\s_\-]+")
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?")

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from iterft.synth.vocabulary import DURATIONS, MONTHS, NAMED, NUMBER_WORDS
+from iterft.synth.vocabulary import DURATIONS, NAMED
+from iterft.ways_to_write import NUMBER_WORDS, clock_forms, date_forms
 
 
 @dataclass(frozen=True)
@@ -202,26 +203,6 @@ _MAKERS: Mapping[str, Callable[[str], Kind]] = {
 }
 
 
-def date_forms(day: datetime.date) -> tuple[str, ...]:
-    """How people write a day."""
-    number, month, year = day.day, MONTHS[day.month - 1], day.year
-    ordinal = _ordinal(number)
-    return (
-        f"{number} {month} {year}",
-        f"{month} {number}, {year}",
-        f"{month} {ordinal}, {year}",
-        f"the {ordinal} of {month} {year}",
-        day.isoformat(),
-    )
-
-
-def clock_forms(hour: int, minute: int) -> tuple[str, ...]:
-    """How people write a time of day, the usual way twice."""
-    half, twelve = ("am" if hour < 12 else "pm"), (hour - 1) % 12 + 1
-    plain = f"{twelve}:{minute:02d} {half}" if minute else f"{twelve} {half}"
-    return (f"{hour:02d}:{minute:02d}", plain, plain, plain.replace(" ", ""))
-
-
 def joined(words: list[str], random: Random) -> str:
     """Words as a list in prose: "a", "a and b", "a, b and c"."""
     if len(words) == 1:
@@ -251,8 +232,3 @@ def _with_decimals(low: float, high: float, decimals: int, random: Random) -> fl
         scaled = random.randint(round(low * scale), round(high * scale))
         if scaled % 10:
             return scaled / scale
-
-
-def _ordinal(number: int) -> str:
-    suffix = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{suffix}"

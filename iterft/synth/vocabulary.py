@@ -2,36 +2,6 @@
 
 from collections.abc import Mapping
 
-NUMBER_WORDS = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
-
 DURATIONS = (
     *((f"{number} minutes", number) for number in (10, 15, 20, 25, 30, 40, 45, 50, 75, 90)),
     ("half an hour", 30),
