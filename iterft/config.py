@@ -87,11 +87,12 @@ class DataSettings:
     leaves them. `held_out_queries_per_list`: the same of the built-in held-out samples: their tools are computed once,
     and the interval of the accuracy is over lists.
 
-    The five shares of augmentation, 0 is off; train only, see `augment`. Of all samples these many are made from the
+    The seven shares of augmentation, 0 is off; train only, see `augment`. Of all samples these many are made from the
     others: `no_call_share` by taking the right tools away, `parallel_share` by joining two. And of all samples these
     many show changed tools: `distractor_share` up to `max_distractors` more, `near_share` of which resemble a tool of
     the list, out of the file `tool_pool` or, when that is empty, the other samples; `shuffled_share` another order;
-    `masked_share` random names."""
+    `masked_share` random names. And in so many the user's last message is changed: `reworded_share` writes one value in
+    another way that means the same, `typo_share` makes typing errors outside of values."""
 
     train: str = "builtin"
     held_out: str = ""
@@ -108,6 +109,8 @@ class DataSettings:
     tool_pool: str = ""
     shuffled_share: float = share(0.0)
     masked_share: float = share(0.0)
+    reworded_share: float = share(0.0)
+    typo_share: float = share(0.0)
     max_unreadable_share: float = share(0.05)
     max_prompt_tokens: int = positive(1500)
 
@@ -119,7 +122,8 @@ class DataSettings:
     @property
     def is_augmented(self) -> bool:
         made = self.no_call_share or self.parallel_share
-        return bool(made or self.distractor_share or self.shuffled_share or self.masked_share)
+        listed = self.distractor_share or self.shuffled_share or self.masked_share
+        return bool(made or listed or self.reworded_share or self.typo_share)
 
 
 @dataclass(kw_only=True)

@@ -175,6 +175,10 @@ def validate_grpo(recipe: Recipe) -> None:
         raise ValueError(
             "data.masked_share: must be 0 with model.think=true, as think parts would go on saying the old names"
         )
+    if recipe.model.think and recipe.data.reworded_share:
+        raise ValueError(
+            "data.reworded_share: must be 0 with model.think=true, as think parts would go on citing the old words"
+        )
     if set(recipe.stage_kinds) == {"dpo"}:
         return
     if settings.kl_weight and recipe.model.tuning == "full":

@@ -1,8 +1,9 @@
-"""Rows per second from a file of data to samples ready to train on: read, put into tiers, augment with everything on.
+"""Rows per second from a file of data to samples ready to train on: read, put into tiers, augment.
 
-Every row is read, every share of augmentation is above 0, the pool of tools is read and indexed anew each time. Half of
-the lists get distractors (half of these near ones) and half another order, a third (Hammer's share) random names. The
-time counted is that on the clock, so nothing else should run meanwhile; processor time is printed beside it.
+Every row is read, every share of made samples and of changed lists is above 0 (typos and rewordings are left out), the
+pool of tools is read and indexed anew each time. Half of the lists get distractors (half of these near ones) and half
+another order, a third (Hammer's share) random names. The time counted is that on the clock, so nothing else should run
+meanwhile; processor time is printed beside it.
 
 python scripts/bench_data.py rows.jsonl.gz [--pool tools.jsonl.gz]
 """

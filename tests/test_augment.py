@@ -39,6 +39,8 @@ EVERYTHING = {
     "distractor_share": 0.6,
     "shuffled_share": 0.6,
     "masked_share": 0.6,
+    "reworded_share": 0.2,
+    "typo_share": 0.3,
 }
 WORLD = World(HERMES, RecordedEnvironment(), CallMatch())
 
@@ -84,7 +86,15 @@ def test_every_sample_passes_its_own_verification_with_everything_on(samples: li
     mixed = augmented(samples, **EVERYTHING)
     assert all(map(passes, mixed))
     assert len({sample.id for sample in mixed}) == len(mixed) > len(samples)
-    for change in ("+taken_away", "+distracted", "+shuffled", "+masked", "+distracted+shuffled+masked"):
+    for change in (
+        "+taken_away",
+        "+distracted",
+        "+shuffled",
+        "+masked",
+        "+reworded",
+        "+typos",
+        "+distracted+shuffled+masked",
+    ):
         assert any(change in sample.id for sample in mixed), change
 
 

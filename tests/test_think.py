@@ -264,6 +264,7 @@ def test_augmented_samples_think_of_what_they_now_are() -> None:
     ("overrides", "message"),
     [
         (["model.think=true", "data.masked_share=0.5"], "data.masked_share: must be 0 with model.think=true"),
+        (["model.think=true", "data.reworded_share=0.5"], "data.reworded_share: must be 0 with model.think=true"),
         (["grpo.reward=template_match", "stage.kind=grpo"], "grpo.reward: template_match asks for think parts"),
         (["stage.kind=grpo", "model.tuning=full"], "grpo.kl_weight: must be 0 with model.tuning=full"),
         (["stages=[dpo,grpo]", "grpo.clip_cov_low=6"], "grpo.clip_cov_low: must be less than grpo.clip_cov_high"),

@@ -3,7 +3,8 @@
 Two sorts of samples are made besides those at hand (`made`): the right tools taken away, two requests joined. Then the
 lists of tools are changed (`lists`, `mask`): distractors, another order, names that say nothing. These happen list by
 list: samples that show the same tools go on showing the same, so that prompts keep their common prefix. At most
-`data.queries_per_list` of them do, else data with one list of tools would see it changed in one way only.
+`data.queries_per_list` of them do, else data with one list of tools would see it changed in one way only. What the user
+said last is changed sample by sample: a value reworded (`reworded`), typing errors (`typos`).
 
 Whatever was changed says so in its id. A share is met as closely as whole lists allow. The same seed makes the same
 samples, and each step draws from its own generator, so that one setting does not change what another one draws.
@@ -12,25 +13,32 @@ samples, and each step draws from its own generator, so that one setting does no
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from iterft.augment.lists import ToolGroup, distracted, shuffled
 from iterft.augment.made import joined, without_right_tools
 from iterft.augment.mask import masked
 from iterft.augment.pool import ToolPool
+from iterft.augment.request import Edit, request_of, with_edits
+from iterft.augment.reworded import rewording
+from iterft.augment.typos import typos, words_known
 from iterft.config import DataSettings
 from iterft.data import by_tool_list, collector_paused
 from iterft.types import Prompt, Sample
 
 Change = Callable[[ToolGroup, random.Random], ToolGroup | None]
 """The same samples in the same order with other tools; None where that cannot be."""
+Respell = Callable[[Sample, str, random.Random], Sequence[Edit]]
+"""What to change in the words that the user said last; nothing where that cannot be."""
 
 
 @collector_paused()
 def augment(samples: Sequence[Sample], settings: DataSettings, pool: ToolPool, seed: int) -> list[Sample]:
     """`samples` with made ones among them, so many that each sort makes up its share of the whole as far as the samples
-    allow (what they hold of that sort already is not counted), and with changed lists of tools in the shares asked for.
+    allow (what they hold of that sort already is not counted), and with changed lists of tools and changed words of the
+    user in the shares asked for.
     Ids must be distinct and stay so. ValueError when the shares of made samples leave no room for the others."""
     no_call_share, parallel_share = settings.no_call_share, settings.parallel_share
     if no_call_share + parallel_share >= 1:
@@ -56,7 +64,16 @@ def augment(samples: Sequence[Sample], settings: DataSettings, pool: ToolPool, s
         for group, after in zip(groups, results, strict=True)
         for sample, result in zip(group.samples, samples_of(after), strict=True)
     }
-    return [by_id[sample.id] for sample in mixed]
+    # Places are sought in the samples as they were: masks hide which words name a flag.
+    known = words_known(samples) if settings.typo_share else frozenset[str]()
+    respelt = {
+        "+reworded": respelled(mixed, settings.reworded_share, rewording, random.Random(f"{seed} reworded")),
+        "+typos": respelled(mixed, settings.typo_share, partial(typos, known), random.Random(f"{seed} typos")),
+    }
+    return [
+        with_edits(by_id[sample.id], {change: edits.get(sample.id, ()) for change, edits in respelt.items()})
+        for sample in mixed
+    ]
 
 
 def cut(samples: list[Sample], size: int) -> list[ToolGroup]:
@@ -83,3 +100,19 @@ def samples_of(group: ToolGroup) -> list[Sample]:
         replace(sample, id=sample.id + group.changes, prompt=Prompt(sample.prompt.messages, group.tools))
         for sample in group.samples
     ]
+
+
+def respelled(
+    samples: Sequence[Sample], share: float, respell: Respell, rng: random.Random
+) -> Mapping[str, Sequence[Edit]]:
+    """Id -> the edits of its last request, for so many samples as `share` asks for, as far as there are places."""
+    wanted = round(share * len(samples))
+    found: dict[str, Sequence[Edit]] = {}
+    for index in rng.sample(range(len(samples)), len(samples) if wanted else 0):
+        if len(found) == wanted:
+            break
+        sample = samples[index]
+        request = request_of(sample)
+        if request and (edits := respell(sample, request, rng)):
+            found[sample.id] = edits
+    return found
