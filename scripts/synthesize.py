@@ -4,8 +4,8 @@ python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 5000 [--
 python scripts/synthesize.py --tools my_tools.py --out my_data.jsonl -n 1000 --complexity RUN_OR_RECIPE [--rounds 3]
 python scripts/synthesize.py --check data.jsonl [--out clean.jsonl] [--rejected rejected.jsonl] [--judge MODEL]
 
-Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, those of the built-in tasks
-are taken. No model is asked for words unless --teacher names one, which says in its own words what rules have planned,
+Tools are read from a Python file, JSON, OpenAPI 3 or a tools/list of MCP; without --tools, our own of 40 domains are
+taken. No model is asked for words unless --teacher names one, which says in its own words what rules have planned,
 or plays it. The same command goes on where a killed one has stopped. With --complexity,
 dialogues that this policy solves already, or would not even after some tuning, are made harder or simpler in rounds.
 --check reads any form that `data.form` knows, counts broken rules, and keeps rejected samples aside with their reasons.

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from iterft.rewards.call_match import CallMatch
-from iterft.synth.catalog import load_catalog
+from iterft.synth.catalog import load_catalog, load_further_catalog
 from iterft.synth.tasks import SHARES, generate, tool_split
 from iterft.synth.values import kind_of
 from iterft.synth.wording import fill, parse, slots
@@ -44,9 +44,8 @@ def written(call: ToolCall, schema: dict, alternative: int = 0) -> ToolCall:
 
 def test_there_are_enough_tools_and_each_is_a_valid_schema_with_wordings() -> None:
     tools = load_catalog().tools
-    assert len(tools) >= 160
-    assert len({tool.domain for tool in tools.values()}) >= 26
-    for tool in tools.values():
+    assert (len(tools), len({tool.domain for tool in tools.values()})) == (180, 30)
+    for tool in (*tools.values(), *load_further_catalog().tools.values()):
         jsonschema.Draft202012Validator.check_schema(tool.schema["parameters"])
         assert 3 <= len(tool.imperatives) + len(tool.queries) <= 6, tool.name
         assert tool.imperatives and tool.queries, tool.name
@@ -54,7 +53,7 @@ def test_there_are_enough_tools_and_each_is_a_valid_schema_with_wordings() -> No
 
 
 def test_every_wording_names_known_slots_and_says_all_that_is_required() -> None:
-    for tool in load_catalog().tools.values():
+    for tool in (*load_catalog().tools.values(), *load_further_catalog().tools.values()):
         required = {parameter.path for parameter in tool.parameters if parameter.required and "." not in parameter.path}
         objects = {parameter.path for parameter in tool.parameters if parameter.kind is None}
         required -= objects

@@ -1,4 +1,7 @@
-"""Our own tools, read from `domains/*.txt`: what each is called, what it takes, how people ask for it.
+"""Our own tools, read from domain files: what each is called, what it takes, how people ask for it.
+
+There are two folders of them. `domains` is what the built-in tasks are made of: a line more in it, and every sample and
+every figure measured on them is another. `further_domains` is for synthesis alone, and may grow.
 
 A domain file is one domain; `== name` opens a cluster of related tools, near misses of each other:
 
@@ -11,8 +14,8 @@ A domain file is one domain; `== name` opens a cluster of related tools, near mi
     ! city: How bad is the pollen? => Where are you?         a query that lacks `city` => the question it calls for
     + get_pollen_count get_uv_index: ...                     one query for several tools; `{1.day}` is the second's slot
 
-Wordings are in the language of `wording.py`. `rivals.txt` lists pairs of tools of which one could stand in for the
-other; they are never shown together.
+Wordings are in the language of `wording.py`. `rivals.txt` and `further_rivals.txt` list pairs of tools of which one
+could stand in for the other; they are never shown together.
 """
 
 from __future__ import annotations
@@ -31,8 +34,7 @@ from iterft.types import ToolCall
 
 _TOOL = re.compile(r"([\w.]+) \((.+?)\): (.+)")
 _PARAMETER = re.compile(r"([\w.]+)(\?)?: (.+?)(?: default (\S+))? -- (.+)")
-_DOMAINS = Path(__file__).parent / "domains"
-_RIVALS = Path(__file__).parent / "rivals.txt"
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,19 @@ class Catalog:
 
 @functools.cache
 def load_catalog() -> Catalog:
-    """Reads every domain file. Raises ValueError with file and line for what it cannot read."""
-    tools: dict[str, ToolSpec] = {}
-    joints: list[Joint] = []
-    for path in sorted(_DOMAINS.glob("*.txt")):
-        _read_domain(path, tools, joints)
-    for line in _RIVALS.read_text(encoding="utf-8").splitlines():
-        one, other = line.split()
-        tools[one].rivals.add(other)
-        tools[other].rivals.add(one)
-    return Catalog(tools, tuple(joints))
+    """What the built-in tasks are made of. Raises ValueError with file and line for what it cannot read."""
+    catalog = _read_folder(_FOLDER / "domains")
+    _set_rivals(_FOLDER / "rivals.txt", catalog.tools, catalog.tools)
+    return catalog
+
+
+@functools.cache
+def load_further_catalog() -> Catalog:
+    """Tools of further domains, which only synthesis draws from. Their rivals may be of the built-in tasks, whose tools
+    are left as they are. Raises ValueError as `load_catalog` does."""
+    catalog = _read_folder(_FOLDER / "further_domains")
+    _set_rivals(_FOLDER / "further_rivals.txt", catalog.tools, {**load_catalog().tools, **catalog.tools})
+    return catalog
 
 
 def reference(tool: ToolSpec, bindings: Bindings) -> ToolCall:
@@ -172,6 +177,25 @@ def _property(parameter: Parameter) -> dict[str, Any]:
 
 def _json_word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _read_folder(folder: Path) -> Catalog:
+    tools: dict[str, ToolSpec] = {}
+    joints: list[Joint] = []
+    for path in sorted(folder.glob("*.txt")):
+        _read_domain(path, tools, joints)
+    return Catalog(tools, tuple(joints))
+
+
+def _set_rivals(path: Path, tools: Mapping[str, ToolSpec], known: Mapping[str, ToolSpec]) -> None:
+    """Pairs of `known` tools, one a line. Only `tools` get rivals."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        pair = line.split()
+        if len(pair) != 2 or not known.keys() >= {*pair}:
+            raise ValueError(f"{path.name}:{number}: {line!r} is no pair of tools")
+        for one, other in (pair, pair[::-1]):
+            if one in tools:
+                tools[one].rivals.add(other)
 
 
 def _read_domain(path: Path, tools: dict[str, ToolSpec], joints: list[Joint]) -> None:

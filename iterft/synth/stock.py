@@ -1,8 +1,9 @@
 """The tools that samples are made of: those asked for, and others to be shown beside them.
 
-Without tools of the user's own, those of the built-in tasks' train part are asked for. Else these are the others, as
-far as they are not alike to the user's: they serve as distractors and as what is asked for in vain. Those that the
-built-in tasks hold out never occur, so that they go on being unseen.
+Without tools of the user's own, those of the built-in tasks' train part and of ten further domains are asked for. Else
+those of the train part are the others, as far as they are not alike to the user's: they serve as distractors and as
+what is asked for in vain. The further domains are not among the others: what a seed makes of a user's tools stays what
+it was when they grow. Tools that the built-in tasks hold out never occur, so that they go on being unseen.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from iterft.augment.pool import ToolPool, bare
 from iterft.json_schema import types_of
-from iterft.synth.catalog import ToolSpec
+from iterft.synth.catalog import ToolSpec, load_further_catalog
 from iterft.synth.drafts import Pool
 from iterft.synth.spoken import SpokenTool, spoken
 from iterft.synth.tasks import built_in_pool
@@ -126,9 +127,8 @@ def stock_of(tools: Sequence[SpokenTool], barred: frozenset[str] = frozenset()) 
         alike = {other.name for other in kept if words.is_alike(tool.spec.schema, other.schema)}
         rivals = (tool.spec.rivals | by_origin[tool.origin] | alike) - {tool.spec.name}
         apart.append(replace(tool, spec=replace(tool.spec, rivals=rivals)))
-    joints = [
-        joint for joint in built_in.joints if {tool.spec.name for tool in tools if tool.by_hand} >= {*joint.names}
-    ]
+    by_hand = {tool.spec.name for tool in tools if tool.by_hand}
+    joints = [joint for joint in (*built_in.joints, *load_further_catalog().joints) if by_hand >= {*joint.names}]
     asked = Pool([tool.spec for tool in apart], joints, built_in.small_talk)
     others = Pool(kept, (), built_in.small_talk)
     shown = Pool([*asked.tools, *kept], (), built_in.small_talk)
@@ -137,14 +137,16 @@ def stock_of(tools: Sequence[SpokenTool], barred: frozenset[str] = frozenset()) 
 
 
 def built_in_tools() -> list[SpokenTool]:
-    """Those of the built-in tasks' train part, worded by hand. Where they have objects, they are not linked to
-    others."""
+    """Those of the built-in tasks' train part and of the further domains, worded by hand. Where they have objects, they
+    are not linked to others."""
+    specs = [*built_in_pool("train", 0).tools, *load_further_catalog().tools.values()]
     made = []
-    for spec in built_in_pool("train", 0).tools:
+    for spec in specs:
         derived = spoken_of(Definition(spec.name, spec.description, spec.schema["parameters"], group=spec.domain))
         has_objects = any(parameter.kind is None for parameter in spec.parameters)
         partials = {} if has_objects else derived.partials
-        made.append(replace(derived, spec=spec, partials=partials, by_hand=True))
+        rivals = spec.rivals | {other.name for other in specs if spec.name in other.rivals}
+        made.append(replace(derived, spec=replace(spec, rivals=rivals), partials=partials, by_hand=True))
     return made
 
 
