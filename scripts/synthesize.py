@@ -230,11 +230,13 @@ def parts_of(options: argparse.Namespace, tools: Sequence[SpokenTool], evaluatio
     """What goes to --out first, then what is held out. Prints which tools have too few wordings."""
     num_held_out = round(options.held_out_share * options.num)
     held_out = []
+    barred = evaluation.names
     if options.held_out:
         tools, others = split_tools(tools, options.held_out_share, options.seed)
         other_stock = stock_of(others, evaluation.names)
         held_out.append(Part(options.held_out, num_held_out, other_stock, other_stock.asked.tools, options.seed))
-    stock = stock_of(tools, evaluation.names)
+        barred |= {bare(tool.spec.name) for tool in others}  # built-in ones would else be shown beside those of --out
+    stock = stock_of(tools, barred)
     whole = Part(options.out, options.num, stock, stock.asked.tools, options.seed)
     if options.held_out_wordings:
         parted = part_wordings(stock, options.held_out_share, options.seed)

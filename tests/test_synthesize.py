@@ -159,6 +159,14 @@ def test_without_tools_the_built_in_ones_are_asked_for_and_held_out_ones_never_s
     assert not shown & tool_split(0)[1]
 
 
+def test_built_in_tools_that_are_held_out_are_not_shown_beside_the_others(tmp_path: Path) -> None:
+    done = synthesize("--out", tmp_path / "t.jsonl", "--held-out", tmp_path / "h.jsonl", "-n", 300)
+    assert done.returncode in (0, 1), done.stderr
+    asked = {name for row in rows(tmp_path / "h.jsonl") for name in row["provenance"]["tools"]}
+    shown = {tool["name"] for row in rows(tmp_path / "t.jsonl") for tool in row["tools"]}
+    assert len(asked) > 15 and len(shown) > 90 and not asked & shown
+
+
 def test_held_out_tools_are_never_shown_in_training_not_even_evolved(made: Path, tmp_path: Path) -> None:
     arguments = ("--evolve", 20, "--out", tmp_path / "t.jsonl", "--held-out", tmp_path / "h.jsonl", "-n", 100)
     done = synthesize("--tools", made / "my_tools.py", *arguments, "--held-out-share", 0.3)
