@@ -4,7 +4,7 @@ Evolves tools out of the built-in ones (or those of --tools), makes samples of t
 rows: share that passes every rule and the verifier, shares of kinds, exact and near duplicates, coverage of the tools.
 The generator of the built-in tasks runs beside it, as a measure of the machine. Exit code 1 if a sample fails.
 
-python scripts/bench_synth.py [-n 20000] [--evolve 1365] [--tools my_tools.py]
+python scripts/bench_synth.py [-n 20000] [--evolve 1293] [--tools my_tools.py]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from iterft.types import Sample
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", "--num", type=int, default=20_000)
-    parser.add_argument("--evolve", type=int, default=1365)
+    parser.add_argument("--evolve", type=int, default=1293)
     parser.add_argument("--tools", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
