@@ -28,6 +28,11 @@ TYPES: Mapping[str, str] = {
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _SIZES = ("minLength", "maxLength", "minItems", "maxItems")
 _PAIRS = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
+_OPEN_PAIRS = (
+    ("minimum", "exclusiveMaximum"),
+    ("exclusiveMinimum", "maximum"),
+    ("exclusiveMinimum", "exclusiveMaximum"),
+)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?")
@@ -66,10 +71,12 @@ def _faults_but_default(schema: Mapping[str, Any], path: str, root: Any) -> Iter
     yield from _bound_faults(schema, path)
     yield from _property_faults(schema, path, root)
     for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), Mapping):
-            yield from schema_faults(schema[key], f"{path}[]" if key == "items" else f"{path}.*", root)
+        inner = schema.get(key)
+        if inner is not None and not isinstance(inner, bool | list):  # a list: a schema for each place
+            yield from schema_faults(inner, f"{path}[]" if key == "items" else f"{path}.*", root)
     for key in ("anyOf", "oneOf", "allOf"):
-        for branch in schema.get(key) or ():
+        branches = schema.get(key) or ()
+        for branch in branches if isinstance(branches, list | tuple) else [branches]:
             yield from schema_faults(branch, path, root)
 
 
@@ -191,15 +198,21 @@ def _enum_faults(schema: Mapping[str, Any], path: str) -> Iterator[SchemaFault]:
 
 
 def _bound_faults(schema: Mapping[str, Any], path: str) -> Iterator[SchemaFault]:
-    for key in (*_BOUNDS, *_SIZES):
-        bound = schema.get(key, 0)
+    for key in (each for each in (*_BOUNDS, *_SIZES) if each in schema):
+        bound = schema[key]
         is_flag = isinstance(bound, bool) and key.startswith("exclusive")  # draft 4
-        if not is_of_type(bound, "integer" if key in _SIZES else "number") and not is_flag:
+        is_number = is_of_type(bound, "integer" if key in _SIZES else "number")
+        is_too_low = is_number and ((key in _SIZES and bound < 0) or (key == "multipleOf" and bound <= 0))
+        if (not is_number and not is_flag) or is_too_low:
             yield SchemaFault("malformed_bound", path, f"{key} is {_shown(bound)}")
             return
     for low, high in _PAIRS:
         if low in schema and high in schema and schema[low] > schema[high]:
             yield SchemaFault("crossed_bounds", path, f"{low} {schema[low]} is above {high} {schema[high]}")
+    for low, high in _OPEN_PAIRS:
+        least, most = schema.get(low, False), schema.get(high, False)  # a flag is no bound itself
+        if not isinstance(least, bool) and not isinstance(most, bool) and least >= most:
+            yield SchemaFault("crossed_bounds", path, f"nothing lies between {low} {least} and {high} {most}")
     if "pattern" in schema and _compiled(schema["pattern"]) is None:
         yield SchemaFault("malformed_pattern", path, f"{_shown(schema['pattern'])} is no regular expression")
 

@@ -46,6 +46,8 @@ SOUND = (
     replace(REPLY, prompt=Prompt((ASKED,), (TOOL,)), text="Do you mean: (a) today or (b) tomorrow? :(", kind=""),
     replace(REPLY, prompt=Prompt((ASKED, CALLED, RESULT, {"role": "user", "content": "And Kyiv?"}), (TOOL,)), kind=""),
     replace(CALL, prompt=Prompt((ASKED, CALLED, RESULT, ASKED), (TOOL,))),
+    replace(REPLY, prompt=Prompt(({"role": "system", "content": "Always answer in Russian."}, ASKED), (TOOL,)),
+            text="Сегодня будет солнечно.", kind=""),
     replace(REPLY, prompt=Prompt(({"role": "user", "content": "Translate 'good morning' to Russian"},), (TOOL,)),
             text="Доброе утро вам всем, друзья!", kind=""),
 )  # fmt: skip
@@ -91,21 +93,29 @@ def with_system(text: str, sample: Sample) -> Sample:
 TWICE = ToolCall("get_weather", {"city": ["Oslo"]}), ToolCall("get_weather", {"city": ["Bergen"]})
 
 PLANTS: Mapping[str, list[Sample]] = {
-    "nameless_tool": [replace(tool(name=" get_weather"), answer=(ToolCall(" get_weather", {"city": ["Oslo"]}),))],
+    "nameless_tool": [
+        replace(tool(name=" get_weather"), answer=(ToolCall(" get_weather", {"city": ["Oslo"]}),)),
+        replace(CALL, prompt=Prompt((ASKED,), (TOOL, {"description": "Tides.", "parameters": PARAMETERS}))),
+    ],
     "repeated_tool": [replace(CALL, prompt=Prompt((ASKED,), (TOOL, TOOL)))],
-    "undescribed_tool": [tool(description="")],
+    "undescribed_tool": [tool(description=""), tool(description=" \n")],
     "parameters_no_object": [parameters(type="string")],
-    "not_a_schema": [parameters(properties={"city": 3})],
+    "not_a_schema": [
+        parameters(properties={"city": 3}), tool(parameters=["city"]), schema(type="array", items="string"),
+        schema(anyOf=3),
+    ],
     "unknown_type": [schema(type="txt"), schema(type=["string", "txt"])],
     "malformed_properties": [parameters(properties=["city"])],
-    "malformed_required": [parameters(required="city")],
+    "malformed_required": [parameters(required="city"), parameters(required=True), parameters(required=[["city"]])],
     "undeclared_required": [parameters(required=["city", "town"])],
     "nameless_parameter": [parameters(properties={**PARAMETERS["properties"], "": {"type": "string"}})],
     "malformed_enum": [schema(enum=[]), schema(enum="Oslo"), schema(enum=["Oslo", "Oslo"])],
     "enum_of_another_type": [schema(enum=["Oslo", 4])],
     "default_misfit": [schema(default=4), schema(default="x")],
-    "malformed_bound": [schema(minLength="two")],
-    "crossed_bounds": [schema(minLength=4, maxLength=2)],
+    "malformed_bound": [schema(minLength="two"), schema(minLength=-1), schema(multipleOf=0)],
+    "crossed_bounds": [
+        schema(minLength=4, maxLength=2), schema(minimum=3, exclusiveMaximum=3), schema(exclusiveMinimum=3, maximum=2),
+    ],
     "malformed_pattern": [schema(pattern="(")],
     "unresolved_reference": [parameters(properties={"city": {"$ref": "#/$defs/City"}})],
     "unknown_tool": [replace(CALL, answer=(ToolCall("get_snow", {}),)), replace(CALL, prompt=Prompt((ASKED,), ()))],
@@ -114,7 +124,9 @@ PLANTS: Mapping[str, list[Sample]] = {
         argument(place={}),
     ],
     "unknown_parameter": [argument(town="Oslo"), argument(place={"lat": [4.5], "lon": [4.5]})],
-    "wrong_type": [argument(days="3"), argument(city=4), argument(hours=["1"]), argument(days=True)],
+    "wrong_type": [argument(days="3"), argument(city=4), argument(hours=["1"]), argument(days=True),
+        replace(CALL, answer=(ToolCall("get_weather", {"city": ["Oslo"], "days": ["3", ""]}),)),
+    ],
     "not_in_enum": [argument(unit="rankine")],
     "out_of_bounds": [argument(days=0), argument(days=15)],
     "not_a_multiple": [replace(
@@ -124,19 +136,20 @@ PLANTS: Mapping[str, list[Sample]] = {
     "repeated_items": [argument(hours=[1, 1])],
     "pattern_mismatch": [argument(code="osl")],
     "format_mismatch": [argument(date="tomorrow"), argument(date="2026-13-01")],
-    "earlier_call_misfit": [messages(
-        ASKED, {**CALLED, "tool_calls": [{"name": "get_weather", "arguments": {"city": 4}}]}, RESULT, ASKED
-    )],
+    "earlier_call_misfit": [
+        messages(ASKED, {**CALLED, "tool_calls": [{"name": "get_weather", "arguments": {"city": 4}}]}, RESULT, ASKED),
+        replace(REPLY, prompt=Prompt(REPLY.prompt.messages, (OTHER,))),
+    ],
     "repeated_call": [replace(CALL, answer=CALL.answer * 2)],
     "nothing_accepted": [replace(CALL, answer=(ToolCall("get_weather", {"city": ["Oslo"], "unit": []}),))],
     "blank_value": [argument(city="  ")],
     "placeholder_value": [argument(city="<city>"), argument(city="your_city"), argument(city="TBD")],
-    "no_user_message": [messages({"role": "tool", "content": "4"})],
+    "no_user_message": [messages(CALLED, RESULT, sample=REPLY)],
     "empty_message": [user(" "), messages(ASKED, {"role": "assistant", "content": ""}, ASKED)],
     "nothing_to_learn": [says("")],
     "too_long": [user("ab " * 7000)],
     "control_characters": [user("Oslo?\x07"), says("Snow\x00.")],
-    "broken_encoding": [user("Ã…lesund?"), says("Snow \ufffd.")],
+    "broken_encoding": [user("Ã…lesund?"), says("Snow \ufffd."), user("In Oslo, it\u00e2\u0080\u0099s cold?")],
     "template_marks": [user("Oslo? <|im_end|>"), says("[INST] Snow."), says("Snow.</s>")],
     "placeholder_text": [says("Dear [your name], snow."), user("Weather in {{city}}?")],
     "mixed_languages": [says("今天奥斯陆的天气很冷而且会下很大的雪。")],
@@ -147,14 +160,21 @@ PLANTS: Mapping[str, list[Sample]] = {
     "system_not_first": [messages(ASKED, {"role": "system", "content": "Be brief."}, ASKED)],
     "nobody_asked": [messages(ASKED, {"role": "assistant", "content": "Yes."})],
     "stray_result": [messages(ASKED, RESULT)],
-    "unanswered_call": [messages(ASKED, CALLED, ASKED)],
+    "unanswered_call": [
+        messages(ASKED, CALLED, ASKED), messages(ASKED, CALLED, CALLED, RESULT, sample=REPLY),
+    ],
     "surplus_result": [messages(ASKED, CALLED, RESULT, RESULT, sample=REPLY)],
     "result_of_another_tool": [messages(ASKED, CALLED, {**RESULT, "name": "get_tides"}, sample=REPLY)],
     "result_of_another_call": [messages(ASKED, CALLED, {**RESULT, "tool_call_id": "c2"}, sample=REPLY)],
     "call_already_answered": [messages(ASKED, CALLED, RESULT)],
-    "more_calls_than_allowed": [with_system("Make at most one call.", replace(CALL, answer=TWICE, kind="parallel"))],
-    "reply_not_json": [says("Snow.", system="Answer only in JSON.")],
-    "language_not_wanted": [says("It will snow a lot.", system="Always answer in Japanese.")],
+    "more_calls_than_allowed": [
+        with_system(text, replace(CALL, answer=TWICE, kind="parallel"))
+        for text in ("Make at most one call.", "Never call more than one tool.")
+    ],
+    "reply_not_json": [says("Snow.", system=text) for text in ("Answer only in JSON.", "Reply in JSON only.")],
+    "language_not_wanted": [
+        says("It will snow a lot.", system=text) for text in ("Always answer in Japanese.", "Answer only in Japanese.")
+    ],
     "think_left_open": [says("<think>Hm. Snow.")],
     "call_where_none_is_right": [replace(CALL, kind="no_tool"), replace(CALL, kind="missing_info")],
     "call_in_prose": [
@@ -167,7 +187,6 @@ PLANTS: Mapping[str, list[Sample]] = {
 """Reason -> samples that break this rule."""
 
 ALSO: Mapping[str, set[str]] = {
-    "no_user_message": {"stray_result"},
     "call_in_prose": {"template_marks"},
 }
 """Reason -> other rules that its plants cannot help breaking."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 
 from iterft.chat import THINK_CLOSE, THINK_OPEN, parse
-from iterft.synth.rules.dialogue import main_script
+from iterft.synth.rules.dialogue import main_script, wanted_script
 from iterft.synth.rules.facts import Facts, Rule, calls_of, shown
 
 CALL_KINDS = frozenset(
@@ -25,25 +26,16 @@ _OPENINGS = frozenset("[{<")
 """A call begins with one of these in every dialect."""
 _ROLES = ("system", "user", "assistant", "tool")
 _ONE_CALL = re.compile(
-    r"\b(?:only|exactly|at most|no more than) (?:one|1|a single) (?:function|tool|call)\b", re.IGNORECASE
+    r"\b(?:only|exactly|at most|no more than) (?:one|1|a single) (?:function|tool|call)\b"
+    r"|\b(?:never|do not|don't) (?:call|make|use) more than (?:one|1|a single) (?:function|tool|call)\b",
+    re.IGNORECASE,
 )
 _ONLY_JSON = re.compile(
     r"\b(?:respond|reply|answer)\b[^.\n]{0,40}\b(?:only|strictly|exclusively)\b[^.\n]{0,20}\bjson\b"
-    r"|\bonly (?:respond|reply|answer)\b[^.\n]{0,30}\bjson\b",
+    r"|\bonly (?:respond|reply|answer)\b[^.\n]{0,30}\bjson\b"
+    r"|\b(?:respond|reply|answer) (?:in|with) json only\b",
     re.IGNORECASE,
 )
-_LANGUAGE = re.compile(r"\b(?:always|only) (?:respond|reply|answer|speak|write)(?: only)? in (\w+)", re.IGNORECASE)
-_SCRIPTS = {
-    **dict.fromkeys(("english", "german", "french", "spanish", "italian", "portuguese", "dutch"), "LATIN"),
-    **dict.fromkeys(("chinese", "japanese"), "CJK"),
-    "korean": "HANGUL",
-    "russian": "CYRILLIC",
-    "arabic": "ARABIC",
-    "greek": "GREEK",
-    "hebrew": "HEBREW",
-    "hindi": "DEVANAGARI",
-    "thai": "THAI",
-}
 _ANNOUNCED = re.compile(
     r"\b(?:i'll|i will|let me|i am going to|i'm going to|calling|now (?:calling|using))\b[^?!\n]{0,60}", re.IGNORECASE
 )
@@ -93,8 +85,8 @@ def surplus_result(facts: Facts) -> str:
     """There are no more results than calls."""
     for at, message in enumerate(facts.messages):
         num_calls = len(message.get("tool_calls") or ())
-        after = facts.messages[at + 1 + num_calls : at + 2 + num_calls]
-        if num_calls and after and after[0].get("role") == "tool":
+        following = takewhile(lambda each: each.get("role") == "tool", facts.messages[at + 1 :])
+        if num_calls and sum(1 for _ in following) > num_calls:
             return f"message {at + 1} makes {num_calls} calls that get more results"
     return ""
 
@@ -148,10 +140,8 @@ def reply_not_json(facts: Facts) -> str:
 
 def language_not_wanted(facts: Facts) -> str:
     """A system text that prescribes a language gets its script."""
-    wanted = _LANGUAGE.search(facts.system)
-    script = _SCRIPTS.get(wanted[1].lower()) if wanted else None
-    found = main_script(facts.reply)
-    return f"the system wants {wanted[1]}, the reply is {found}" if wanted and script and found != script != "" else ""
+    wanted, found = wanted_script(facts.system), main_script(facts.reply)
+    return f"the system wants {wanted}, the reply is {found}" if wanted and found != wanted else ""
 
 
 def think_left_open(facts: Facts) -> str:

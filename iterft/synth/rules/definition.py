@@ -30,7 +30,11 @@ SCHEMA_REASONS = (
 
 def nameless_tool(facts: Facts) -> str:
     """A name is there and is one line."""
-    return next((f"{name!r} is no name" for name in facts.tools if _BROKEN_NAME.search(name)), "")
+    for tool in facts.sample.prompt.tools:
+        name = tool.get("name")
+        if not isinstance(name, str) or _BROKEN_NAME.search(name):
+            return f"{name!r} is no name"
+    return ""
 
 
 def repeated_tool(facts: Facts) -> str:
@@ -41,10 +45,8 @@ def repeated_tool(facts: Facts) -> str:
 
 def undescribed_tool(facts: Facts) -> str:
     """Every tool says what it does."""
-    return next(
-        (f"{name} has no description" for name, tool in facts.tools.items() if not str(tool.get("description") or "")),
-        "",
-    )
+    silent = (name for name, tool in facts.tools.items() if not str(tool.get("description") or "").strip())
+    return next((f"{name} has no description" for name in silent), "")
 
 
 def parameters_no_object(facts: Facts) -> str:

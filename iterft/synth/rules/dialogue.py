@@ -14,7 +14,9 @@ MAX_CHARACTERS = 20_000
 """Of one message of a person or of the assistant: more is a document, not something said."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_BROKEN = re.compile("\ufffd|[\u00c2\u00c3][\u0080-\u00bf\u0152-\u02dc\u2013-\u2122]|\u00e2\u20ac[\u0080-\u2122]")
+_BROKEN = re.compile(
+    "\ufffd|[\u00c2\u00c3][\u0080-\u00bf\u0152-\u02dc\u2013-\u2122]|\u00e2[\u20ac\u0080][\u0080-\u2122]"
+)
 _MARKS = re.compile(
     r"<\|[A-Za-z_]+\|>|\[/?INST\]|\[/?TOOL_CALLS\]|</s>|<</?SYS>>|</?(?:tool_call|tool_response|functioncall)>"
 )
@@ -31,6 +33,22 @@ _TRANSLATION = re.compile(
     r"translat|language|transliterat|pronounce|chinese|japanese|korean|russian|arabic|greek|hindi|thai|hebrew",
     re.IGNORECASE,
 )
+_LANGUAGE = re.compile(
+    r"\b(?:(?:always|only) (?:respond|reply|answer|speak|write)(?: only)?|(?:respond|reply|answer|speak|write) only)"
+    r" in (\w+)",
+    re.IGNORECASE,
+)
+_SCRIPTS = {
+    **dict.fromkeys(("english", "german", "french", "spanish", "italian", "portuguese", "dutch"), "LATIN"),
+    **dict.fromkeys(("chinese", "japanese"), "CJK"),
+    "korean": "HANGUL",
+    "russian": "CYRILLIC",
+    "arabic": "ARABIC",
+    "greek": "GREEK",
+    "hebrew": "HEBREW",
+    "hindi": "DEVANAGARI",
+    "thai": "THAI",
+}
 _MIN_LETTERS = 12
 _MAX_REPEATS = 3
 
@@ -82,11 +100,12 @@ def placeholder_text(facts: Facts) -> str:
 
 
 def mixed_languages(facts: Facts) -> str:
-    """The reply is in the user's script, unless another language is the subject."""
+    """The reply is in the user's script, unless another language is the subject, or what the system wants."""
     if not facts.reply or _TRANSLATION.search(facts.asked):
         return ""
     asked, replied = main_script(facts.asked), main_script(facts.reply)
     is_mixed = asked and replied and asked != replied and replied not in _scripts(facts.asked)
+    is_mixed = is_mixed and replied != wanted_script(facts.system)
     return f"asked in {asked}, replied in {replied}" if is_mixed else ""
 
 
@@ -124,6 +143,12 @@ def main_script(text: str) -> str:
     total = sum(counts.values())
     script = max(counts, key=lambda name: counts[name], default="")
     return script if total >= _MIN_LETTERS and counts[script] > 0.6 * total else ""
+
+
+def wanted_script(system: str) -> str:
+    """The script of the language that a system text prescribes for replies, "" where none that is known."""
+    wanted = _LANGUAGE.search(system)
+    return _SCRIPTS.get(wanted[1].lower(), "") if wanted else ""
 
 
 @lru_cache(maxsize=1024)

@@ -44,8 +44,11 @@ def unfit_argument(reason: str) -> Rule:
 
 
 def earlier_call_misfit(facts: Facts) -> str:
-    """Calls in the messages, which the policy learns from by example, fit their tools."""
+    """Calls in the messages, which the policy learns from by example, are of tools that are shown, and fit them."""
     earlier = [call for message in facts.messages for call in calls_of(message)]
+    unknown = next((call.name for call in earlier if call.name not in facts.tools), None)
+    if unknown is not None:
+        return f"{unknown} is none of the tools"
     return next((f"{name}: {fault}" for name, fault in facts.faults_of(earlier)), "")
 
 
@@ -69,8 +72,7 @@ def nothing_accepted(facts: Facts) -> str:
 def blank_value(facts: Facts) -> str:
     """A text that a tool requires says something."""
     for call in facts.calls:
-        schema = facts.tools.get(call.name, {}).get("parameters") or {}
-        for name in schema.get("required") or ():
+        for name in facts.parameters_of(call.name).get("required") or ():
             value = call.arguments.get(name)
             if isinstance(value, str) and not value.strip():
                 return f"{call.name}: {name} is empty"

@@ -10,7 +10,7 @@ from typing import Any
 
 from iterft.chat import Dialect
 from iterft.json_schema import SchemaFault, object_faults, schema_faults
-from iterft.rollout import reference_calls
+from iterft.rollout import reference_calls, settle_call
 from iterft.types import Message, Sample, Tool, ToolCall
 
 
@@ -66,22 +66,36 @@ class Facts:
 
     @cached_property
     def call_faults(self) -> list[tuple[str, SchemaFault]]:
-        """(name of the tool, what is wrong with a call of the reference under its schema)."""
-        return list(self.faults_of(self.calls))
+        """(name of the tool, what is wrong with a call of the reference under its schema), those included that may be
+        left out."""
+        return list(self.faults_of(map(_with_everything, self.sample.answer)))
 
     def faults_of(self, calls: Iterable[ToolCall]) -> Iterator[tuple[str, SchemaFault]]:
         """(name of the tool, what is wrong with a call of it); nothing where the tool itself is unsound."""
-        unsound = {name for name, _ in self.tool_faults}
         for call in calls:
-            schema = self.tools.get(call.name, {}).get("parameters")
-            if isinstance(schema, Mapping) and call.name not in unsound:
-                yield from ((call.name, fault) for fault in object_faults(call.arguments, schema, "", schema))
+            schema = self.parameters_of(call.name)
+            yield from ((call.name, fault) for fault in object_faults(call.arguments, schema, "", schema))
+
+    def parameters_of(self, name: str) -> Mapping[str, Any]:
+        """The schema of a tool's arguments, {} where there is none or an unsound one."""
+        schema = self.tools.get(name, {}).get("parameters")
+        return schema if isinstance(schema, Mapping) and name not in self._unsound else {}
+
+    @cached_property
+    def _unsound(self) -> set[str]:
+        return {name for name, _ in self.tool_faults}
 
     def said_by(self, role: str) -> list[str]:
         return [text_of(message) for message in self.messages if message.get("role") == role]
 
 
 Rule = Callable[[Facts], str]
+
+
+def _with_everything(call: ToolCall) -> ToolCall:
+    """The call with plain values, and with the arguments that may be left out."""
+    kept = {name: [value for value in values if value != ""] or values for name, values in call.arguments.items()}
+    return settle_call(replace(call, arguments={name: values for name, values in kept.items() if values}))
 
 
 def text_of(message: Message) -> str:
