@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -190,37 +190,3 @@ ALSO: Mapping[str, set[str]] = {
     "call_in_prose": {"template_marks"},
 }
 """Reason -> other rules that its plants cannot help breaking."""
-
-Plant = Callable[[Sample], Sample]
-
-
-def in_argument(change: Callable[[Any], Any]) -> Plant:
-    """A plant that changes the first argument of the first call."""
-
-    def plant(sample: Sample) -> Sample:
-        first, *rest = sample.answer
-        (name, values), *others = first.arguments.items()
-        return replace(sample, answer=(ToolCall(first.name, {name: [change(values[0])], **dict(others)}), *rest))
-
-    return plant
-
-
-ANYWHERE: Mapping[str, Plant] = {
-    "unknown_tool": lambda s: replace(s, answer=(ToolCall("nothing_like_it", {}), *s.answer[1:])),
-    "wrong_type": in_argument(lambda value: 7.25 if isinstance(value, str | list | dict) else ["x"]),
-    "unknown_parameter": lambda s: replace(
-        s, answer=(ToolCall(s.answer[0].name, {**s.answer[0].arguments, "unheard_of": [1]}), *s.answer[1:])
-    ),
-    "repeated_call": lambda s: replace(s, answer=(*s.answer, s.answer[0])),
-    "nothing_accepted": lambda s: replace(
-        s, answer=(ToolCall(s.answer[0].name, {**s.answer[0].arguments, "x": []}), *s.answer[1:])
-    ),
-    "call_where_none_is_right": lambda s: replace(s, kind="irrelevance"),
-    "nobody_asked": lambda s: messages(*s.prompt.messages, {"role": "assistant", "content": "Yes."}, sample=s),
-    "control_characters": lambda s: messages(*s.prompt.messages, {"role": "user", "content": "\x01 Hm"}, sample=s),
-    "undescribed_tool": lambda s: replace(
-        s, prompt=Prompt(s.prompt.messages, tuple({**each, "description": ""} for each in s.prompt.tools))
-    ),
-    "prose_where_a_call_is_due": lambda s: replace(s, answer=(), text="Done."),
-}
-"""Reason -> what breaks this rule in any sample whose kind says that a call is right."""

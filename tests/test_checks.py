@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from plants import ALSO, ANYWHERE, CALL, PLANTS, SOUND
+from planting import FAULTS, Planted, grounds, outcome, planted, reasons
+from plants import ALSO, CALL, PLANTS, SOUND
 
 from iterft.build import DIALECTS
 from iterft.synth.checks import ASPECTS, check
 from iterft.synth.tasks import generate
-from iterft.types import Sample
 
+SCRIPT = Path(__file__).parent.parent / "scripts" / "check_rules.py"
 RULES = [name for rules in ASPECTS.values() for name in rules]
 
 
-def reasons(sample: Sample) -> set[str]:
-    return {objection.reason for objection in check(sample, tuple(DIALECTS.values()))}
-
-
 def test_every_rule_has_a_planted_fault_and_its_own_name() -> None:
-    assert set(PLANTS) == set(RULES)
+    assert set(PLANTS) == set(FAULTS) == set(RULES)
     assert len(set(RULES)) == len(RULES) >= 40
 
 
@@ -43,13 +45,41 @@ def test_the_built_in_tasks_meet_every_rule(split: str) -> None:
         assert check(sample, tuple(DIALECTS.values())) == [], sample.id
 
 
-def test_faults_planted_in_two_thousand_samples_are_all_caught() -> None:
-    samples = [sample for sample in generate(3200, seed=6, split="train") if sample.answer][:2000]
-    assert len(samples) == 2000
-    plants = list(ANYWHERE.items())
-    for number, sample in enumerate(samples):
-        reason, plant = plants[number % len(plants)]
-        assert reason in reasons(plant(sample)), (sample.id, reason)
+def test_faults_of_every_kind_planted_into_two_thousand_samples_are_all_caught() -> None:
+    found = planted(grounds(34, seed=6), 34, seed=6)
+    assert Counter(one.reason for one in found) == dict.fromkeys(RULES, 34)
+    assert len({one.sound.id for one in found}) == len(found) >= 2000
+    assert {(one.reason, one.way) for one in found} == {(r, way) for r in RULES for way in range(len(FAULTS[r]))}
+    for one in found:
+        assert outcome(one).is_right, (one.reason, one.way, outcome(one))
+
+
+def test_faults_are_planted_at_the_same_places_again() -> None:
+    samples = grounds(2, seed=3)
+    assert planted(samples, 2, seed=3) == planted(grounds(2, seed=3), 2, seed=3)
+    assert planted(samples, 2, seed=3) != planted(samples, 2, seed=4)
+
+
+def test_an_outcome_is_right_only_if_what_was_sound_breaks_that_rule_and_no_other() -> None:
+    listed, typed = PLANTS["not_in_enum"][0], PLANTS["wrong_type"][0]
+    assert outcome(Planted("not_in_enum", 0, CALL, listed)).is_right
+    for missed in (
+        Planted("not_in_enum", 0, CALL, CALL),
+        Planted("not_in_enum", 0, CALL, typed),
+        Planted("not_in_enum", 0, CALL, replace(listed, kind="no_tool")),
+        Planted("not_in_enum", 0, listed, listed),
+    ):
+        assert not outcome(missed).is_right
+
+
+def test_the_script_tells_of_every_rule_what_was_caught() -> None:
+    done = subprocess.run([sys.executable, str(SCRIPT), "--each", "2"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    told = {words[0]: words[2:4] for line in lines[2:-1] if (words := line.split())}
+    assert told == {rule: ["2", "2"] for rule in RULES}
+    num = 2 * len(RULES)
+    assert re.match(rf"{len(RULES)} rules .* {num} of {num} caught .*, 0 wrong;", lines[-1])
 
 
 def test_objections_say_what_is_wrong() -> None:
