@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from iterft.journal import read_journal
+
 
 class Advance(Protocol):
     """Reports progress: `advance()` or `advance(n)` steps done."""
@@ -27,10 +29,15 @@ class Log:
     def __init__(self, metrics_path: Path | None = None, *, quiet: bool = False) -> None:
         self.metrics_path = metrics_path
         self.quiet = quiet
-        self.num_metrics = num_lines(metrics_path) if metrics_path else 0
+        self.num_metrics = 0
         self.track: Callable[[str, Mapping[str, Any], int], None] | None = None
         self.started = time.perf_counter()
         self.said: set[str] = set()
+
+    def take_up(self) -> None:
+        """Goes on behind the metrics that an earlier start has left, the last of them dropped if a kill tore it."""
+        if self.metrics_path is not None:
+            self.num_metrics = sum(1 for _ in read_journal(self.metrics_path))
 
     def say(self, line: str) -> None:
         """One line for the person watching."""
@@ -67,10 +74,6 @@ class Log:
                 yield lambda steps=1: bars.update(task, advance=steps)
         else:
             yield PlainProgress(self, name, total)
-
-
-def num_lines(path: Path) -> int:
-    return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
 class PlainProgress:

@@ -58,6 +58,7 @@ class Iterator:
     def run_alone(self) -> Run:
         from iterft.trackers import report_to
 
+        self.log.take_up()
         self.prepare()
         with report_to(self.recipe.report_to, self.store.run, asdict(self.recipe), self.log):
             if not self.store.is_done(0):

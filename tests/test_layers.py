@@ -10,8 +10,8 @@ import iterft
 PACKAGE = Path(iterft.__file__).parent
 
 LAYERS = """
-types setting_rules ways_to_write
-protocols config chat log tool_list json_schema journal threads
+types setting_rules ways_to_write journal
+protocols config chat log tool_list json_schema threads
 recipe tiny template dialects
 readers
 sources completions toolsets
