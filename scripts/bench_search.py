@@ -5,11 +5,12 @@ decoding    32 rows of the default model, against `generate` and, where it is in
 overhead    Python per node of trees of 10,000 nodes, and tokens prefilled over unique tokens of trees of a real model
 rules       PUCT, UCT, Gumbel and independent sampling at equal tokens where the best turn is known
 exactness   the same trees from a real model in float32, whatever is in flight
+swap        from the last optimiser step of an update to the first token of the policy that comes of it
 
 Arms are interleaved in one process, random weights unless said otherwise, seeds and log-probs on; in an expansion our
 rows are read after each token for an error to stop at.
 
-python scripts/bench_search.py [expansion decoding overhead rules exactness] [--dtype bfloat16]
+python scripts/bench_search.py [expansion decoding overhead rules exactness swap] [--dtype bfloat16]
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import importlib.util
 import platform
 import random
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -40,12 +42,13 @@ from iterft.engine.generate import PrefixDecoder
 from iterft.engine.trie import num_unique_tokens
 from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
-from iterft.models import load_base, load_for_sampling, load_tokenizer, resolve
+from iterft.models import load_base, load_for_sampling, load_for_training, load_tokenizer, resolve
 from iterft.policies.hf import HfPolicy
 from iterft.policies.scripted import STOP, ScriptedPolicy
 from iterft.rollout import World, seed_of
 from iterft.search import search
 from iterft.search.mcts import SELECT
+from iterft.stages.launch import save_weights
 from iterft.synth.tasks import generate as generate_samples
 from iterft.tokens import token_texts
 from iterft.types import (
@@ -71,6 +74,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     works = {
         "expansion": expansion, "decoding": decoding, "overhead": overhead, "rules": rules, "exactness": exactness,
+        "swap": swap,
     }  # fmt: skip
     parser.add_argument("works", nargs="*", default=list(works), metavar="work", help=", ".join(works))
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
@@ -413,6 +417,47 @@ def real_trees(trees_in_flight: int, options: argparse.Namespace) -> tuple[HfPol
     weak = [Checked(sample, 1.0, 0.0, {}, (), ()) for sample in build.data(recipe, None).train[:16]]
     settings = replace(recipe.search, num_simulations=16, plant=False, trees_in_flight=trees_in_flight)
     return policy, search(policy, build.world(recipe), weak, settings, 0, MemoryJournal(), QUIET, whole_turns=True)
+
+
+def swap(options: argparse.Namespace) -> None:
+    """An adapter on the default model, of which the engine (vLLM) or the files (transformers) are there already."""
+    num_prompt = 450
+    prompt = random_ids(random.Random(0), num_prompt)
+    print(f"SmolLM2-135M, adapter of rank {Recipe.load().model.lora.r}, prompt {num_prompt}; medians of seconds")
+    print(f"{'policy.kind':12}{'write':>9}{'bring up':>10}{'first token':>13}{'together':>10}")
+    for kind in ("hf", "vllm"):
+        if kind == "vllm" and not importlib.util.find_spec("vllm"):
+            print("vLLM is not installed here, so it is not timed")
+            continue
+        settings = [f"policy.kind={kind}", "policy.max_new_tokens=1", f"model.dtype={options.dtype}"]
+        times = swaps(Recipe.load(overrides=settings), prompt, max(5, options.repeats))
+        write, bring_up, token = (median(each) for each in zip(*times, strict=True))
+        together = median(map(sum, times))
+        print(f"{kind:12}{write:9.2f}{bring_up:10.2f}{token:13.2f}{together:10.2f}", flush=True)
+
+
+def swaps(recipe: Recipe, prompt: tuple[int, ...], repeats: int) -> list[tuple[float, float, float]]:
+    """Seconds to write an adapter, to bring it up, and to its first token; each adapter is another, and a swap before
+    them, in which code is loaded, is left out."""
+    base, template = build.base_and_template(recipe, QUIET)
+    serve = build.serve(recipe, base, template, QUIET)
+    model = load_for_training(base, Checkpoint(None), recipe.model, 0)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(repeats + 1):
+            with torch.no_grad():
+                for weight in trained:
+                    weight.add_(torch.randn_like(weight), alpha=0.01)
+            marks = [time.perf_counter()]
+            save_weights(model, checkpoint := Path(folder) / f"version-{number}")
+            marks.append(time.perf_counter())
+            with serve(Checkpoint(checkpoint)) as policy:
+                marks.append(time.perf_counter())
+                policy.sample([prompt], [1], 0.0, [0])
+                marks.append(time.perf_counter())
+            times.append((marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]))
+    return times[1:]
 
 
 if __name__ == "__main__":
