@@ -65,7 +65,9 @@ def easy_to_hard(samples: Sequence[Sample], settings: WarmupSettings, seed: int)
     phases: list[list[Sample]] = [[] for _ in TIERS]
     tier_by_id = tiers_of(samples, settings.tiers)
     for rank, tier in enumerate(TIERS):
-        members = in_blocks([sample for sample in samples if tier_by_id[sample.id] == tier])
+        members = [sample for sample in samples if tier_by_id[sample.id] == tier]
+        if settings.curriculum == "baby_steps":
+            members = in_blocks(members)  # dealt out by stretches, so that samples of one list stay together
         open_to = {"one_pass": phases[rank : rank + 1], "baby_steps": phases[rank:], "none": phases[:1]}
         chosen = open_to[settings.curriculum]
         for place, phase in enumerate(chosen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from toys import call, tool
 
 from iterft.config import TierSettings, WarmupSettings
-from iterft.data import BLOCK
+from iterft.data import BLOCK, in_blocks
 from iterft.types import Prompt, Sample
 from iterft.warmup import TIERS, easy_to_hard, learnt_part, tier_table, tiers_of
 
@@ -58,6 +59,13 @@ def test_tiers_follow_each_other_and_nothing_is_lost() -> None:
     ranks = [TIERS.index(found[sample.id]) for sample in ordered]
     assert ranks == sorted(ranks) and set(ranks) == {0, 1, 2}
     assert sorted(sample.id for sample in ordered) == sorted(sample.id for sample in samples)
+
+
+def test_in_one_pass_a_tier_is_shuffled_as_it_came_whatever_lists_its_samples_show() -> None:
+    samples = [sample_of(f"s{number}", description=number % 7) for number in range(60)]
+    expected = list(samples)
+    random.Random("3 easy").shuffle(expected)
+    assert easy_to_hard(samples, ONE_PASS, 3) == in_blocks(expected), "figures were measured in this order"
 
 
 def test_in_baby_steps_easier_tiers_stay_in_to_the_end() -> None:
