@@ -174,7 +174,12 @@ def by_tool_list(samples: Sequence[Sample]) -> list[list[Sample]]:
 
 def called(sample: Sample) -> set[str]:
     """Names of the tools that were called in the messages."""
-    return {call["name"] for message in sample.prompt.messages for call in message.get("tool_calls") or ()}
+    return {call["name"] for call in earlier_calls(sample)}
+
+
+def earlier_calls(sample: Sample) -> list[Mapping[str, Any]]:
+    """The calls of the messages, as they hold them: "name", "arguments"."""
+    return [call for message in sample.prompt.messages for call in message.get("tool_calls") or ()]
 
 
 def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:

@@ -104,7 +104,7 @@ def value_faults(value: Any, schema: Any, path: str = "", root: Any = None) -> I
         yield SchemaFault("not_in_enum", path, f"{_shown(value)} is none of {_shown(enum)}")
     if isinstance(value, str):
         yield from _text_faults(value, schema, path)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif is_number(value):
         yield from _number_faults(value, schema, path)
     elif isinstance(value, list):
         yield from _array_faults(value, schema, path, root)
@@ -139,6 +139,10 @@ def types_of(schema: Mapping[str, Any]) -> list[str]:
     return [*known, "null"] if schema.get("nullable") is True else known
 
 
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def is_of_type(value: Any, name: str) -> bool:
     """A whole number may stand for a number; a boolean for nothing but a boolean."""
     match name:
@@ -147,7 +151,7 @@ def is_of_type(value: Any, name: str) -> bool:
         case "integer":
             return isinstance(value, int) and not isinstance(value, bool)
         case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool)
+            return is_number(value)
         case "boolean":
             return isinstance(value, bool)
         case "array":
@@ -201,9 +205,9 @@ def _bound_faults(schema: Mapping[str, Any], path: str) -> Iterator[SchemaFault]
     for key in (each for each in (*_BOUNDS, *_SIZES) if each in schema):
         bound = schema[key]
         is_flag = isinstance(bound, bool) and key.startswith("exclusive")  # draft 4
-        is_number = is_of_type(bound, "integer" if key in _SIZES else "number")
-        is_too_low = is_number and ((key in _SIZES and bound < 0) or (key == "multipleOf" and bound <= 0))
-        if (not is_number and not is_flag) or is_too_low:
+        is_typed = is_of_type(bound, "integer" if key in _SIZES else "number")
+        is_too_low = is_typed and ((key in _SIZES and bound < 0) or (key == "multipleOf" and bound <= 0))
+        if (not is_typed and not is_flag) or is_too_low:
             yield SchemaFault("malformed_bound", path, f"{key} is {_shown(bound)}")
             return
     for low, high in _PAIRS:

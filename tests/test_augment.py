@@ -72,6 +72,13 @@ def passes(sample: Sample) -> bool:
     return WORLD.judge(sample, turn).value == 1.0
 
 
+def assert_only_the_last_content_differs(before: Sample, after: Sample) -> None:
+    """And the id, which says what was done."""
+    (*earlier, last), (*earlier_after, last_after) = before.prompt.messages, after.prompt.messages
+    assert earlier == earlier_after and {**last, "content": ""} == {**last_after, "content": ""}
+    assert replace(after, id=before.id, prompt=replace(after.prompt, messages=before.prompt.messages)) == before
+
+
 def test_each_sort_makes_up_its_share_and_the_samples_stay() -> None:
     mixed = augmented(SAMPLES, no_call_share=0.2, parallel_share=0.1)
     kinds = Counter(kind_of(sample) for sample in mixed)

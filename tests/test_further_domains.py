@@ -9,32 +9,22 @@ from random import Random
 
 import jsonschema
 import pytest
+from toy_teacher import judged
 
-from iterft import Recipe, build
 from iterft.augment.pool import ToolPool, bare
 from iterft.rollout import settle_call
 from iterft.synth import catalog
 from iterft.synth.catalog import load_catalog, load_further_catalog, reference
-from iterft.synth.checks import Objection, check
 from iterft.synth.pipeline import Order, nothing_yet, synthesize
 from iterft.synth.rows import sample_of
 from iterft.synth.stock import built_in_tools, spoken_of, stock_of
 from iterft.synth.tasks import tool_split
 from iterft.synth.wording import fill, repeats
 from iterft.toolsets.parts import Definition
-from iterft.types import Sample
 
 TOOLS = load_further_catalog().tools
-WORLD = build.world(Recipe.load())
 LOOSE_ENDS = re.compile(r"[{}\[\]|~]|  | ,|\.\.|\?\.|\ba [aeio]")
 BARE = Definition("frobnicate", "Does it.", {"type": "object", "properties": {}, "required": []})
-
-
-def verdicts(sample: Sample) -> list[Objection]:
-    """Broken rules, and what the verifier has against the reference."""
-    verdict = WORLD.judge(sample, build.reference_turn(sample))
-    unsolved = [Objection(verdict.reason, "")] if verdict.value < 1 else []
-    return check(sample, tuple(build.DIALECTS.values())) + unsolved
 
 
 def test_synthesis_asks_for_forty_domains() -> None:
@@ -93,7 +83,7 @@ def test_every_wording_says_a_call_that_fits_its_schema_and_has_no_loose_ends(na
 
 def test_samples_of_them_alone_meet_every_rule_and_ask_for_every_tool() -> None:
     stock = stock_of([tool for tool in built_in_tools() if tool.spec.name in TOOLS])
-    order = Order(1500, 3, "further", False, frozenset(), verdicts)
+    order = Order(1500, 3, "further", False, frozenset(), judged)
     rows = [row for entry in synthesize(stock, order, nothing_yet(stock)) for row in entry["rows"]]
-    assert [verdicts(sample_of(row)) for row in rows] == [[]] * 1500
+    assert [judged(sample_of(row)) for row in rows] == [[]] * 1500
     assert {name for row in rows for name in row["provenance"]["tools"]} == TOOLS.keys()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_augment import ask, augmented, passes, tool
+from test_augment import ask, assert_only_the_last_content_differs, augmented, passes, tool
 
 from iterft.augment.request import edited, request_of, texts_in
 from iterft.augment.typos import NEIGHBOURS, kept_words, typos, words_known
@@ -39,9 +39,7 @@ def test_only_the_last_message_of_the_user_changes_and_the_reference_passes() ->
     for before, after in CHANGED:
         assert request_of(after) != request_of(before)
         assert passes(after)
-        (*earlier, last), (*earlier_after, last_after) = before.prompt.messages, after.prompt.messages
-        assert earlier == earlier_after and {**last, "content": ""} == {**last_after, "content": ""}
-        assert replace(after, id=before.id, prompt=replace(after.prompt, messages=before.prompt.messages)) == before
+        assert_only_the_last_content_differs(before, after)
 
 
 def test_what_was_said_of_the_values_is_still_said() -> None:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 
 from iterft.augment.pool import WORD
-from iterft.augment.request import Place, Said, begins_sentence, is_number
-from iterft.json_schema import types_of
+from iterft.augment.request import Place, Said, begins_sentence
+from iterft.json_schema import is_number, types_of
 from iterft.ways_to_write import MONTHS, NUMBER_WORDS
 
 ANY = re.compile(rf"\d[\d,]*(?:\.\d+)?|\b(?:{'|'.join(NUMBER_WORDS)})\b", re.IGNORECASE)

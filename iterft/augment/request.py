@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from iterft.types import Prompt, Sample, ToolCall
+from iterft.data import earlier_calls
+from iterft.types import Prompt, Sample
 
 _FIXED = re.compile(
     r'"[^"]*(?:"|\Z)|“[^”]*(?:”|\Z)|„[^“”]*(?:[“”]|\Z)|«[^»]*(?:»|\Z)|'
@@ -114,8 +115,7 @@ def values_of(sample: Sample) -> list[Said]:
 
 def calls_made(sample: Sample) -> list[Any]:
     """The arguments of the calls in the messages: they were taken from what was said, too."""
-    calls = [call for message in sample.prompt.messages for call in message.get("tool_calls") or ()]
-    return [call.arguments if isinstance(call, ToolCall) else call.get("arguments") for call in calls]
+    return [call.get("arguments") for call in earlier_calls(sample)]
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -129,10 +129,6 @@ def texts_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from texts_in(inner)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _values(name: str, accepted: Sequence[Any], schema: Mapping[str, Any]) -> Iterator[Said]:

@@ -16,7 +16,8 @@ from typing import Any
 
 from iterft.augment.moments import clock_places, day_places, tells_form
 from iterft.augment.numbers import number_places, percent_places
-from iterft.augment.request import HOLE, Edit, Place, Said, calls_made, is_number, open_text, texts_in, values_of
+from iterft.augment.request import HOLE, Edit, Place, Said, calls_made, open_text, texts_in, values_of
+from iterft.json_schema import is_number
 from iterft.types import Sample
 
 JOINTS = ((", ", " and "), (", ", ", and "), ("; ", "; "))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from iterft.json_schema import is_number
 from iterft.rollout import settle
 from iterft.synth.values import Kind, Value, joined
 
@@ -84,10 +85,6 @@ def mapping_kind(schema: Mapping[str, Any], value_kind: Kind, deep: bool) -> Kin
         return Value(json.dumps(settle(accepted)) if deep else joined(said, random), (accepted,))
 
     return Kind(schema, draw)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _marked(value: Value) -> str:

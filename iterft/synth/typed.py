@@ -15,9 +15,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from iterft.json_schema import FORMATS, inside, types_of, value_faults
+from iterft.json_schema import FORMATS, inside, is_number, types_of, value_faults
 from iterft.rollout import settle
-from iterft.synth.nested import Field, is_number, list_kind, mapping_kind, object_kind
+from iterft.synth.nested import Field, list_kind, mapping_kind, object_kind
 from iterft.synth.patterns import draw_matching, is_drawable
 from iterft.synth.values import Kind, Value, kind_of
 
