@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +30,20 @@ def append_to_journal(path: Path, value: Any) -> None:
         out.write(json.dumps(value) + "\n")
         out.flush()
         os.fsync(out.fileno())
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Nobody else has locked this file or folder meanwhile, as far as its file system can tell; ValueError of `refusal`
+    when somebody has. A process that dies leaves no lock."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(refusal) from None
+        except OSError:
+            pass  # no locks there
+        yield
+    finally:
+        os.close(handle)

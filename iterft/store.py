@@ -11,16 +11,15 @@ that is either complete (a file) or resumable (the journal of trees).
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from iterft.journal import append_to_journal, read_journal
+from iterft.journal import append_to_journal, locked, read_journal
 from iterft.negatives import find
 from iterft.recipe import Recipe
 from iterft.types import (
@@ -74,24 +73,10 @@ class Store:
         store.write_text(known, recipe_yaml)
         return store
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else works in the folder meanwhile, as far as its file system can tell; ValueError when somebody does.
-        A process that dies leaves no lock."""
-        handle = os.open(self.run, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise ValueError(
-                f"--run {self.run}: another process is working in it; wait for it, or give another folder"
-            ) from None
-        except OSError:
-            pass  # no locks there
-        try:
-            yield
-        finally:
-            os.close(handle)
+    def locked(self) -> AbstractContextManager[None]:
+        """Nobody else works in the folder meanwhile; ValueError when somebody does."""
+        refusal = f"--run {self.run}: another process is working in it; wait for it, or give another folder"
+        return locked(self.run, refusal)
 
     def folder(self, iteration: int) -> Path:
         path = self.run / f"iter_{iteration:03d}"

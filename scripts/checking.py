@@ -15,6 +15,7 @@ from iterft.log import Log
 from iterft.synth.checks import Objection, check
 from iterft.synth.grounding import ungrounded
 from iterft.synth.judge import judge_all
+from iterft.synth.leaks import Evaluation, leaks
 from iterft.synth.rows import line_of, replacing, row_of
 from iterft.synth.sift import Judge, Tally, sift
 from iterft.types import Sample
@@ -22,13 +23,14 @@ from iterft.types import Sample
 UNGROUNDED = "ungrounded_value"
 
 
-def check_data(options: argparse.Namespace) -> int:
-    """ValueError when the source cannot be read or no row of it can."""
+def check_data(options: argparse.Namespace, evaluation: Evaluation) -> int:
+    """`evaluation`: what no sample may have in common with evaluation data. ValueError when the source cannot be read,
+    or no row of it."""
     with ExitStack() as files:
         clean = files.enter_context(replacing(options.out)) if options.out else None
         rejected = files.enter_context(replacing(options.rejected)) if options.rejected else None
         read = readings(options.check, "--check", options.form)
-        rules = judge(options.grounding)
+        rules = judge(options.grounding, evaluation)
         sound: list[Sample] = []
 
         def remembering(sample: Sample) -> list[Objection]:
@@ -80,8 +82,8 @@ def write_row(out: TextIO | None, sample: Sample, reasons: Sequence[tuple[str, s
         out.write(line_of(row_of(sample, **told)))
 
 
-def judge(grounding: bool) -> Judge:
-    """All rules, then the verifier of a run."""
+def judge(grounding: bool, evaluation: Evaluation | None = None) -> Judge:
+    """All rules, what is shared with evaluation data, then the verifier of a run."""
     world = build.world(Recipe.load())
     dialects = tuple(build.DIALECTS.values())
 
@@ -89,6 +91,8 @@ def judge(grounding: bool) -> Judge:
         objections = check(sample, dialects)
         if grounding and (unsaid := ungrounded(sample)):
             objections.append(Objection(UNGROUNDED, unsaid[0]))
+        if evaluation:
+            objections += leaks(sample, evaluation)
         if not objections and world.judge(sample, build.reference_turn(sample)).value < 1.0:
             why = world.explain(sample, build.reference_turn(sample))
             objections.append(Objection("fails_verification", why))

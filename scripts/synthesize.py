@@ -19,7 +19,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -42,6 +42,7 @@ from iterft.synth.evolve import evolve
 from iterft.synth.held_wordings import part_wordings
 from iterft.synth.leaks import Evaluation, evaluation_of
 from iterft.synth.pipeline import Order
+from iterft.synth.rows import claimed
 from iterft.synth.run import Guidance, Written, write_samples
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock, built_in_tools, definition_of, spoken_of, stock_of
@@ -59,6 +60,10 @@ BFCL = "bfcl"
 WORDS, DIALOGUES, NOTHING = "words", "dialogues", "nothing"
 TEACHER_TOKENS = 2048
 """Of an answer: several wordings, or a definition, at once."""
+OUTPUTS = ("out", "held_out", "held_out_wordings", "rejected")
+CHECKING = {"form", "grounding", "rejected", "judge", "judge_model", "judge_key_env"}
+EITHER_WAY = {"check", "out", "against", "votes"}
+"""Options of --check alone, and those that are used with it and without; all others are for making samples."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,8 @@ def main() -> int:
         nargs="+",
         default=[],
         metavar="DATA",
-        help="evaluation data, 'bfcl' or files: nothing is made that shares 8 words in a row or a tool's name with it",
+        help="evaluation data, 'bfcl' or files: nothing is made, or passes --check, that shares 8 words in a row or a "
+        "tool's name with it",
     )
     parser.add_argument(
         "--complexity",
@@ -148,33 +154,48 @@ def main() -> int:
     )
     options = parser.parse_args()
     try:
-        check_options(options)
+        check_options(options, parser)
         # Models leave cycles that hold much memory: where one runs, the collector has to.
-        with nullcontext() if options.complexity or options.teacher or options.judge else collector_paused():
-            return check_data(options) if options.check else make_data(options)
+        has_model = options.complexity or options.teacher or options.judge
+        with outputs_claimed(options), nullcontext() if has_model else collector_paused():
+            return check_data(options, evaluation_data(options.against)) if options.check else make_data(options)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def check_options(options: argparse.Namespace) -> None:
+def check_options(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """ValueError for files that cannot be written, or that are two things at once, and for options that the other use
     of this script would pass over in silence."""
-    others = ("against",) if options.check else ("judge", "rejected", "grounding")
-    for name in others:
-        if getattr(options, name):
+    passed_over = set(vars(options)) - EITHER_WAY - CHECKING if options.check else CHECKING
+    for name in sorted(passed_over):
+        if getattr(options, name) != parser.get_default(name):
             use = "when samples are made, not with --check" if options.check else "with --check"
-            raise ValueError(f"--{name}: is used {use}; leave it out")
+            raise ValueError(f"{option_of(name)}: is used {use}; leave it out")
     taken: dict[Path, str] = {}
-    for name in ("tools", "out", "held_out", "held_out_wordings", "rejected"):
+    for name in ("tools", *OUTPUTS):
         if (path := getattr(options, name)) is None:
             continue
-        option = f"--{name.replace('_', '-')}"
+        option = option_of(name)
         if name != "tools" and path.is_dir():
             raise ValueError(f"{option} {path}: is a folder; give a file")
         if other := taken.get(path.resolve()):
             raise ValueError(f"{option} {path}: is the same file as {other}; give another")
         taken[path.resolve()] = option
+
+
+def option_of(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+@contextmanager
+def outputs_claimed(options: argparse.Namespace) -> Iterator[None]:
+    """ValueError when another process writes one of the files."""
+    with ExitStack() as claims:
+        for name in OUTPUTS:
+            if path := getattr(options, name):
+                claims.enter_context(claimed(option_of(name), path))
+        yield
 
 
 def make_data(options: argparse.Namespace) -> int:

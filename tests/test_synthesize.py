@@ -19,7 +19,7 @@ from iterft.synth.catalog import load_further_catalog
 from iterft.synth.grounding import ungrounded
 from iterft.synth.near import NearDuplicates
 from iterft.synth.pipeline import SHARES
-from iterft.synth.rows import line_of, row_of
+from iterft.synth.rows import claimed, line_of, row_of
 from iterft.synth.stock import built_in_tools
 from iterft.synth.tasks import tool_split
 from iterft.toolsets.forms import load_toolset
@@ -223,6 +223,33 @@ def test_names_and_words_of_evaluation_data_are_kept_out(made: Path, tmp_path: P
     assert "convert_currency" not in shown and "place_order" in shown
 
 
+def test_what_evaluation_data_has_is_rejected_from_any_data(made: Path, tmp_path: Path) -> None:
+    seen = next(row for row in rows(made / "data.jsonl") if row["kind"] == "single")
+    (tmp_path / "eval.jsonl").write_text(line_of(seen))
+    files = ("--out", tmp_path / "clean.jsonl", "--rejected", tmp_path / "rejected.jsonl")
+    done = synthesize("--check", made / "data.jsonl", *files, "--against", tmp_path / "eval.jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    reasons = {row["id"]: {each["reason"] for each in row["reasons"]} for row in rows(tmp_path / "rejected.jsonl")}
+    assert reasons[seen["id"]] == {"words_of_evaluation", "tool_of_evaluation"}
+    names = {tool["name"] for tool in seen["tools"]}
+    clean = rows(tmp_path / "clean.jsonl")
+    assert all(names.isdisjoint(tool["name"] for tool in row["tools"]) for row in clean)
+    assert len(clean) + len(reasons) == len(rows(made / "data.jsonl"))
+
+
+def test_a_file_that_another_process_writes_is_left_to_it(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data.jsonl"
+    arguments = ("--tools", made / "my_tools.py", "--out", out, "-n", 40)
+    with claimed("--out", out):
+        done = synthesize(*arguments)
+        assert done.returncode == 2 and done.stderr.startswith(f"--out {out}: another process is writing it; wait")
+        done = synthesize("--check", made / "data.jsonl", "--out", tmp_path / "x.jsonl", "--rejected", out)
+        assert done.returncode == 2 and done.stderr.startswith(f"--rejected {out}: another process")
+        assert not out.exists()
+    assert synthesize(*arguments).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.jsonl", "data.jsonl.summary.txt"]
+
+
 def test_too_few_tools_for_what_is_asked_are_said_and_what_there_is_is_kept(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text('def ping() -> bool:\n    """Ping the server."""\n')
     done = synthesize("--tools", tmp_path / "one.py", "--out", tmp_path / "data.jsonl", "-n", 3000)
@@ -250,7 +277,8 @@ def test_too_few_tools_for_what_is_asked_are_said_and_what_there_is_is_kept(tmp_
         (("--out", "."), "--out .: is a folder"),
         (("--out", "x.jsonl", "--evolve", -3), "--evolve -3: must be at least 0"),
         (("--out", "x.jsonl", "--grounding"), "--grounding: is used with --check"),
-        (("--check", "none.jsonl", "--against", "bfcl"), "--against: is used when samples are made"),
+        (("--check", "none.jsonl", "--held-out", "h.jsonl"), "--held-out: is used when samples are made"),
+        (("--check", "none.jsonl", "--seed", 1), "--seed: is used when samples are made"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence_and_exit_code_2(arguments: tuple[object, ...], message: str) -> None:

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from iterft.augment.pool import bare
+from iterft.synth.checks import Objection
 from iterft.types import Sample
+
+SHARED_WORDS, SHARED_NAME = "words_of_evaluation", "tool_of_evaluation"
 
 NUM_WORDS = 8
 """So many words in a row that are also in a message of a user there are an overlap."""
@@ -37,6 +40,14 @@ def evaluation_of(samples: Iterable[Sample]) -> Evaluation:
 def overlap(sample: Sample, runs: frozenset[str]) -> str:
     """The first run of words in the sample's user messages that is known, "" if none is."""
     return next((run for text in asked(sample) for run in word_runs(text) if run in runs), "")
+
+
+def leaks(sample: Sample, evaluation: Evaluation) -> list[Objection]:
+    """What a sample of any origin has in common with evaluation data, by whichever of its tools."""
+    run = overlap(sample, evaluation.runs)
+    names = (str(tool["name"]) for tool in sample.prompt.tools)
+    known = next((name for name in names if bare(name) in evaluation.names), "")
+    return [Objection(reason, told) for reason, told in ((SHARED_WORDS, run), (SHARED_NAME, known)) if told]
 
 
 def asked(sample: Sample) -> Iterator[str]:

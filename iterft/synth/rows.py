@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from iterft.journal import locked
 from iterft.readers.forms import FORMS
 from iterft.rollout import reference_calls
 from iterft.types import Sample
@@ -49,3 +50,16 @@ def replacing(path: Path) -> Iterator[TextIO]:
     with temporary.open("w", encoding="utf-8") as out:
         yield out
     temporary.replace(path)
+
+
+@contextmanager
+def claimed(option: str, path: Path) -> Iterator[None]:
+    """Nobody else makes this file meanwhile, nor what is kept beside it; ValueError when somebody does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f"{path.name}.lock")
+    lock.touch()
+    with locked(lock, f"{option} {path}: another process is writing it; wait for it, or give another file"):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
