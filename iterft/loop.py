@@ -183,6 +183,7 @@ class Iterator:
     def prepare(self) -> None:
         """Data, tokenizer and the plug-ins of the recipe; everything that can be wrong with them is found here."""
         from iterft import build
+        from iterft.augment import changes_in
         from iterft.tokens import render_prompt
         from iterft.warmup import tier_table
 
@@ -199,6 +200,9 @@ class Iterator:
         if data.first_failure:
             log.say(f"  the first whose reference fails: {data.first_failure}")
         log.say(f"data: {len(self.train)} train, {len(self.held_out)} held out")
+        if recipe.data.is_augmented:
+            changes = ", ".join(f"{change} {count}" for change, count in changes_in(self.train).items())
+            log.say(f"  augmented: {changes or 'nothing, no sample can be changed as data asks for'}")
         for source, tiers in tier_table(self.train, recipe.warmup.tiers).items():
             log.say(f"  {source or 'no source'}: " + ", ".join(f"{tier} {count}" for tier, count in tiers.items()))
         self.samples = self.train[recipe.warmup.num_samples :] or self.train

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from iterft import build
-from iterft.augment import augment
+from iterft.augment import augment, changes_in
 from iterft.augment.made import MAX_TOOLS
 from iterft.augment.pool import ToolPool, asked_words, load_pool, words
 from iterft.chat import parse
@@ -105,6 +105,18 @@ def test_every_sample_passes_its_own_verification_with_everything_on(samples: li
         assert any(change in sample.id for sample in mixed), change
 
 
+def test_what_was_changed_is_counted_as_asked_for() -> None:
+    mixed = augmented(SAMPLES, no_call_share=0.2, parallel_share=0.1, reworded_share=0.1, typo_share=0.3)
+    counts = changes_in(mixed)
+    assert counts == {
+        "taken_away": pytest.approx(0.2 * len(mixed), abs=1),
+        "joined": pytest.approx(0.1 * len(mixed), abs=1),
+        "reworded": pytest.approx(0.1 * len(mixed), abs=1),
+        "typos": pytest.approx(0.3 * len(mixed), abs=1),
+    }
+    assert changes_in(SAMPLES) == {}
+
+
 def test_no_right_tool_is_left_and_some_tool_is() -> None:
     originals = {sample.id: sample for sample in SAMPLES}
     for sample in made_of(SAMPLES, no_call_share=0.4):
@@ -127,7 +139,7 @@ def test_a_stand_in_for_the_only_tool_shares_no_word_with_it_or_the_request() ->
 def test_joined_samples_hold_both_requests_all_tools_and_all_calls() -> None:
     originals = {sample.id: sample for sample in SAMPLES}
     for sample in made_of(SAMPLES, parallel_share=0.3):
-        first, second = (originals[name] for name in sample.id.split("+"))
+        first, second = (originals[name] for name in sample.id.removesuffix("+joined").split("+"))
         (message,) = sample.prompt.messages
         assert message["content"].startswith(first.prompt.messages[0]["content"])
         assert message["content"].endswith(second.prompt.messages[0]["content"])

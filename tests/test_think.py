@@ -253,7 +253,7 @@ def test_augmented_samples_think_of_what_they_now_are() -> None:
     pairs = joined(SAMPLES, 10, Random(0))
     assert pairs
     for sample in pairs:
-        first, second = (by_id[name] for name in sample.id.split("+"))
+        first, second = (by_id[name] for name in sample.id.removesuffix("+joined").split("+"))
         assert sample.thought == f"{first.thought}\n{second.thought}"
     unknown = [replace(sample, thought="") for sample in SAMPLES]
     settings = DataSettings(no_call_share=0.2, parallel_share=0.2)

@@ -33,6 +33,8 @@ Change = Callable[[ToolGroup, random.Random], ToolGroup | None]
 Respell = Callable[[Sample, str, random.Random], Sequence[Edit]]
 """What to change in the words that the user said last; nothing where that cannot be."""
 
+CHANGES = ("taken_away", "joined", "distracted", "shuffled", "masked", "reworded", "typos")
+
 
 @collector_paused()
 def augment(samples: Sequence[Sample], settings: DataSettings, pool: ToolPool, seed: int) -> list[Sample]:
@@ -74,6 +76,17 @@ def augment(samples: Sequence[Sample], settings: DataSettings, pool: ToolPool, s
         with_edits(by_id[sample.id], {change: edits.get(sample.id, ()) for change, edits in respelt.items()})
         for sample in mixed
     ]
+
+
+def changes_in(samples: Sequence[Sample]) -> dict[str, int]:
+    """How many of the samples were changed in each way, as their ids say."""
+    counts = dict.fromkeys(CHANGES, 0)
+    for sample in samples:
+        name, _, change = sample.id.rpartition("+")
+        while change in counts:
+            counts[change] += 1
+            name, _, change = name.rpartition("+")
+    return {change: count for change, count in counts.items() if count}
 
 
 def cut(samples: list[Sample], size: int) -> list[ToolGroup]:

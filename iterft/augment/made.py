@@ -72,7 +72,7 @@ def joined(samples: Sequence[Sample], num_samples: int, rng: random.Random) -> l
         if tools is None or len(tools) > MAX_TOOLS:
             continue
         rng.shuffle(tools)
-        name = f"{first.id}+{second.id}"
+        name = f"{first.id}+{second.id}+joined"
         request = first.prompt.messages[-1]["content"] + rng.choice(CONNECTIVES) + second.prompt.messages[-1]["content"]
         made[name] = replace(
             first,
