@@ -280,7 +280,8 @@ class Iterator:
 
 
 def quieten_libraries() -> None:
-    """Our own bars and lines are the run's console; the libraries keep their warnings for when they matter."""
+    """Our own bars and lines are the run's console; the libraries keep their warnings for when they matter, and the hub
+    its bars for downloads."""
     import logging
     import os
     import warnings
@@ -288,9 +289,13 @@ def quieten_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import datasets
     import transformers
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
 
     datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
+    had_none = are_progress_bars_disabled()
+    transformers.utils.logging.disable_progress_bar()  # of loading, and of downloads too
+    if not had_none:
+        enable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
     for library in ("trl", "bitsandbytes"):
         logging.getLogger(library).setLevel(logging.ERROR)

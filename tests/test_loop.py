@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from iterft import Iterator, Recipe
-from iterft.loop import Run, main
+from iterft.loop import Run, main, quieten_libraries
 from iterft.negatives import MARK
 from iterft.report.table import print_table
 from iterft.store import Journal, Store
@@ -304,3 +304,11 @@ def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(
     monkeypatch.setattr("iterft.loop.Iterator.prepare", interrupted)
     assert main(["--recipe", "debug", "--run", str(tmp_path / "run")]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_downloads_from_the_hub_keep_their_bars_and_loading_has_none() -> None:
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled
+    from transformers.utils.logging import is_progress_bar_enabled
+
+    quieten_libraries()
+    assert not are_progress_bars_disabled() and not is_progress_bar_enabled()
