@@ -53,9 +53,10 @@ class LikesE:
 
 
 def stage_of(
-    base: str, tokenizer: Any, log: Log = QUIET, model: ModelSettings = LORA, **changes: Any
+    base: str, tokenizer: Any, log: Log = QUIET, model: ModelSettings = LORA, policy: str = "hf", **changes: Any
 ) -> EntropyGrpoStage:
-    recipe = Recipe.load("debug", [f"policy.max_new_tokens={MAX_NEW_TOKENS}"])
+    overrides = [f"policy.max_new_tokens={MAX_NEW_TOKENS}", f"policy.kind={policy}", "policy.kv_cache_gib=0.5"]
+    recipe = Recipe.load("debug", overrides)
     serve = build.serve(replace(recipe, model=model), base, Template(tokenizer, HERMES), QUIET)
     world = World(HERMES, RecordedEnvironment(), LikesE())
     return EntropyGrpoStage(base, model, replace(SMALL, **changes), MAX_NEW_TOKENS, serve, world, log)

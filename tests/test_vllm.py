@@ -18,11 +18,13 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from test_grpo_stage import EXPERIENCE, stage_of, steps_of
 from updates import BASE, FULL, LORA, QUIET
 
 from iterft import Iterator, Recipe
 from iterft.config import ModelSettings, PolicySettings
 from iterft.dialects.hermes import HERMES
+from iterft.log import Log
 from iterft.models import load_for_sampling, load_for_training, load_tokenizer, resolve
 from iterft.policies.hf import HfPolicy
 from iterft.policies.vllm import VllmPolicy
@@ -348,6 +350,19 @@ def test_the_whole_loop_runs_on_vllm_and_leaves_no_process(tmp_path: Path, capfd
     assert not [
         child for child in left if is_running(child.pid) and "resource_tracker" not in " ".join(child.cmdline())
     ]
+
+
+@pytest.mark.slow
+def test_group_optimization_draws_its_groups_from_vllm(base: str, tokenizer: Any, tmp_path: Path) -> None:
+    log = Log(tmp_path / "metrics.jsonl", quiet=True)
+    stage = stage_of(base, tokenizer, log, policy="vllm", num_steps=3)
+    done = stage(BASE, EXPERIENCE, tmp_path / "checkpoint")
+    steps = steps_of(tmp_path / "metrics.jsonl")
+    assert any(step["groups"] > step["zero_variance"] for step in steps)
+    assert all(step["surprise"] == pytest.approx(step["entropy"], abs=0.5) for step in steps)
+    assert steps[0]["kl"] == pytest.approx(0.0, abs=1e-6) and steps[-1]["kl"] > 1e-6
+    with stage.serve(done) as policy:
+        assert_same(greedy(policy), greedy(oracle(base, done)))
 
 
 @pytest.fixture(scope="module")
