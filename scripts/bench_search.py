@@ -2,7 +2,7 @@
 
 expansion   a round of 4 trees x 4 candidates, against transformers' `generate` and `generate_batch`
 decoding    32 rows of the default model, against `generate` and, where it is installed, vLLM
-overhead    Python per node of trees of 10,000 nodes, and tokens prefilled over unique tokens of trees of a real model
+overhead    Python per node of 64 trees of 64 simulations, and tokens prefilled over unique ones, with a real model
 rules       PUCT, UCT, Gumbel and independent sampling at equal tokens where the best turn is known
 exactness   the same trees from a real model in float32, whatever is in flight
 swap        from the last optimiser step of an update to the first token of the policy that comes of it

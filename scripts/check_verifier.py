@@ -2,6 +2,8 @@
 
 Prints the agreement by category and kind of mutation, lists disagreements, times both checkers interleaved. Exit code 1
 on any disagreement. Tools are read in both vocabularies: as converted for the prompt, and as published by bfcl-eval.
+
+python scripts/check_verifier.py [--mutations 20] [--seed 0]
 """
 
 from __future__ import annotations

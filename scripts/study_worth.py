@@ -1,4 +1,4 @@
-"""What is data of the rules backend worth beside real rows? (docs/synthesis.md, "Worth of the data")
+"""What is data of the rules backend worth beside real rows? (docs/synthesis.md, "What the rules backend cannot do")
 
 Four arms: NUM samples of the rules backend; NUM rows of REAL that break no rule; half and half; the same NUM rows,
 augmented. For each seed and arm the base is tuned once (the warm-up's SFT, nothing else) and scored on the first LIMIT
