@@ -91,10 +91,12 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
             dropped[f"{part}: {fault}"] += 1
         return not fault
 
-    kept = [sample for sample in train if usable(sample, "train")][: settings.num_train]
+    kept = taken([sample for sample in train if usable(sample, "train")], "train", settings.num_train, dropped)
     refuse_failures("train", failures, len(train), settings.max_unreadable_share)
     known = len(failures)
-    held = [sample for sample in held_out if usable(sample, "held_out")][: settings.num_held_out]
+    held = taken(
+        [sample for sample in held_out if usable(sample, "held_out")], "held_out", settings.num_held_out, dropped
+    )
     refuse_failures("held_out", failures[known:], len(held_out), settings.max_unreadable_share)
     for part, before, after in (("train", train, kept), ("held_out", held_out, held)):
         if not after:
@@ -105,6 +107,13 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
                 f"data.{part}: of {len(before)} samples none can be used ({reasons}); give other data{way_out}"
             )
     return Data(kept, held, dict(dropped), failures[0] if failures else "")
+
+
+def taken(samples: list[Sample], part: str, num_samples: int, dropped: Counter[str]) -> list[Sample]:
+    """As many as are taken; the others are counted."""
+    if len(samples) > num_samples:
+        dropped[f"{part}: more than data.num_{part} {num_samples}"] += len(samples) - num_samples
+    return samples[:num_samples]
 
 
 def refuse_failures(part: str, failures: Sequence[str], num_samples: int, share: float) -> None:

@@ -26,8 +26,9 @@ def rows(source: str, key: str) -> Iterator[tuple[int, Any]]:
         return hub_rows(source, key)
     path = Path(source)
     if not path.is_file():
+        builtin = "'builtin', " if key.startswith("data.") else ""  # options of scripts take none
         raise ValueError(
-            f"{key} {source}: no such file; give 'builtin', a file (.jsonl, .json, .parquet) or hub:OWNER/NAME"
+            f"{key} {source}: no such file; give {builtin}a file (.jsonl, .json, .parquet) or hub:OWNER/NAME"
         )
     if path.suffix == ".parquet":
         return parquet_rows(path, key)

@@ -12,6 +12,7 @@ python scripts/check_losses.py
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 import tempfile
@@ -45,6 +46,7 @@ LIMITS = {"loss": 1e-5, "margin": 1e-5, "gradient": 1e-4}
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     quieten_libraries()
     base = resolve(LORA, QUIET)
     tokenizer = load_tokenizer(base)

@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--real", type=Path, required=True, metavar="FILE", help="real rows, of any form")
     parser.add_argument("--recipe", default="smollm2-135m")
     parser.add_argument("--num", type=int, default=600, help="samples of an arm, before augmentation")
-    parser.add_argument("--evolve", type=int, default=1365, help="tools of the rules backend beside the built-in ones")
+    parser.add_argument("--evolve", type=int, default=1293, help="tools of the rules backend beside the built-in ones")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--limit", type=int, default=100, help="items of each BFCL category")
     parser.add_argument("--out", type=Path, default=Path("runs/worth"))

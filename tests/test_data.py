@@ -123,6 +123,15 @@ def test_what_cannot_be_learnt_may_still_be_asked(tmp_path: Path) -> None:
     }
 
 
+def test_samples_beyond_what_is_taken_are_counted(tmp_path: Path) -> None:
+    calling = {"answer": [{"name": "f", "arguments": {}}]}
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row(id=str(number), **calling)) for number in range(9)))
+    settings = [f"data.{part}={tmp_path / 'rows.jsonl'}" for part in ("train", "held_out")]
+    data = build.data(Recipe.load("debug", [*settings, "data.num_train=4", "data.num_held_out=8"]), None)
+    assert (len(data.train), len(data.held_out)) == (4, 8)
+    assert data.dropped == {"train: more than data.num_train 4": 5, "held_out: more than data.num_held_out 8": 1}
+
+
 def test_a_missing_and_an_empty_file_are_named_with_their_key(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"data.train .*nowhere.jsonl: no such file"):
         load_samples(tmp_path / "nowhere.jsonl", "data.train", 0.05)

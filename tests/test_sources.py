@@ -191,7 +191,7 @@ def test_a_hub_set_is_loaded_by_datasets(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("form", FORM_NAMES)
 def test_a_recipe_takes_a_file_of_any_form(tmp_path: Path, form: str) -> None:
     path = save(tmp_path / "rows.jsonl", written(form, len(CONVERSATIONS)))
-    files = [f"data.train={path}", f"data.held_out={path}", f"data.form={form}"]
+    files = [f"data.train={path}", f"data.held_out={path}", f"data.form={form}", "data.num_held_out=80"]
     data = build.data(Recipe.load("debug", files), None)
     assert data.train and data.held_out and data.dropped == {}
 
