@@ -48,7 +48,7 @@ class Iterator:
         self.recipe = recipe
         self.store = Store.open(root, recipe.name, recipe.to_yaml(), run)
         self.log = Log(self.store.run / "metrics.jsonl", quiet=quiet)
-        self.seconds: dict[str, float] = {}
+        self.iteration, self.seconds = 0, self.store.read_seconds(0)
 
     def run(self) -> Run:
         """Warm-up, then `recipe.iters` iterations. ValueError for anything wrong with recipe, data or model."""
@@ -71,6 +71,7 @@ class Iterator:
         return Run(self.store.run, self.store.checkpoint(self.recipe.iters), records)
 
     def iterate(self, iteration: int) -> None:
+        self.iteration, self.seconds = iteration, self.store.read_seconds(iteration)
         start = self.store.checkpoint(iteration - 1)
         experience, counts = self.explore(iteration, start)
         folder = self.store.folder(iteration)
@@ -250,7 +251,6 @@ class Iterator:
             **counts,
             "seconds": {step: round(seconds, 1) for step, seconds in self.seconds.items()},
         }
-        self.seconds.clear()
         self.store.commit(iteration, record)
         self.log.metric("iteration", **record)
 
@@ -274,9 +274,13 @@ class Iterator:
 
     @contextmanager
     def timed(self, step: str) -> Iterable[None]:
+        """Adds to the seconds of the iteration under way, which are kept when it is interrupted."""
         started = time.perf_counter()
-        yield
-        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
+            self.store.write_seconds(self.iteration, self.seconds)
 
 
 def quieten_libraries() -> None:

@@ -14,7 +14,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,15 @@ class Store:
     def commit(self, iteration: int, record: dict[str, Any]) -> None:
         """Marks the iteration as done. Nothing of it changes afterwards."""
         self.write_json(self.folder(iteration) / "done.json", record)
+        (self.folder(iteration) / "seconds.json").unlink(missing_ok=True)
+
+    def read_seconds(self, iteration: int) -> dict[str, float]:
+        """Step -> seconds spent on it by starts of this iteration that were interrupted."""
+        path = self.run / f"iter_{iteration:03d}" / "seconds.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+    def write_seconds(self, iteration: int, seconds: Mapping[str, float]) -> None:
+        self.write_json(self.folder(iteration) / "seconds.json", dict(seconds))
 
     def record(self, iteration: int) -> dict[str, Any]:
         """What `commit` was given."""
