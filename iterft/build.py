@@ -97,10 +97,12 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     held = taken(
         [sample for sample in held_out if usable(sample, "held_out")], "held_out", settings.num_held_out, dropped
     )
-    refuse_failures("held_out", failures[known:], len(held_out), settings.max_unreadable_share)
-    for part, before, after in (("train", train, kept), ("held_out", held_out, held)):
+    held_key = "held_out" if settings.held_out_source else "train, its held-out part"
+    refuse_failures(held_key, failures[known:], len(held_out), settings.max_unreadable_share)
+    for part, before, after in (("train", train, kept), (held_key, held_out, held)):
         if not after:
-            reasons = ", ".join(f"{key} {count}" for key, count in dropped.items()) or "the split left none"
+            counted = ", ".join(f"{key} {count}" for key, count in dropped.items())
+            reasons = counted or "the split by tool left none, as where all rows ask for the same tools"
             reasons += f"; first: {failures[0]}" if failures else ""
             way_out = "" if settings.held_out_source else ", or a file of its own for data.held_out"
             raise ValueError(
@@ -204,7 +206,7 @@ def require_packages(recipe: Recipe) -> None:
     """ValueError for a package that the recipe's policy or evaluation needs and that is not installed."""
     if recipe.policy.kind == "vllm" and importlib.util.find_spec("vllm") is None:
         raise ValueError(
-            "policy.kind: vllm needs the package vllm; pip install 'iterft[vllm]' (on CPUs see the README), or set it "
+            "policy.kind: vllm needs the package vllm; pip install -e '.[vllm]' (on CPUs see the README), or set it "
             "to hf"
         )
     if recipe.eval.bfcl and importlib.util.find_spec("bfcl_eval") is None:

@@ -99,7 +99,7 @@ def load_samples(source: str | Path, key: str, max_unreadable_share: float, form
     if num_unreadable > max_unreadable_share * num_rows:
         raise ValueError(
             f"{key} {source}: {num_unreadable} of {num_rows} rows cannot be read, more than data.max_unreadable_share="
-            f"{max_unreadable_share}; first: {first_fault}; mend them, set data.form or raise the share"
+            f"{max_unreadable_share}; read as {found}, first: {first_fault}; mend them, set data.form or the share"
         )
     return Loaded(tuple(samples), dict(dropped), num_rows, found)
 

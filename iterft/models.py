@@ -174,7 +174,7 @@ def load_base(path: str, dtype: torch.dtype, quantization: str = "none") -> Any:
     if quantization == "none":
         return load_or_explain(AutoModelForCausalLM, path, dtype=dtype).to(device())
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ValueError("model.quantization: nf4 needs bitsandbytes; pip install 'iterft[qlora]', or set it to none")
+        raise ValueError("model.quantization: nf4 needs bitsandbytes; pip install -e '.[qlora]', or set it to none")
     packed = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

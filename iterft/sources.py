@@ -27,9 +27,8 @@ def rows(source: str, key: str) -> Iterator[tuple[int, Any]]:
     path = Path(source)
     if not path.is_file():
         builtin = "'builtin', " if key.startswith("data.") else ""  # options of scripts take none
-        raise ValueError(
-            f"{key} {source}: no such file; give {builtin}a file (.jsonl, .json, .parquet) or hub:OWNER/NAME"
-        )
+        fault = "is a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{key} {source}: {fault}; give {builtin}a file (.jsonl, .json, .parquet) or hub:OWNER/NAME")
     if path.suffix == ".parquet":
         return parquet_rows(path, key)
     if path.name.endswith((".json", ".json.gz")):

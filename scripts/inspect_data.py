@@ -26,6 +26,7 @@ from iterft.log import Log
 from iterft.readers.forms import FORMS
 from iterft.readers.parts import NO_TOOLS
 from iterft.recipe import DEFAULT_RECIPE
+from iterft.rollout import reference_calls
 from iterft.synth.leaks import NUM_WORDS, evaluation_of, overlap
 from iterft.types import Message, Sample
 from iterft.warmup import tier_table
@@ -153,7 +154,7 @@ def print_sample(sample: Sample) -> None:
     print(f"\n[{kind_of(sample)}] {sample.id}   tools: {', '.join(tool['name'] for tool in sample.prompt.tools)}")
     for message in sample.prompt.messages:
         print_message(message)
-    for call in sample.answer:
+    for call in reference_calls(sample):
         print(f"  -> {call.name}({json.dumps(call.arguments, ensure_ascii=False)})")
     if not sample.answer:
         print(textwrap.indent(sample.text or "(no call, no text)", "  => "))

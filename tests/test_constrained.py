@@ -196,4 +196,4 @@ def test_a_missing_package_is_one_line_and_exit_code_2(
     monkeypatch.setitem(sys.modules, "xgrammar", None)
     assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), "--set", "eval.constrained=true"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: eval.constrained: needs xgrammar") and "pip install 'iterft[grammar]'" in line
+    assert line.startswith("error: eval.constrained: needs xgrammar") and "pip install -e '.[grammar]'" in line

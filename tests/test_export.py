@@ -30,6 +30,7 @@ def test_an_exported_model_loads_without_us_and_agrees_with_its_checkpoint(tmp_p
         check=False,
     )
     assert (done.returncode, "merged" in done.stdout) == (0, True), done.stderr
+    assert "prompt_text writes its prompts, in the pythonic dialect" in done.stdout
     exported = load_base(str(tmp_path / "out"), torch.float32)
     assert {type(module).__name__ for module in exported.modules()}.isdisjoint({"Linear4bit", "lora.Linear"})
     with torch.no_grad():

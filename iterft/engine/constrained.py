@@ -26,9 +26,7 @@ def require_xgrammar(setting: str) -> None:
     try:
         import xgrammar  # noqa: F401
     except ImportError as error:
-        raise ValueError(
-            f"{setting}: needs xgrammar ({error}); pip install 'iterft[grammar]', or do without"
-        ) from error
+        raise ValueError(f"{setting}: needs xgrammar ({error}); pip install -e '.[grammar]', or do without") from error
 
 
 class Grammars:
