@@ -191,6 +191,7 @@ class Iterator:
         quieten_libraries()
         recipe, log = self.recipe, self.log
         build.require_packages(recipe)
+        build.require_files(recipe)
         log.say(f"run folder: {self.store.run}")
         self.base, self.template = build.base_and_template(recipe, log)
         self.tokenizer = self.template.tokenizer

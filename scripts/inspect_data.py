@@ -23,6 +23,7 @@ from iterft.config import DataSettings
 from iterft.data import AUTO, Loaded, kind_of, load_samples
 from iterft.evals import bfcl
 from iterft.log import Log
+from iterft.loop import quieten_libraries
 from iterft.readers.forms import FORMS
 from iterft.readers.parts import NO_TOOLS
 from iterft.recipe import DEFAULT_RECIPE
@@ -119,6 +120,7 @@ def token_counter(recipe: Recipe) -> Callable[[Sample], int]:
     from iterft.template import choose_template
     from iterft.tokens import render_prompt
 
+    quieten_libraries()
     tokenizer = load_tokenizer(resolve(recipe.model, Log()))
     template = choose_template(tokenizer, build.dialect(recipe), recipe.model, Log(quiet=True))
     return lambda sample: len(render_prompt(template, sample.prompt))

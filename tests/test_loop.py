@@ -184,6 +184,17 @@ def test_a_run_killed_at_every_write_ends_where_an_undisturbed_one_does(
     assert_same_outcome(finished.folder, run.folder, 2)
 
 
+@pytest.mark.parametrize("key", ["train", "held_out"])
+def test_a_missing_file_or_a_folder_is_said_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    monkeypatch.setattr("iterft.build.base_and_template", None)
+    for path, fault in ((tmp_path / "none.jsonl", "no such file"), (tmp_path, "is a folder")):
+        run = str(tmp_path / fault)
+        assert main(["--recipe", "debug", "--run", run, "--set", f"data.{key}={path}"]) == 2
+        assert capsys.readouterr().err.startswith(f"error: data.{key} {path}: {fault}; give 'builtin', a file")
+
+
 def test_seconds_before_an_interrupt_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
