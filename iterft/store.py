@@ -4,8 +4,8 @@
         iter_000/                          warm-up
         iter_001/{samples,trees,pairs}.jsonl  checkpoint/  scores.json  done.json
 
-An iteration counts once its `done.json` is there, which is written last; whatever an interrupted iteration left before
-that is either complete (a file) or resumable (the journal of trees).
+An iteration counts once its `done.json` is there, which is written last (until then `seconds.json` has its times);
+whatever an interrupted iteration left before that is either complete (a file) or resumable (the journal of trees).
 """
 
 from __future__ import annotations
