@@ -30,7 +30,6 @@ from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
 from iterft.rewards.template_match import TemplateMatch
 from iterft.rollout import World, reference_calls, reference_text, reference_thought, roll_out
-from iterft.sources import HUB, existing
 from iterft.store import recipe_and_checkpoint
 from iterft.template import Template
 from iterft.tokens import encode_turn, num_tokens_of, render_prompt
@@ -76,7 +75,8 @@ def world(recipe: Recipe) -> World:
 
 def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     """The samples of the recipe whose references pass their own verification and whose prompts fit
-    `data.max_prompt_tokens` (checked when `num_tokens` is given). ValueError when nothing is left."""
+    `data.max_prompt_tokens` (checked when `num_tokens` is given; not asked before all is read). ValueError when nothing
+    is left."""
     settings = recipe.data
     train, held_out, dropped = parts(recipe)
     judged = world(recipe)
@@ -201,13 +201,6 @@ def raw_samples(recipe: Recipe, part: str, seed: int) -> tuple[list[Sample], Cou
     samples = list(loaded.samples)
     random.Random(seed).shuffle(samples)
     return samples, Counter({f"{part}: {key}": count for key, count in loaded.dropped.items()})
-
-
-def require_files(recipe: Recipe) -> None:
-    """ValueError for a file of data that is not there: before a model is loaded, which may take minutes."""
-    for key, source in (("data.train", recipe.data.train), ("data.held_out", recipe.data.held_out_source)):
-        if source and source != "builtin" and not source.startswith(HUB):
-            existing(source, key)
 
 
 def require_packages(recipe: Recipe) -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,11 +192,11 @@ class Iterator:
         quieten_libraries()
         recipe, log = self.recipe, self.log
         build.require_packages(recipe)
-        build.require_files(recipe)
         log.say(f"run folder: {self.store.run}")
-        self.base, self.template = build.base_and_template(recipe, log)
+        loaded = cache(lambda: build.base_and_template(recipe, log))  # once the data are read: that may take minutes
+        data = build.data(recipe, lambda sample: len(render_prompt(loaded()[1], sample.prompt)))
+        self.base, self.template = loaded()
         self.tokenizer = self.template.tokenizer
-        data = build.data(recipe, lambda sample: len(render_prompt(self.template, sample.prompt)))
         self.train, self.held_out = data.train, data.held_out
         if data.dropped:
             log.say("rows dropped: " + ", ".join(f"{reason} {count}" for reason, count in data.dropped.items()))

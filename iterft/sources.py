@@ -24,22 +24,16 @@ def rows(source: str, key: str) -> Iterator[tuple[int, Any]]:
     """(number, a line of JSON or a row as it is); empty lines are left out but counted."""
     if source.startswith(HUB):
         return hub_rows(source, key)
-    path = existing(source, key)
-    if path.suffix == ".parquet":
-        return parquet_rows(path, key)
-    if path.name.endswith((".json", ".json.gz")):
-        return json_rows(path, key)
-    return lines(path, key)
-
-
-def existing(source: str, key: str) -> Path:
-    """The file; ValueError where it is none."""
     path = Path(source)
     if not path.is_file():
         builtin = "'builtin', " if key.startswith("data.") else ""  # options of scripts take none
         fault = "is a folder" if path.is_dir() else "no such file"
         raise ValueError(f"{key} {source}: {fault}; give {builtin}a file (.jsonl, .json, .parquet) or hub:OWNER/NAME")
-    return path
+    if path.suffix == ".parquet":
+        return parquet_rows(path, key)
+    if path.name.endswith((".json", ".json.gz")):
+        return json_rows(path, key)
+    return lines(path, key)
 
 
 def lines(path: Path, key: str) -> Iterator[tuple[int, str]]:

@@ -162,7 +162,10 @@ def test_a_run_killed_at_every_write_ends_where_an_undisturbed_one_does(
             raise KeyboardInterrupt
 
     def dying_write(self: Store, path: Path, text: str) -> None:
-        dying(str(path.relative_to(tmp_path)), write_text, self, path, text)
+        if path.name == "seconds.json" and sys.exception():  # written on the way out of another death
+            write_text(self, path, text)
+        else:
+            dying(str(path.relative_to(tmp_path)), write_text, self, path, text)
 
     def dying_append(self: Journal, tree: Tree) -> None:
         number = len(self.path.read_text().splitlines()) if self.path.exists() else 0
@@ -180,7 +183,7 @@ def test_a_run_killed_at_every_write_ends_where_an_undisturbed_one_does(
             break
         except KeyboardInterrupt:
             num_kills += 1
-    assert len(survived) >= num_kills >= 1 + 2 + 2 * (5 + 2), "a kill may meet the one that seconds are written in"
+    assert num_kills == len(survived) >= 1 + 2 + 2 * (5 + 2)
     assert_same_outcome(finished.folder, run.folder, 2)
 
 
