@@ -31,24 +31,21 @@ def main() -> int:
 def export(run: Path, out: Path, iteration: int | None) -> None:
     """ValueError when there is no such checkpoint or `out` exists."""
     from iterft import build
-    from iterft.models import load_for_sampling, load_tokenizer, resolve
-    from iterft.template import choose_template
+    from iterft.models import load_for_sampling
 
     recipe, chosen, checkpoint = finished_checkpoint(run, iteration)
     if out.exists():
         raise ValueError(f"{out}: exists already; give another folder")
-    base = resolve(recipe.model, Log())
+    base, template = build.base_and_template(recipe, Log())
     # An adapter that was learnt beside 4-bit weights is merged into the full ones.
     plain = replace(recipe.model, quantization="none")
     load_for_sampling(base, checkpoint, plain).save_pretrained(out)
-    tokenizer = load_tokenizer(base)
-    tokenizer.save_pretrained(out)
+    template.tokenizer.save_pretrained(out)
     print(f"{out}: iteration {chosen} of {run}, merged")
-    dialect = build.dialect(recipe)
-    if not choose_template(tokenizer, dialect, recipe.model, Log(quiet=True)).own:
+    if not template.own:
         print(
             f"  its chat template does not show tools as it has learnt them: iterft.template.prompt_text writes "
-            f"its prompts, in the {dialect.name} dialect (model.template)"
+            f"its prompts, in the {template.dialect.name} dialect (model.template)"
         )
 
 
