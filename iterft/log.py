@@ -1,6 +1,6 @@
 """What a run says: lines and progress bars on the console, one JSON object per event in `metrics.jsonl`.
 
-With a terminal the bars are rich's; without one each bar becomes a plain line every tenth of the way.
+With a terminal the bars are rich's; without one each bar becomes plain lines, every tenth of the way and every minute.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from iterft.journal import read_journal
+
+MINUTE = 60.0
 
 
 class Advance(Protocol):
@@ -61,8 +63,8 @@ class Log:
         self.num_metrics += 1
 
     @contextmanager
-    def progress(self, name: str, total: int) -> Iterable[Advance]:
-        """A progress bar of `total` steps; yields the function that moves it."""
+    def progress(self, name: str, total: int, done: int = 0) -> Iterable[Advance]:
+        """A progress bar of `total` steps, `done` of them before it began; yields the function that moves it."""
         if self.quiet or total == 0:
             yield lambda steps=1: None
         elif sys.stdout.isatty():
@@ -70,21 +72,25 @@ class Log:
 
             columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, transient=True) as bars:
-                task = bars.add_task(name, total=total)
+                task = bars.add_task(name, total=total, completed=done)
                 yield lambda steps=1: bars.update(task, advance=steps)
         else:
-            yield PlainProgress(self, name, total)
+            yield PlainProgress(self, name, total, done)
 
 
 class PlainProgress:
-    """Ten lines instead of a bar."""
+    """Ten lines instead of a bar, and one whenever there was none for a minute; with the minutes left, if any."""
 
-    def __init__(self, log: Log, name: str, total: int) -> None:
+    def __init__(self, log: Log, name: str, total: int, done: int) -> None:
         self.log, self.name, self.total = log, name, total
-        self.done = 0
+        self.done = self.begun = done
+        self.started = self.said = time.perf_counter()
 
     def __call__(self, steps: int = 1) -> None:
         before = self.done * 10 // self.total
         self.done += steps
-        if self.done * 10 // self.total > before:
-            self.log.say(f"  {self.name}: {self.done}/{self.total}")
+        now = time.perf_counter()
+        if self.done * 10 // self.total > before or now - self.said >= MINUTE:
+            self.said = now
+            minutes = (self.total - self.done) * (now - self.started) / max(1, self.done - self.begun) / MINUTE
+            self.log.say(f"  {self.name}: {self.done}/{self.total}" + (f", {minutes:.0f} min left" * (minutes >= 1)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from iterft.types import Check, Checked, Sample, Tree
 
 RUNS = Path("runs")
-FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,11 @@ class Iterator:
         from iterft.trackers import report_to
 
         self.log.take_up()
-        self.prepare()
+        try:
+            self.prepare()
+        except BaseException:
+            self.store.discard_unused()
+            raise
         with report_to(self.recipe.report_to, self.store.run, asdict(self.recipe), self.log):
             if not self.store.is_done(0):
                 before = {"base": self.evaluate(Checkpoint(None), "base")[1]} if self.recipe.eval.base else {}
@@ -221,8 +226,11 @@ class Iterator:
         settings = self.recipe.warmup
         if settings.epochs == 0 or settings.num_samples == 0:
             return Checkpoint(None)
+        out = self.store.folder(0) / "checkpoint"
+        if out.exists():
+            return Checkpoint(out)
         with self.timed("warm-up"):
-            return self.tune(Checkpoint(None), self.train[: settings.num_samples], self.store.folder(0) / "checkpoint")
+            return self.tune(Checkpoint(None), self.train[: settings.num_samples], out)
 
     def tune(self, checkpoint: Checkpoint, samples: Sequence[Sample], out: Path) -> Checkpoint:
         """Supervised tuning of a checkpoint on the reference turns of `samples`, see `build.tune`."""
@@ -355,4 +363,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how schedulers stop a job: as Ctrl-C does
     sys.exit(main())

@@ -36,6 +36,7 @@ from iterft.types import (
 )
 
 MINIMUM_FREE_BYTES = 2 * 1024**3
+RECIPE = "recipe.yaml"
 
 
 class Store:
@@ -43,6 +44,7 @@ class Store:
 
     def __init__(self, run: Path) -> None:
         self.run = run
+        self.is_new = False
 
     @staticmethod
     def open(root: Path, name: str, recipe_yaml: str, run: Path | None) -> Store:
@@ -50,7 +52,7 @@ class Store:
         unfinished run of the same recipe below `root`, else a new one."""
         folder = run or unfinished_run(root, name, recipe_yaml) or next_run(root, name)
         store = Store(folder)
-        known = folder / "recipe.yaml"
+        known = folder / RECIPE
         if known.exists():
             difference = recipe_difference(known.read_text(encoding="utf-8"), recipe_yaml)
             if difference:
@@ -60,6 +62,7 @@ class Store:
                 )
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"--run {folder}: not empty and not a run folder; give another folder")
+        store.is_new = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -72,6 +75,11 @@ class Store:
             )
         store.write_text(known, recipe_yaml)
         return store
+
+    def discard_unused(self) -> None:
+        """Takes the folder away again if this start made it and has written nothing of a run yet."""
+        if self.is_new and [path.name for path in self.run.iterdir()] == [RECIPE]:
+            shutil.rmtree(self.run)
 
     def locked(self) -> AbstractContextManager[None]:
         """Nobody else works in the folder meanwhile; ValueError when somebody does."""
@@ -193,9 +201,9 @@ class Journal:
 def finished_checkpoint(run: Path, iteration: int | None = None) -> tuple[Recipe, int, Checkpoint]:
     """(recipe of the run, the iteration, the checkpoint it ended with); without `iteration`, the last finished one's.
     ValueError when `run` is no run folder or that iteration is not finished."""
-    if not (run / "recipe.yaml").is_file():
+    if not (run / RECIPE).is_file():
         raise ValueError(f"{run}: not a run folder")
-    store, recipe = Store(run), Recipe.load(run / "recipe.yaml")
+    store, recipe = Store(run), Recipe.load(run / RECIPE)
     done = [number for number in range(recipe.iters + 1) if store.is_done(number)]
     if not done:
         raise ValueError(f"{run}: no iteration is finished")
@@ -218,7 +226,7 @@ def recipe_and_checkpoint(name: str) -> tuple[Recipe, Checkpoint, str]:
 def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:
     """The newest run of this very recipe (iters included) whose last iteration is not done."""
     for _, folder in sorted(numbered_runs(root, name).items(), reverse=True):
-        known = folder / "recipe.yaml"
+        known = folder / RECIPE
         if not known.exists() or known.read_text(encoding="utf-8") != recipe_yaml:
             continue
         iters = int(next(line.split(":")[1] for line in recipe_yaml.splitlines() if line.startswith("iters:")))

@@ -26,3 +26,4 @@ if [ "${1:-}" = dev ]; then
 else
     "$venv/bin/pip" install --quiet -e .
 fi
+echo "installed in $venv; next: $venv/bin/python -m iterft.loop --iters 3"

@@ -12,6 +12,7 @@ sides of which none has passed: the chosen side is right if one passes, or the t
 that goes through it; the rejected one is wrong if none does. "Drawn right" is the share of chosen sides of which a
 completion passes: so often this policy shows that a side can still be right, and so much "rejected wrong" can prove.
 Samples whose reference the official checker refuses (it wants types that JSON schemas need not have) take no part.
+What an arm has come to is kept in the run folder (study_pairs.jsonl), so that a study that was stopped goes on.
 
 python scripts/study_pairs.py [--run RUN] [--set data.train=FILE --set data.held_out=FILE] [--tokens N] [--checked N]
 """
@@ -37,6 +38,7 @@ from iterft.config import PairSettings, SearchSettings
 from iterft.deficiency import find_deficient
 from iterft.evals import bfcl
 from iterft.evals.held_out import wilson
+from iterft.journal import append_to_journal, read_journal
 from iterft.log import Log
 from iterft.pairs import accepted_nodes, mine_tree, overlap
 from iterft.policies.hf import HfPolicy
@@ -45,6 +47,7 @@ from iterft.search import search
 from iterft.types import Checked, PreferencePair, Sample, Tree, Turn
 
 QUIET = Log(quiet=True)
+SIZES = ("samples", "tokens", "checked", "completions", "rounds")
 TEMPERATURE = 0.7
 EVERYTHING = PairSettings(extent="step", max_per_tree=1_000_000, max_reason_share=1.0, anchors=False, min_margin=-1.0)
 OFFICIAL_TYPES = {"object": "dict", "number": "float"}
@@ -108,6 +111,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows: dict[str, list[tuple[float, Shares]]] = defaultdict(list)
+    journal = run.store.run / "study_pairs.jsonl"
+    done = dict(read_journal(journal))
     known = [sample for sample in run.samples if official_verdict(sample, reference_turn(sample))]
     left_out = len(run.samples) - len(known)
     print(f"{left_out} of {len(run.samples)} train samples left out: the official checker refuses their reference")
@@ -115,14 +120,16 @@ def main() -> int:
         for seed in options.seeds:
             samples = random.Random(seed).sample(known, min(options.samples, len(known)))
             setting = Setting(policy, run.world, samples, recipe, options.tokens, seed)
-            for name, arm in ARMS.items():
-                points, tokens = arm(setting)
-                distinct = list({point.key: point for point in points}.values())
-                shares = check(setting, distinct, options)
-                density = 1000 * len(distinct) / max(1, tokens)
+            for name in ARMS:
+                key = [name, seed, *(getattr(options, size) for size in SIZES)]
+                if str(key) not in done:
+                    done[str(key)] = result_of(name, setting, options)
+                    append_to_journal(journal, [str(key), done[str(key)]])
+                num_points, tokens, counts = done[str(key)]
+                shares, density = Shares(*counts), 1000 * num_points / max(1, tokens)
                 rows[name].append((density, shares))
                 print(
-                    f"seed {seed}, {name}: {len(distinct)} points for {tokens:,} tokens, {density:.2f} per 1,000; "
+                    f"seed {seed}, {name}: {num_points} points for {tokens:,} tokens, {density:.2f} per 1,000; "
                     f"of {shares.checked} checked: "
                     + ", ".join(f"{key} {count}" for key, count in shares.counts.items()),
                     flush=True,
@@ -134,6 +141,13 @@ def main() -> int:
         spread = f"{sum(densities) / len(densities):.2f} ({min(densities):.2f} to {max(densities):.2f})"
         print(f"{name:14}{spread:>28}{total.checked:>9}" + "".join(f"{cell:>24}" for cell in total.cells()))
     return 0
+
+
+def result_of(name: str, setting: Setting, options: argparse.Namespace) -> tuple[int, int, Sequence[int]]:
+    """(distinct points, tokens sampled for them, what `Shares` counts) of an arm."""
+    points, tokens = ARMS[name](setting)
+    distinct = list({point.key: point for point in points}.values())
+    return len(distinct), tokens, astuple(check(setting, distinct, options))
 
 
 def ours(setting: Setting) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,21 @@ def test_seconds_before_an_interrupt_count(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+def test_a_warm_up_that_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("iterft.evals.held_out.evaluate_held_out", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_of(tmp_path / "run", "iters=0")
+    monkeypatch.setattr("iterft.stages.sft.train_sft", interrupted)
+    run = run_of(tmp_path / "run", "iters=0")
+    assert run.checkpoint.path == tmp_path / "run" / "iter_000" / "checkpoint"
+    assert run.records[0]["seconds"]["warm-up"] > 0
+
+
+@pytest.mark.slow
 def test_a_finished_run_can_be_prolonged_and_its_past_stays(finished: Run, tmp_path: Path) -> None:
     run_of(tmp_path / "run", "iters=1")
     before = (tmp_path / "run" / "iter_001" / "done.json").read_bytes()
@@ -271,8 +287,11 @@ def test_a_bad_data_file_is_one_line_and_exit_code_2_and_harms_no_run(
     assert main(arguments) == 2
     shown = capsys.readouterr()
     assert shown.err.startswith("error: data.train") and message in shown.err and shown.err.count("\n") == 1
-    assert sorted(file.name for file in run.rglob("*")) == ["recipe.yaml"]
-    assert main(arguments) == 2, "the run can be started again"
+    assert not run.exists(), "a start that came to nothing leaves nothing"
+    (run / "iter_000").mkdir(parents=True)
+    (run / "recipe.yaml").write_text(Recipe.load("debug", [f"data.train={path}"]).to_yaml(), encoding="utf-8")
+    assert main(arguments) == 2
+    assert sorted(file.name for file in run.rglob("*")) == ["iter_000", "recipe.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -323,6 +342,16 @@ def test_a_full_disk_in_the_middle_is_one_line_and_exit_code_2(
     assert main(["--recipe", "debug", "--run", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: iter_000/checkpoint: cannot be written (No space") and error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_what_a_scheduler_sends_is_an_interrupt(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "iterft.loop", "--recipe", "debug", "--run", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout and "run folder" in process.stdout.readline()
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "\ninterrupted; the same command goes on from here\n")
 
 
 def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(

@@ -50,6 +50,7 @@ OWN_SETTINGS = {
     "warmup_ratio": "set stage.warmup_share instead",
     "logging_steps": "each step is logged; leave it out",
     "logging_strategy": "each step is logged; leave it out",
+    "output_dir": "all that a run writes is in its folder; leave it out",
     "sync_ref_model": "the reference is the policy that was searched; leave it out",
     "max_length": "a side that is cut has another reference log-prob; set data.max_prompt_tokens instead",
     "ld_alpha": "reference log-probs are known for whole sides only; leave it out",
@@ -80,9 +81,9 @@ class DpoStage:
             )
         model = load_for_training(self.base, checkpoint, self.model_settings, self.seed)
         trainer = self.build_trainer(model, out.parent / "trainer")
-        reporter = Reporter(self.log, "update")
         rows = pair_rows(tree_order(experience.pairs, self.settings.batch_size, experience.seed))
         counters, is_shared = equip(trainer, self.model_settings, self.log)
+        reporter = Reporter(self.log, "update", counters)
         with trainer.accelerator.autocast():  # as in training, where the model's forward has it
             self.audit(trainer.model, rows, is_shared=is_shared)
         batches = self.batches(rows, is_shared=is_shared)
@@ -153,6 +154,8 @@ class DpoStage:
         with patch("trl.trainer.dpo_trainer.hash_module", return_value="none"):
             trainer = DPOTrainer(model=model, args=config, train_dataset=dummy, processing_class=self.tokenizer)
         trainer.precompute_ref_logps = True
+        if "ref" in getattr(trainer.model, "peft_config", ()):
+            trainer.model.delete_adapter("ref")  # of no use then; and a state saved beside it would not be read again
         extend(trainer, self.settings)
         return trainer
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 
 from iterft.config import ModelSettings
@@ -19,12 +23,13 @@ from iterft.engine.prefix_tree import Counters
 from iterft.engine.trie import group_neighbours, num_unique_tokens
 from iterft.log import Log
 from iterft.models import needs_autocast
+from iterft.stages.resume import train
 from iterft.types import Checkpoint
 
 
 def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, Any]:
-    """Settings of TRL's configs that hold for every stage: nothing truncated, nothing saved or reported behind our
-    back, batches as given and in that order, autocast only where weights are kept in float32."""
+    """Settings of TRL's configs that hold for every stage: nothing truncated, nothing reported or saved (but for
+    `resume`) behind our back, batches as given and in that order, autocast only where weights are kept in float32."""
     return {
         "output_dir": str(out),
         "seed": seed,
@@ -43,17 +48,29 @@ def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, 
     }
 
 
-class Reporter(TrainerCallback):  # type: ignore[misc]
-    """Moves the progress bar and keeps what the trainer logs."""
+COUNTERS = "counters"
+"""Under this key the trainer's history has `Counters` as they were then."""
 
-    def __init__(self, log: Log, stage: str) -> None:
+
+class Reporter(TrainerCallback):  # type: ignore[misc]
+    """Moves the progress bar and keeps what the trainer logs. Where an interrupted update goes on, its steps before
+    count, and so do their tokens in `counters`."""
+
+    def __init__(self, log: Log, stage: str, counters: Counters | None = None) -> None:
         self.log, self.stage = log, stage
+        self.counters = counters or Counters()
         self.history: list[dict[str, float]] = []
         self.bar: Any = None
         self.advance: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar = self.log.progress(self.stage, state.max_steps)
+        for entry in state.log_history:
+            self.history.append({key: float(value) for key, value in entry.items() if key not in ("step", COUNTERS)})
+        if state.global_step:
+            for name, count in state.log_history[-1][COUNTERS].items():
+                setattr(self.counters, name, count)
+            self.log.say(f"{self.stage}: goes on behind step {state.global_step} of {state.max_steps}")
+        self.bar = self.log.progress(self.stage, state.max_steps, state.global_step)
         self.advance = self.bar.__enter__()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -62,6 +79,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:
             self.history.append({key: float(value) for key, value in logs.items()})
+            state.log_history[-1][COUNTERS] = asdict(self.counters)
             self.log.metric("update", stage=self.stage, step=state.global_step, **self.history[-1])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -84,7 +102,7 @@ def run_trainer(
     trainer.train_dataset = list(batches)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
-    trainer.train()
+    train(trainer, batches, reporter.log.say_once)
 
 
 def equip(trainer: Any, settings: ModelSettings, log: Log) -> tuple[Counters, bool]:
@@ -165,12 +183,17 @@ def save_checkpoint(trainer: Any, out: Path) -> Checkpoint:
 
 def save_weights(model: Any, out: Path, beside: Callable[[Path], None] = lambda folder: None) -> None:
     """Writes the trained adapter (or all weights when tuning is full) to a temporary folder and renames it to `out`.
-    `beside` may write more into that folder before it is renamed."""
+    `beside` may write more into that folder before it is renamed. OSError where they cannot be written."""
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)
     options = {"selected_adapters": ["default"]} if hasattr(model, "peft_config") else {}
-    model.save_pretrained(temporary, **options)
+    try:
+        model.save_pretrained(temporary, **options)
+    except SafetensorError as error:
+        if code := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(out)) from error
+        raise
     beside(temporary)
     temporary.replace(out)
 

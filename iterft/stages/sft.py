@@ -49,7 +49,6 @@ def train_sft(
         )
     model = load_for_training(base, checkpoint, model_settings, seed)
     examples = [{"input_ids": [*prompt, *turn], "labels": [-100] * len(prompt) + list(turn)} for prompt, turn in rows]
-    reporter = Reporter(log, "warm-up")
     config = SFTConfig(
         **{
             **trainer_options(model_settings, out.parent / "trainer", seed),
@@ -65,6 +64,7 @@ def train_sft(
         processing_class=tokenizer,
     )
     counters, is_shared = equip(trainer, model_settings, log)
+    reporter = Reporter(log, "warm-up", counters)
     order = by_length([row["input_ids"] for row in examples], settings.batch_size * WINDOW)
     ordered = [examples[index] for index in order]
     sequences = [[row["input_ids"]] for row in ordered]

@@ -1,0 +1,97 @@
+"""How an update that was interrupted goes on: the trainer's state every few minutes, and the last one that is whole.
+
+What goes on ends with the weights that an undisturbed update ends with, to the bit: adapter, optimizer, schedule and
+random numbers are those of the step it was saved behind. For adapters only: the state of all weights of a model would
+be three times the model, so an update of them begins anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import TrainerCallback
+
+from iterft.setting_rules import first_line
+
+SAVE_EVERY = 120.0
+"""Seconds from one saved state to the next."""
+WORK, STATE = "work.sha256", "trainer_state.json"
+
+
+class Saver(TrainerCallback):  # type: ignore[misc]
+    """Has the trainer save its state behind a step, every `SAVE_EVERY` seconds; not behind the last one, as what the
+    stage saves then is due."""
+
+    def __init__(self) -> None:
+        self.saved = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step < state.max_steps and time.perf_counter() - self.saved >= SAVE_EVERY:
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.saved = time.perf_counter()
+
+
+def train(trainer: Any, batches: Sequence[Any], say: Callable[[str], None]) -> None:
+    """`trainer.train()` on these batches, from the last whole state in the trainer's folder that was saved at the same
+    work: these batches under these settings. States of other work are removed. `say` is told what cannot be saved."""
+    if not hasattr(trainer.model, "peft_config"):
+        trainer.train()
+        return
+    folder = Path(trainer.args.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    known, work = folder / WORK, digest_of(trainer.args, batches)
+    if not known.exists() or known.read_text() != work:
+        for state in states(folder):
+            shutil.rmtree(state)
+        known.write_text(work)
+    for state in states(folder):
+        if not is_whole(state):
+            shutil.rmtree(state)
+    trainer.args.save_total_limit = 1  # an earlier state goes once the later one is whole
+    trainer.create_model_card = lambda **_: None
+    trainer._save_checkpoint = forgiving(trainer, say)
+    trainer.add_callback(Saver())
+    trainer.train(resume_from_checkpoint=next(map(str, reversed(states(folder))), None))
+
+
+def forgiving(trainer: Any, say: Callable[[str], None]) -> Callable[[Any, Any], None]:
+    """`trainer._save_checkpoint`, but that a state which cannot be saved, as on a full disk, ends no update."""
+    save = trainer._save_checkpoint
+
+    def save_or_say(model: Any, trial: Any) -> None:
+        try:
+            save(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(Path(trainer.args.output_dir) / f"checkpoint-{trainer.state.global_step}", ignore_errors=True)
+            say(f"the state of the update cannot be saved ({first_line(error)}); interrupted now, it would begin anew")
+
+    return save_or_say
+
+
+def digest_of(settings: Any, batches: Sequence[Any]) -> str:
+    """Of all that an update follows from but the weights it starts with."""
+    shown = json.dumps([settings.to_dict(), list(batches)], sort_keys=True, default=str)
+    return hashlib.sha256(shown.encode()).hexdigest()
+
+
+def states(folder: Path) -> list[Path]:
+    """Saved states, whole or not, by their step."""
+    return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def is_whole(state: Path) -> bool:
+    """The trainer writes this file last."""
+    try:
+        json.loads((state / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
