@@ -56,6 +56,8 @@ class Dialect:
     scan(text)             reads any prefix of a turn
     observation(content)   how a tool's result is shown to the model, as the content of a user message
     grammar(tools)         turns of prose, or of calls of these tools as they are declared, in EBNF (`dialects.grammar`)
+    jinja           the macro `iterft_calls(calls)`, which writes as `render` does, for the chat templates of exported
+                    models; "" where there is none
     thinks          prompts ask for a think part, and turns that are learnt begin with one
     """
 
@@ -65,6 +67,7 @@ class Dialect:
     scan: Callable[[str], Scan]
     observation: Callable[[str], str]
     grammar: Callable[[Sequence[Tool]], str]
+    jinja: str = ""
     thinks: bool = False
 
 

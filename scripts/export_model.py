@@ -31,8 +31,11 @@ def main() -> int:
 def export(run: Path, out: Path, iteration: int | None) -> None:
     """ValueError when there is no such checkpoint or `out` exists."""
     from iterft import build
+    from iterft.chat_template import chat_template_of
+    from iterft.loop import quieten_libraries
     from iterft.models import load_for_sampling
 
+    quieten_libraries()
     recipe, chosen, checkpoint = finished_checkpoint(run, iteration)
     if out.exists():
         raise ValueError(f"{out}: exists already; give another folder")
@@ -40,13 +43,13 @@ def export(run: Path, out: Path, iteration: int | None) -> None:
     # An adapter that was learnt beside 4-bit weights is merged into the full ones.
     plain = replace(recipe.model, quantization="none")
     load_for_sampling(base, checkpoint, plain).save_pretrained(out)
+    try:
+        template.tokenizer.chat_template = chat_template_of(template)
+        prompts = f"its chat template shows tools as it has learnt them, calls in the {template.dialect.name} dialect"
+    except ValueError as error:
+        prompts = f"its chat template does not show tools as it has learnt them: {error}"
     template.tokenizer.save_pretrained(out)
-    print(f"{out}: iteration {chosen} of {run}, merged")
-    if not template.own:
-        print(
-            f"  its chat template does not show tools as it has learnt them: iterft.template.prompt_text writes "
-            f"its prompts, in the {template.dialect.name} dialect (model.template)"
-        )
+    print(f"{out}: iteration {chosen} of {run}, merged\n  {prompts}")
 
 
 if __name__ == "__main__":

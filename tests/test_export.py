@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from test_loop import small_recipe
+from transformers import AutoTokenizer
 
 from iterft import Iterator
 from iterft.models import load_base, load_for_sampling
+from iterft.tokens import render_prompt
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "export_model.py"
 IDS = torch.arange(3, 40)[None]
@@ -30,7 +32,12 @@ def test_an_exported_model_loads_without_us_and_agrees_with_its_checkpoint(tmp_p
         check=False,
     )
     assert (done.returncode, "merged" in done.stdout) == (0, True), done.stderr
-    assert "prompt_text writes its prompts, in the pythonic dialect" in done.stdout
+    assert "its chat template shows tools as it has learnt them, calls in the pythonic dialect" in done.stdout
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    for sample in iterator.held_out:
+        messages, tools = list(sample.prompt.messages), list(sample.prompt.tools)
+        ids = tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=True, return_dict=False)
+        assert tuple(ids) == render_prompt(iterator.template, sample.prompt)
     exported = load_base(str(tmp_path / "out"), torch.float32)
     assert {type(module).__name__ for module in exported.modules()}.isdisjoint({"Linear4bit", "lora.Linear"})
     with torch.no_grad():

@@ -10,10 +10,10 @@ import iterft
 PACKAGE = Path(iterft.__file__).parent
 
 LAYERS = """
-types setting_rules ways_to_write journal
+types setting_rules ways_to_write journal jinja
 protocols config chat log tool_list json_schema threads
 recipe tiny template dialects
-readers
+readers chat_template
 sources completions toolsets
 trouble
 engine models tokens data endpoint

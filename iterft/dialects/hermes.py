@@ -9,6 +9,7 @@ from iterft.chat import Dialect, Scan
 from iterft.dialects.grammar import BEGINNING
 from iterft.dialects.json_call import call_object, read_call_object, rules_of_calls
 from iterft.dialects.reader import Reader, scan
+from iterft.jinja import filled
 from iterft.tool_list import explain_tools, show_result
 from iterft.types import Tool, ToolCall
 
@@ -79,4 +80,11 @@ def _read_call(reader: Reader) -> None:
     reader.close_call()
 
 
-HERMES = Dialect("hermes", _system, _render, _scan, show_result, _grammar)
+_JINJA = filled(
+    "json_calls",
+    ARGUMENTS="arguments",
+    BEFORE_CALLS=f"{OPEN}\n",
+    BETWEEN_CALLS=f"\n{CLOSE}\n{OPEN}\n",
+    AFTER_CALLS=f"\n{CLOSE}",
+)
+HERMES = Dialect("hermes", _system, _render, _scan, show_result, _grammar, _JINJA)

@@ -15,6 +15,7 @@ from iterft.chat import Dialect, Scan
 from iterft.dialects.grammar import turn_of
 from iterft.dialects.json_call import call_object, read_call_object, rules_of_calls
 from iterft.dialects.reader import Reader, scan
+from iterft.jinja import filled
 from iterft.tool_list import explain_tools, show_result
 from iterft.types import Tool, ToolCall
 
@@ -77,4 +78,5 @@ def _opening(reader: Reader) -> tuple[bool, int]:
     return True, ahead.position
 
 
-LLAMA3 = Dialect("llama3", _system, _render, _scan, show_result, _grammar)
+_JINJA = filled("json_calls", ARGUMENTS="parameters", BEFORE_CALLS="", BETWEEN_CALLS="; ", AFTER_CALLS="")
+LLAMA3 = Dialect("llama3", _system, _render, _scan, show_result, _grammar, _JINJA)

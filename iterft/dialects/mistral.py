@@ -13,6 +13,7 @@ from iterft.chat import Dialect, Scan
 from iterft.dialects.grammar import turn_of
 from iterft.dialects.json_call import call_object, read_call_object, rules_of_calls
 from iterft.dialects.reader import Reader, scan
+from iterft.jinja import filled
 from iterft.tool_list import explain_tools, show_result
 from iterft.types import Tool, ToolCall
 
@@ -59,4 +60,5 @@ def _read_call(reader: Reader) -> None:
     reader.close_call()
 
 
-MISTRAL = Dialect("mistral", _system, _render, _scan, show_result, _grammar)
+_JINJA = filled("json_calls", ARGUMENTS="arguments", BEFORE_CALLS=f"{OPEN} [", BETWEEN_CALLS=", ", AFTER_CALLS="]")
+MISTRAL = Dialect("mistral", _system, _render, _scan, show_result, _grammar, _JINJA)

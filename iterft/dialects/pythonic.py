@@ -16,6 +16,7 @@ from iterft.chat import Dialect, Scan
 from iterft.dialects.grammar import Notation, Rules, any_of, quoted, turn_of
 from iterft.dialects.reader import Reader, scan
 from iterft.dialects.values import Literals, read_value
+from iterft.jinja import filled
 from iterft.tool_list import explain_tools, show_result
 from iterft.types import Tool, ToolCall
 
@@ -26,7 +27,8 @@ _ESCAPES = {"\\": "\\", "'": "'", '"': '"', "\n": "", "a": "\a", "b": "\b", "f":
 _ESCAPES |= {"t": "\t", "v": "\v"}
 _NUM_DIGITS = {"x": 2, "u": 4, "U": 8}
 _WRITTEN = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
+_CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
+_CONTROL = re.compile(rf"[\\{_CONTROLS}]")
 
 
 def _system(tools: Sequence[Tool]) -> str:
@@ -56,13 +58,17 @@ def _literal(value: Any) -> str:
     """Like `repr`, but all of Unicode except control characters is kept."""
     if isinstance(value, str):
         quote = '"' if "'" in value and '"' not in value else "'"
-        text = _CONTROL.sub(lambda match: _WRITTEN.get(match.group()) or f"\\x{ord(match.group()):02x}", value)
+        text = _CONTROL.sub(lambda match: _escape(match.group()), value)
         return quote + text.replace(quote, "\\" + quote) + quote
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_literal, value)) + "]"
     return repr(value)
+
+
+def _escape(character: str) -> str:
+    return _WRITTEN.get(character) or f"\\x{ord(character):02x}"
 
 
 def _grammar(tools: Sequence[Tool]) -> str:
@@ -147,4 +153,5 @@ double ::= "\"" | [^"\\\0-\x1f\x7f] double | "\\" escape double
 escape ::= [\\'"nrt] | "x" [0-9a-fA-F]{2} | "u" unit"""
 _NOTATION = Notation(strings=_STRINGS, literal=_literal)
 
-PYTHONIC = Dialect("pythonic", _system, _render, _scan, show_result, _grammar)
+_JINJA = filled("pythonic_calls", ESCAPES=[("\\", "\\\\"), *((one, _escape(one)) for one in _CONTROLS)])
+PYTHONIC = Dialect("pythonic", _system, _render, _scan, show_result, _grammar, _JINJA)
