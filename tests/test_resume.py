@@ -34,7 +34,7 @@ def _saved_behind_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 def warm_up(base: str, tokenizer: Any, pairs: list[PreferencePair], tuning: ModelSettings = DROPPING,
             lr: float = 5e-3) -> Callable[[Path], Checkpoint]:  # fmt: skip
     rows = [(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
-    settings = WarmupSettings(lr=lr, warmup_share=0.3, batch_size=2, epochs=2)
+    settings = WarmupSettings(lr=lr, warmup_share=0.3, batch_size=4, epochs=2)
 
     def start(folder: Path) -> Checkpoint:
         folder.mkdir(exist_ok=True)
@@ -50,7 +50,7 @@ def update(
     def start(folder: Path) -> Checkpoint:
         folder.mkdir(exist_ok=True)
         log = Log(folder / "metrics.jsonl")
-        stage = stage_of(base, tokenizer, DROPPING, log, batch_size=2, epochs=2)
+        stage = stage_of(base, tokenizer, DROPPING, log, batch_size=4, epochs=2)
         return stage(checkpoint, Experience((), tuple(pairs)), folder / "checkpoint")
 
     return start
@@ -65,6 +65,7 @@ def events_in(folder: Path, event: str) -> list[dict[str, Any]]:
     return [row for row in map(json.loads, (folder / "metrics.jsonl").open()) if row["event"] == event]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["warm-up", "first update", "second update"])
 def test_an_update_killed_in_and_behind_each_step_ends_where_an_undisturbed_one_does(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
