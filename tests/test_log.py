@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from iterft.log import Log
 
 
@@ -39,3 +41,21 @@ def test_a_log_without_a_file_keeps_nothing(tmp_path: Path) -> None:
     log.take_up()
     log.metric("update", loss=0.5)
     assert log.num_metrics == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_without_a_terminal_progress_is_said_each_tenth_and_each_minute_with_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("iterft.log.time.perf_counter", lambda: now[0])
+    with Log().progress("warm-up", 40, done=8) as advance:
+        for seconds in (30, 30, 5, 5, 5):
+            now[0] += seconds
+            advance()
+        now[0] += 60
+        advance(26)
+    assert [line.partition("] ")[2].strip() for line in capsys.readouterr().out.splitlines()] == [
+        "warm-up: 10/40, 15 min left",  # a minute, two steps
+        "warm-up: 12/40, 8 min left",  # a tenth of the way
+        "warm-up: 39/40",
+    ]
