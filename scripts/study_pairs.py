@@ -9,8 +9,10 @@ From one checkpoint, on the same train samples, each arm samples TOKENS tokens:
 Counted are distinct, unplanted points of divergence: (sample, position, wrong step). Then COMPLETIONS completions from
 either side of up to CHECKED of them, judged by BFCL's official checker, and as many again, up to ROUNDS times, from
 sides of which none has passed: the chosen side is right if one passes, or the turn that the arm knows to be right and
-that goes through it; the rejected one is wrong if none does. "Drawn right" is the share of chosen sides of which a
-completion passes: so often this policy shows that a side can still be right, and so much "rejected wrong" can prove.
+that goes through it; the rejected one is wrong if none does. A turn of more tokens than the policy may sample passes in
+no arm: one whose words ran on to that limit could still be ended behind it. "Drawn right" is the share of chosen sides
+of which a completion passes: so often this policy shows that a side can still be right, and so much "rejected wrong"
+can prove.
 Samples whose reference the official checker refuses (it wants types that JSON schemas need not have) take no part.
 What an arm has come to is kept in the run folder (study_pairs.jsonl), so that a study that was stopped goes on.
 
@@ -400,6 +402,8 @@ def can_pass(
 
 def passes(setting: Setting, point: Point, ids: tuple[int, ...], finish_reason: str) -> bool:
     turn_ids = ids[len(setting.policy.render(point.sample.prompt)) :]
+    if len(turn_ids) > setting.recipe.policy.max_new_tokens:
+        return False
     return official_verdict(point.sample, read_turn(setting.policy, setting.world.dialect, turn_ids, finish_reason))
 
 
