@@ -119,10 +119,12 @@ def test_an_update_killed_in_and_behind_each_step_ends_where_an_undisturbed_one_
 
 
 def killed_behind(step: int, start: Callable[[Path], Checkpoint], folder: Path, patch: pytest.MonkeyPatch) -> None:
-    def die(self: Any, args: Any, state: Any, *_: Any, **__: Any) -> None:
+    def die(self: Any, args: Any, state: Any, *others: Any, **options: Any) -> None:
+        on_save(self, args, state, *others, **options)
         if state.global_step == step:
             raise KeyboardInterrupt
 
+    on_save = resume.Saver.on_save
     with patch.context() as context:
         context.setattr(resume.Saver, "on_save", die)
         with pytest.raises(KeyboardInterrupt):
@@ -135,7 +137,8 @@ def test_a_state_of_other_work_is_not_gone_on_with(
     others = (warm_up(base, tokenizer, pairs, lr=1e-3), warm_up(base, tokenizer, pairs[1:]))
     for number, other in enumerate(others):
         killed_behind(2, warm_up(base, tokenizer, pairs), tmp_path / "killed", monkeypatch)
-        assert (tmp_path / "killed" / "trainer" / "checkpoint-2").is_dir()
+        names = {path.name for path in (tmp_path / "killed" / "trainer").iterdir()}
+        assert names == {"checkpoint-2", "work.sha256"}
         whole = other(tmp_path / f"whole-{number}")
         assert weights_in(other(tmp_path / "killed")) == weights_in(whole)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from iterft.setting_rules import first_line
 
 SAVE_EVERY = 120.0
 """Seconds from one saved state to the next."""
-WORK, STATE = "work.sha256", "trainer_state.json"
+WORK, WHOLE = "work.sha256", "whole"
 
 
 class Saver(TrainerCallback):  # type: ignore[misc]
@@ -37,7 +38,16 @@ class Saver(TrainerCallback):  # type: ignore[misc]
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Marks the state, if it could be saved, as whole once it is on the disk; the earlier ones may go then."""
         self.saved = time.perf_counter()
+        saved = states(Path(args.output_dir))
+        if saved and not (saved[-1] / WHOLE).exists():
+            for file in saved[-1].iterdir():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+            (saved[-1] / WHOLE).touch()
+            for earlier in saved[:-1]:
+                shutil.rmtree(earlier)
 
 
 def train(trainer: Any, batches: Sequence[Any], say: Callable[[str], None]) -> None:
@@ -54,9 +64,8 @@ def train(trainer: Any, batches: Sequence[Any], say: Callable[[str], None]) -> N
             shutil.rmtree(state)
         known.write_text(work)
     for state in states(folder):
-        if not is_whole(state):
+        if not (state / WHOLE).exists():
             shutil.rmtree(state)
-    trainer.args.save_total_limit = 1  # an earlier state goes once the later one is whole
     trainer.create_model_card = lambda **_: None
     trainer._save_checkpoint = forgiving(trainer, say)
     trainer.add_callback(Saver())
@@ -86,12 +95,3 @@ def digest_of(settings: Any, batches: Sequence[Any]) -> str:
 def states(folder: Path) -> list[Path]:
     """Saved states, whole or not, by their step."""
     return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-
-
-def is_whole(state: Path) -> bool:
-    """The trainer writes this file last."""
-    try:
-        json.loads((state / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
