@@ -7,18 +7,20 @@ and results as text.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from iterft.chat import THINK_FIRST
 from iterft.jinja import filled
 from iterft.template import (
-    FAILURES,
     PROBE_CALLS,
     PROBE_TOOLS,
     RESULT,
     SYSTEM,
-    TODAY,
     USER,
     WORDS,
     Template,
+    apply,
     prompt_text,
     turn_of,
 )
@@ -69,21 +71,11 @@ def chat_template_of(template: Template) -> str:
 def shown(template: Template, text: str, prompt: Prompt) -> str:
     """What the chat template `text` makes of the prompt in the form that servers are given. ValueError when it refuses
     it."""
-    try:
-        rendered: str = template.tokenizer.apply_chat_template(
-            [in_openai_form(message) for message in prompt.messages],
-            tools=[{"type": "function", "function": dict(tool)} for tool in prompt.tools] or None,
-            chat_template=text,
-            add_generation_prompt=True,
-            tokenize=False,
-            strftime_now=TODAY.strftime,
-        )
-    except FAILURES as error:
-        raise ValueError(f"it refuses a prompt ({error})") from error
-    return rendered
+    alone = replace(template, settings={"chat_template": text})
+    return apply(alone, [in_openai_form(message) for message in prompt.messages], prompt.tools)
 
 
-def in_openai_form(message: Message) -> dict[str, object]:
+def in_openai_form(message: Message) -> dict[str, Any]:
     form = {key: value for key, value in message.items() if key != "tool_calls"}
     if calls := message.get("tool_calls"):
         form["tool_calls"] = [{"type": "function", "function": call} for call in calls]

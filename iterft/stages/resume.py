@@ -88,8 +88,10 @@ def forgiving(trainer: Any, say: Callable[[str], None]) -> Callable[[Any, Any], 
 
 def digest_of(settings: Any, batches: Sequence[Any]) -> str:
     """Of all that an update follows from but the weights it starts with."""
-    shown = json.dumps([settings.to_dict(), list(batches)], sort_keys=True, default=str)
-    return hashlib.sha256(shown.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for part in (settings.to_dict(), *batches):
+        digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
 
 
 def states(folder: Path) -> list[Path]:
