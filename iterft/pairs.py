@@ -70,6 +70,9 @@ def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list
         chosen = pick_chosen(tree, good)
         bad = [child for child in node.children if is_error(tree.nodes[child], tree.nodes[chosen])]
         for rejected in sorted(bad, key=lambda child: (-tree.nodes[child].visits, -tree.nodes[child].prior)):
+            if not tree.needs_call and in_words(tree, rejected):
+                dropped["both sides are words"] += 1  # the one that is rejected ran out of tokens
+                continue
             pair = make_pair(tree, index, chosen, rejected, accepted, settings)
             if pair.margin < settings.min_margin:
                 dropped["min_margin"] += 1
@@ -106,19 +109,29 @@ def anchor(tree: Tree, num_prose_tokens: int) -> PreferencePair | None:
         sample_id=tree.sample_id,
         chosen_logprob=logprob,
         rejected_logprob=0.0,
-        planted=tree.nodes[path[-1]].planted,
+        planted=any(tree.nodes[index].planted for index in path),
     )
 
 
-def pick_chosen(tree: Tree, good: Sequence[int]) -> int:
-    """Of nodes that lead to acceptance the likeliest, a sampled one if there is any."""
-    return max(good, key=lambda child: (not tree.nodes[child].planted, tree.nodes[child].prior))
+def pick_chosen(tree: Tree, nodes: Sequence[int]) -> int:
+    """Of siblings the likeliest, a sampled one if there is any."""
+    return max(nodes, key=lambda child: (not tree.nodes[child].planted, tree.nodes[child].prior))
 
 
 def is_error(node: Node, chosen: Node) -> bool:
     """Whether this sibling of the chosen step is wrong, and drawn by the policy or as good as."""
     log_ratio = sum(node.step.logprobs) - sum(chosen.step.logprobs)
     return bool(node.objection) and (not node.planted or log_ratio >= math.log(LIKELY))
+
+
+def in_words(tree: Tree, index: int) -> bool:
+    """Whether a turn of a tree that needs no call is words up to this node. One that is a single step says so only
+    where it calls nothing: it then fails because it ran out of tokens, or wrote something like a call."""
+    at, kinds = index, []
+    while at > 0:
+        kinds.append(tree.nodes[at].step.kind)
+        at = tree.nodes[at].parent
+    return "prose" in kinds or (kinds == ["turn"] and tree.nodes[index].objection == "unparsable")
 
 
 def accepted_nodes(tree: Tree) -> set[int]:
@@ -142,9 +155,7 @@ def make_pair(
     if settings.extent == "turn":
         rejected_path = to_the_end(tree, rejected, None)
     reason = tree.nodes[rejected].objection
-    chosen_ids, chosen_logprob = side(
-        tree, chosen_path, settings.num_prose_tokens if reason == "unneeded_call" else None
-    )
+    chosen_ids, chosen_logprob = side(tree, chosen_path, None if tree.needs_call else settings.num_prose_tokens)
     rejected_ids, rejected_logprob = side(
         tree, rejected_path, settings.num_prose_tokens if reason == "no_call" else None
     )
@@ -157,7 +168,7 @@ def make_pair(
         sample_id=tree.sample_id,
         chosen_logprob=chosen_logprob,
         rejected_logprob=rejected_logprob,
-        planted=tree.nodes[chosen].planted,
+        planted=any(tree.nodes[index].planted for index in chosen_path),
         smoothing=smoothing(tree.nodes[chosen].visits, tree.nodes[rejected].visits),
     )
 
@@ -168,11 +179,12 @@ def smoothing(num_chosen: int, num_rejected: int) -> float:
 
 
 def to_the_end(tree: Tree, index: int, within: set[int] | None) -> list[int]:
-    """Nodes from `index` to the end of a turn, by prior; inside `within`, if given."""
+    """Nodes from `index` to the end of a turn, sampled ones where there are any, by prior; inside `within`, if
+    given."""
     path = [index]
     while tree.nodes[path[-1]].children:
         options = [child for child in tree.nodes[path[-1]].children if within is None or child in within]
-        path.append(max(options, key=lambda child: tree.nodes[child].prior))
+        path.append(pick_chosen(tree, options))
     return path
 
 
@@ -200,11 +212,12 @@ def balance(pairs: list[PreferencePair], max_share: float, dropped: Counter[str]
     counts = Counter(pair.reason for pair in pairs)
     if len(counts) * max_share <= 1:
         return pairs
+    left = Counter(counts)
+    while max(left.values()) > max(1, max_share * left.total()):
+        left[max(left, key=left.__getitem__)] -= 1
     kept = pairs
     for reason, count in counts.items():
-        others = len(pairs) - count
-        limit = max(1, int(others * max_share / (1 - max_share))) if max_share < 1 else count
-        kept = drop_least(kept, reason, count - limit)
+        kept = drop_least(kept, reason, count - left[reason])
     dropped["max_reason_share"] += len(pairs) - len(kept)
     return kept
 

@@ -140,6 +140,20 @@ def test_a_sampled_side_is_chosen_before_a_planted_one() -> None:
     assert (pair.chosen_ids, pair.planted) == ((2,), True)
 
 
+def test_a_sampled_end_is_chosen_before_a_planted_one_however_likely() -> None:
+    tree = tree_of(
+        node(0, 1),
+        node(1, 2, reward=1.0, prior=0.9, planted=True),
+        node(1, 3, reward=1.0, prior=0.1),
+        node(0, 4, reward=0.0, objection="wrong_tool"),
+    )
+    (pair,) = mine_pairs([tree], replace(LOOSE, extent="chosen_turn")).pairs
+    assert (pair.chosen_ids, pair.planted) == ((1, 3), False)
+    tree.nodes[3].reward = 0.0
+    (pair,) = mine_pairs([tree], replace(LOOSE, extent="chosen_turn")).pairs
+    assert (pair.chosen_ids, pair.planted) == ((1, 2), True)
+
+
 def test_among_sampled_sides_the_likeliest_is_chosen() -> None:
     tree = tree_of(
         node(0, 1, reward=1.0, prior=0.2),
@@ -233,6 +247,27 @@ def test_an_unfinished_turn_is_not_rejected_for_being_the_beginning_of_the_right
     assert (mined.pairs, sum(mined.dropped.values())) == ((), 1)
 
 
+def test_words_that_ran_out_of_tokens_are_not_held_against_other_words() -> None:
+    """Both decide the same; what a call was written like is another matter."""
+    opening = node(0, 1)
+    opening.step = replace(opening.step, kind="prose")
+    tree = tree_of(
+        opening,
+        node(1, 2, 3, reward=1.0),
+        node(1, 4, 5, 6, reward=0.0, objection="unparsable"),
+        node(0, 7, reward=0.0, objection="unneeded_call"),
+        node(0, 8, reward=0.0, objection="unparsable"),
+    )
+    mined = mine_pairs([tree], replace(LOOSE, extent="chosen_turn", num_prose_tokens=2))
+    sides = {pair.rejected_ids: pair.chosen_ids for pair in mined.pairs}
+    assert (sides, mined.dropped) == ({(7,): (1, 2), (8,): (1, 2)}, {"both sides are words": 1})
+    right, endless = node(0, 1, 2, reward=1.0), node(0, 1, 3, reward=0.0, objection="unparsable")
+    for turn in (right, endless):
+        turn.step = replace(turn.step, kind="turn")
+    mined = mine_pairs([replace(tree_of(right, endless), needs_call=False)], LOOSE)
+    assert (mined.pairs, mined.dropped) == ((), {"both sides are words": 1})
+
+
 def test_what_is_dropped_is_counted() -> None:
     wrongs = [node(0, 10 + number, reward=0.0, objection="wrong_tool") for number in range(5)]
     tree = tree_of(node(0, 1, reward=1.0), *wrongs)
@@ -271,6 +306,14 @@ def test_no_reason_makes_up_more_than_its_share() -> None:
     assert sorted(pair.margin for pair in kept if pair.reason == "a") == [0.6, 0.7, 0.8], "planted ones go first"
     assert kept == [pair for pair in pairs if pair in kept], "the order stays"
     assert dropped == {"max_reason_share": 7}
+
+
+def test_no_reason_makes_up_more_than_its_share_where_several_have_to_give() -> None:
+    pairs = [
+        pair_of(reason, 0.5) for reason, count in {"a": 40, "b": 40, "c": 10, "d": 10}.items() for _ in range(count)
+    ]
+    counts = Counter(pair.reason for pair in balance(pairs, 0.3, Counter()))
+    assert max(counts.values()) <= 0.3 * counts.total() and counts["c"] == counts["d"] == 10 and counts["a"] >= 14
 
 
 def test_a_pair_that_counts_twice_is_balanced_as_two() -> None:
