@@ -39,7 +39,7 @@ def rows(source: str, key: str) -> Iterator[tuple[int, Any]]:
 def lines(path: Path, key: str) -> Iterator[tuple[int, str]]:
     opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as text:
+        with opener(path, "rt", encoding="utf-8-sig") as text:
             yield from ((number, line) for number, line in enumerate(text, start=1) if not line.isspace())
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise ValueError(f"{key} {path}: cannot be read ({error}); give UTF-8 JSON lines, plain or .gz") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TextIO
+from typing import Any, TextIO
 
 from iterft import Recipe, build
 from iterft.config import EndpointSettings, JudgeSettings
@@ -45,12 +45,17 @@ def check_data(options: argparse.Namespace, evaluation: Evaluation) -> int:
             raise ValueError(f"--check {options.check}: of {tally.num_rows} rows none could be read ({why})")
         print_tally(options.check, tally)
         if options.judge:
-            ask_judge(options, sound, rules, clean, rejected)
+            ask_judge(options, sound, tally.besides, rules, clean, rejected)
     return 0
 
 
 def ask_judge(
-    options: argparse.Namespace, sound: Sequence[Sample], rules: Judge, clean: TextIO | None, rejected: TextIO | None
+    options: argparse.Namespace,
+    sound: Sequence[Sample],
+    besides: Mapping[str, Mapping[str, Any]],
+    rules: Judge,
+    clean: TextIO | None,
+    rejected: TextIO | None,
 ) -> None:
     """Puts what the rules let pass to the model and prints what became of it. Verdicts are kept beside the output, so
     that the same command goes on where a killed one has stopped."""
@@ -66,20 +71,21 @@ def ask_judge(
         objections = rules(sample) if sample != given[sample.id] else []
         if objections:
             counts["a regenerated reference that breaks a rule"] += 1
-            write_row(rejected, sample, [(objection.reason, objection.detail) for objection in objections])
+            reasons = [(objection.reason, objection.detail) for objection in objections]
+            write_row(rejected, sample, reasons, besides.get(sample.id, {}))
         else:
-            write_row(clean, sample, [])
+            write_row(clean, sample, [], besides.get(sample.id, {}))
     for sample, reason in judged.rejected:
-        write_row(rejected, sample, [("judge", reason)])
+        write_row(rejected, sample, [("judge", reason)], besides.get(sample.id, {}))
     print(f"judged by {model.name}: {len(sound)} samples")
     for reason, count in counts.most_common():
         print(f"  {count:6}  {reason}")
 
 
-def write_row(out: TextIO | None, sample: Sample, reasons: Sequence[tuple[str, str]]) -> None:
+def write_row(out: TextIO | None, sample: Sample, reasons: Sequence[tuple[str, str]], more: Mapping[str, Any]) -> None:
     if out is not None:
         told = {"reasons": [{"reason": reason, "detail": detail} for reason, detail in reasons]} if reasons else {}
-        out.write(line_of(row_of(sample, **told)))
+        out.write(line_of(row_of(sample, **more, **told)))
 
 
 def judge(grounding: bool, evaluation: Evaluation | None = None) -> Judge:

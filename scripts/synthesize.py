@@ -33,7 +33,7 @@ from iterft.data import AUTO, collector_paused, load_samples
 from iterft.evals import bfcl
 from iterft.learner import learner_of
 from iterft.log import Log
-from iterft.loop import quieten_libraries
+from iterft.loop import FULL_OR_FORBIDDEN, quieten_libraries
 from iterft.protocols import ChatModel
 from iterft.readers.forms import FORMS
 from iterft.synth.backend import RULES, Backend
@@ -60,6 +60,7 @@ BFCL = "bfcl"
 WORDS, DIALOGUES, NOTHING = "words", "dialogues", "nothing"
 TEACHER_TOKENS = 2048
 """Of an answer: several wordings, or a definition, at once."""
+NAMES_SHOWN = 20
 OUTPUTS = ("out", "held_out", "held_out_wordings", "rejected")
 CHECKING = {"form", "grounding", "rejected", "judge", "judge_model", "judge_key_env"}
 EITHER_WAY = {"check", "out", "against", "votes"}
@@ -162,6 +163,12 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in FULL_OR_FORBIDDEN:
+            raise
+        print(f"{error.filename or options.out}: cannot be written ({error.strerror}); make room or give access, and "
+              "the same command goes on from here", file=sys.stderr)  # fmt: skip
+        return 2
 
 
 def check_options(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -248,12 +255,13 @@ def write_parts(
 
 
 def parts_of(options: argparse.Namespace, tools: Sequence[SpokenTool], evaluation: Evaluation) -> list[Part]:
-    """What goes to --out first, then what is held out. Prints which tools have too few wordings."""
+    """What goes to --out first, then what is held out. Prints which tools are held out, or have too few wordings."""
     num_held_out = round(options.held_out_share * options.num)
     held_out = []
     barred = evaluation.names
     if options.held_out:
         tools, others = split_tools(tools, options.held_out_share, options.seed)
+        print(f"{options.out} shows none of {options.held_out}'s {len(others)} tools: {names_of(others)}")
         other_stock = stock_of(others, evaluation.names)
         held_out.append(Part(options.held_out, num_held_out, other_stock, other_stock.asked.tools, options.seed))
         barred |= {bare(tool.spec.name) for tool in others}  # built-in ones would else be shown beside those of --out
@@ -273,12 +281,20 @@ def parts_of(options: argparse.Namespace, tools: Sequence[SpokenTool], evaluatio
 
 
 def evaluation_data(sources: Sequence[str]) -> Evaluation:
+    """Prints what was read of each file. ValueError for one of which nothing can be."""
     samples: list[Sample] = []
     for source in sources:
         if source == BFCL:
             samples += [sample for category in bfcl.CATEGORIES for sample in bfcl.load(category)]
         else:
-            samples += load_samples(source, "--against", 1.0).samples
+            loaded = load_samples(source, "--against", 1.0)
+            told = "".join(f", {count} left out: {reason}" for reason, count in loaded.dropped.items())
+            if not loaded.samples:
+                raise ValueError(
+                    f"--against {source}: none of {loaded.num_rows} rows could be read{told}; give another"
+                )
+            print(f"--against {source}: {len(loaded.samples)} samples of {loaded.num_rows} rows{told}")
+            samples += loaded.samples
     return evaluation_of(samples)
 
 
@@ -286,10 +302,13 @@ def spoken_tools(options: argparse.Namespace, model: ChatModel | None, evaluatio
     """The tools to ask for. Prints what was read and left out."""
     if options.tools:
         toolset = load_toolset(options.tools, skip_refused=options.skip_refused)
-        made = list(worded(toolset.definitions, options.skip_refused))
-        print(f"{options.tools}: {len(made)} tools read as {toolset.form}, {len(toolset.refusals)} left out")
-        for refusal in toolset.refusals:
-            print(f"  left out: {refusal}")
+        made, faults = worded(toolset.definitions, options.skip_refused)
+        faults = [*map(str, toolset.refusals), *faults]
+        print(f"{options.tools}: {len(made)} tools read as {toolset.form}, {len(faults)} left out")
+        for fault in faults:
+            print(f"  left out: {fault}")
+        if not made:
+            raise ValueError(f"--tools {options.tools}: it holds no tool that can be used; see above")
     else:
         made = built_in_tools()
     leaked = [tool.spec.name for tool in made if bare(tool.spec.name) in evaluation.names]
@@ -339,15 +358,17 @@ def tools_of_teacher(
     return list(written.tools)
 
 
-def worded(definitions: Sequence[Definition], skip_refused: bool) -> Iterator[SpokenTool]:
-    """ValueError for a tool that cannot be put into words, unless such are skipped."""
+def worded(definitions: Sequence[Definition], skip_refused: bool) -> tuple[list[SpokenTool], list[str]]:
+    """The tools, and why others cannot be put into words; ValueError for one of these unless such are skipped."""
+    made, faults = [], []
     for definition in definitions:
         try:
-            yield spoken_of(definition)
+            made.append(spoken_of(definition))
         except ValueError as error:
             if not skip_refused:
                 raise ValueError(f"{error}; or leave it out with --skip-refused") from error
-            print(f"  left out: {error}")
+            faults.append(str(error))
+    return made, faults
 
 
 def split_tools(tools: Sequence[SpokenTool], share: float, seed: int) -> tuple[list[SpokenTool], list[SpokenTool]]:
@@ -358,6 +379,12 @@ def split_tools(tools: Sequence[SpokenTool], share: float, seed: int) -> tuple[l
     if not all(parts):
         raise ValueError(f"--held-out-share {share}: of {len(origins)} tools one part would get none; give more tools")
     return parts
+
+
+def names_of(tools: Sequence[SpokenTool]) -> str:
+    """In the order given, the first `NAMES_SHOWN` of them."""
+    rest = f", and {len(tools) - NAMES_SHOWN} more" if len(tools) > NAMES_SHOWN else ""
+    return ", ".join(tool.spec.name for tool in tools[:NAMES_SHOWN]) + rest
 
 
 def write_part(

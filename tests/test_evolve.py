@@ -64,6 +64,15 @@ def test_each_operator_changes_what_it_says_and_keeps_the_definition_sound(name:
                 assert made.parameters == WEATHER.parameters and made.returns != WEATHER.returns
 
 
+def test_a_parameter_of_several_types_gets_no_bounds_of_numbers() -> None:
+    either = {"type": "object", "properties": {"id": {"type": ["integer", "string"]}}, "required": ["id"]}
+    made = evolve([Definition("get_item", "Get an item.", either)], 20, seed=0)
+    assert made and all("minimum" not in each.definition.parameters["properties"].get("id", {}) for each in made)
+    maybe = {"type": "object", "properties": {"n": {"type": ["integer", "null"]}}, "required": ["n"]}
+    changed = OPERATORS["add_constraint"](Definition("get_item", "Get an item.", maybe), Random(0))
+    assert changed and {"minimum", "maximum"} <= changed.definition.parameters["properties"]["n"].keys()
+
+
 def test_many_are_made_each_new_by_name_and_words_and_fit_to_be_asked_for(definitions: tuple[Definition, ...]) -> None:
     made = evolve(definitions, 150, seed=0)
     names = [each.definition.name for each in (*made,)] + [definition.name for definition in definitions]

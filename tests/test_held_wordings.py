@@ -67,6 +67,22 @@ def test_both_parts_ask_for_every_tool_and_about_the_share_is_held_out(parted: P
     assert 0.1 < numbers[1] / sum(numbers) < 0.35
 
 
+def test_switches_are_values_and_take_no_time() -> None:
+    """A thousand variants a wording would be compared for hours."""
+    switches = {name: {"type": "boolean"} for name in ("compress", "include_tax", "overwrite", "verbose")}
+    schema = {"type": "object", "properties": {"path": {"type": "string"}, **switches}, "required": ["path", "verbose"]}
+    parted = part_wordings(stock_of([spoken_of(Definition("get_report", "Get a report.", schema))]), 0.2, 0)
+    train, held_out = (
+        [
+            variants(each)
+            for each in (*part.tools["get_report"].spec.imperatives, *part.tools["get_report"].spec.queries)
+        ]
+        for part in (parted.train, parted.held_out)
+    )
+    assert max(map(len, train)) > 1000 and len(held_out) > 1
+    assert frozenset().union(*train).isdisjoint(frozenset().union(*held_out))
+
+
 def test_requests_for_tools_that_are_not_there_and_small_talk_are_parted_as_well(parted: Parted) -> None:
     train, held_out = parted.train.others, parted.held_out.others
     assert len(held_out.tools) > 30

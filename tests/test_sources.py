@@ -149,6 +149,13 @@ def test_line_separators_of_unicode_end_no_line_and_empty_lines_count(tmp_path: 
     assert [sample.id for sample in load_samples(path, "data.train", 0.0).samples] == ["1/1", "3/1"]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_byte_order_mark_costs_no_row(tmp_path: Path, name: str) -> None:
+    text = "\n".join(map(json.dumps, written("xlam", 2)))
+    (tmp_path / name).write_text(text if name.endswith("l") else json.dumps(written("xlam", 2)), encoding="utf-8-sig")
+    assert len(load_samples(tmp_path / name, "data.train", 0.0).samples) == 2
+
+
 def test_the_garbage_collector_runs_again_after_a_file_that_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[")
     with pytest.raises(ValueError):

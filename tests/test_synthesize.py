@@ -175,6 +175,8 @@ def test_held_out_tools_are_never_shown_in_training_not_even_evolved(made: Path,
     assert len(train) + len(held_out) == 100
     asked = {name for row in held_out for name in row["provenance"]["tools"]}
     assert asked and not asked & {tool["name"] for row in train for tool in row["tools"]}
+    (said,) = (line for line in done.stdout.splitlines() if " shows none of " in line)
+    assert asked <= set(said.split(": ")[-1].split(", "))
     operators = [row["provenance"].get("operators") for row in (*train, *held_out)]
     assert any(operators)
 
@@ -218,6 +220,7 @@ def test_names_and_words_of_evaluation_data_are_kept_out(made: Path, tmp_path: P
     arguments = ("--tools", made / "my_tools.py", "--out", tmp_path / "data.jsonl", "-n", 80)
     done = synthesize(*arguments, "--against", tmp_path / "eval.jsonl")
     assert done.returncode == 0, done.stderr
+    assert f"--against {tmp_path / 'eval.jsonl'}: 1 samples of 1 rows\n" in done.stdout
     assert "1 tools are left out, as evaluation data has their names: convert_currency" in done.stdout
     shown = {tool["name"] for row in rows(tmp_path / "data.jsonl") for tool in row["tools"]}
     assert "convert_currency" not in shown and "place_order" in shown
@@ -235,6 +238,22 @@ def test_what_evaluation_data_has_is_rejected_from_any_data(made: Path, tmp_path
     clean = rows(tmp_path / "clean.jsonl")
     assert all(names.isdisjoint(tool["name"] for tool in row["tools"]) for row in clean)
     assert len(clean) + len(reasons) == len(rows(made / "data.jsonl"))
+
+
+def test_evaluation_data_of_which_no_row_can_be_read_are_refused(tmp_path: Path) -> None:
+    """Nothing would be kept apart from them."""
+    (tmp_path / "eval.jsonl").write_text(json.dumps({"id": "1", "question": [], "function": []}) + "\n")
+    done = synthesize("--out", tmp_path / "data.jsonl", "-n", 20, "--against", tmp_path / "eval.jsonl")
+    assert done.returncode == 2 and "none of 1 rows could be read, 1 left out: unknown form" in done.stderr
+    assert not (tmp_path / "data.jsonl").exists()
+
+
+def test_tools_none_of_which_can_be_worded_are_named_as_the_fault(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"p.q": {"type": "string"}}, "required": ["p.q"]}
+    (tmp_path / "t.json").write_text(json.dumps([{"name": "find", "description": "Finds it.", "parameters": schema}]))
+    done = synthesize("--tools", tmp_path / "t.json", "--out", tmp_path / "data.jsonl", "--skip-refused")
+    assert done.returncode == 2 and f"--tools {tmp_path / 't.json'}: it holds no tool that can be used" in done.stderr
+    assert "0 tools read as json, 1 left out" in done.stdout
 
 
 def test_a_file_that_another_process_writes_is_left_to_it(made: Path, tmp_path: Path) -> None:
@@ -289,9 +308,9 @@ def test_what_cannot_be_read_is_one_sentence_and_exit_code_2(arguments: tuple[ob
 def test_a_bad_tool_stops_and_names_its_field_unless_such_are_left_out(tmp_path: Path) -> None:
     tools = tmp_path / "tools.py"
     tools.write_text(TEXT + '\n\ndef odd(x: list) -> None:\n    """Odd."""\n')
-    done = synthesize("--tools", tools, "--out", tmp_path / "data.jsonl", "-n", 20)
+    done = synthesize("--tools", tools, "--out", tmp_path / "new" / "data.jsonl", "-n", 20)
     assert done.returncode == 2 and "tool odd: x: list does not say what it holds" in done.stderr
-    assert not (tmp_path / "data.jsonl").exists()
+    assert not (tmp_path / "new").exists()
     done = synthesize("--tools", tools, "--out", tmp_path / "data.jsonl", "-n", 20, "--skip-refused")
     assert done.returncode == 0 and "7 tools read as python, 1 left out" in done.stdout
 
@@ -316,6 +335,16 @@ def test_checking_counts_reasons_and_keeps_rejected_rows_with_theirs(tmp_path: P
     assert unreadable == {"number": total + 1, "reasons": unreadable["reasons"], "row": "{\n"}
     again = synthesize("--check", clean)
     assert again.returncode == 0 and "0 rejected" in again.stdout
+
+
+def test_checking_keeps_what_else_a_row_of_our_own_form_says(tmp_path: Path) -> None:
+    made = [row_of(SOUND[0], provenance={"kind": "single"}, note="mine"), row_of(PLANTS["unknown_tool"][0], note="bad")]
+    data, clean, rejected = (tmp_path / f"{name}.jsonl" for name in ("data", "clean", "rejected"))
+    data.write_text("".join(line_of(row | {"id": str(number)}) for number, row in enumerate(made)))
+    assert synthesize("--check", data, "--out", clean, "--rejected", rejected).returncode == 0
+    (kept,), (left_out,) = rows(clean), rows(rejected)
+    assert (kept["provenance"], kept["note"]) == ({"kind": "single"}, "mine")
+    assert left_out["note"] == "bad" and left_out["reasons"]
 
 
 def test_checking_can_ask_that_values_were_said(tmp_path: Path) -> None:

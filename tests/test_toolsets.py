@@ -275,6 +275,13 @@ def send(outer: Outer, size: "int" = 1) -> Inner:
             "from dataclasses import dataclass\n@dataclass\nclass N:\n    n: 'N'\ndef f(x: N):\n    'Does it.'",
             "the type refers to itself",
         ),
+        ("from typing import List\ndef f(x: List):\n    'Does it.'", "x: List does not say what it holds"),
+        ("def f(x: tuple[()]):\n    'Does it.'", "x: tuple does not say what it holds"),
+        (
+            "import pydantic\nfrom typing import Callable\nclass M(pydantic.BaseModel):\n    x: Callable\n"
+            "def f(m: M):\n    'Does it.'",
+            "m: M has no JSON schema (Cannot generate a JsonSchema",
+        ),
         ("1 / 0", "cannot be imported: ZeroDivisionError"),
         ("import sys\nsys.exit(3)", "cannot be imported: SystemExit"),
         ("x = 1", "holds no tool"),
@@ -458,6 +465,82 @@ def test_a_result_that_cannot_be_read_is_as_if_nothing_was_said(tmp_path: Path) 
     assert definition.returns is None and definition.tool == TOOL
     odd = {"type": "object", "properties": {"v": {"type": "string", "pattern": r"^(?!x)\d+$"}}}
     assert "v" not in returns_of(replace(definition, returns=odd))["properties"], "no value could be made"
+
+
+@pytest.mark.parametrize(
+    "hint", ["List", "Dict", "Tuple", "list[Annotated[int, {'a': 1}]]", "Box", "list", "tuple[int, str]"]
+)
+def test_a_result_whose_hint_says_nothing_definite_is_left_open(tmp_path: Path, hint: str) -> None:
+    text = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "from typing import Annotated, Dict, List, Tuple\n\n@dataclass\nclass Box:\n    x: Missing\n\n"
+        f"def f(x: int) -> {hint}:\n    'Does it.'\n"
+    )
+    assert tools(tmp_path, "mine.py", text)["f"].returns is None
+
+
+def shop(body: Any, item: Any = None) -> dict[str, Any]:
+    """An OpenAPI document of one path, or of another with this body."""
+    operation = {"operationId": "pay", "summary": "Pays.", "requestBody": body}
+    return {"openapi": "3.1.0", "paths": {"/pay": item or {"post": operation}}}
+
+
+def body_of(schema: Any) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+CARD_OR_IBAN = {
+    "type": "object",
+    "properties": {"card": {"type": "string"}, "iban": {"type": "string"}},
+    "oneOf": [{"required": ["card"]}, {"required": ["iban"]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        (
+            shop({"$ref": "#/components/requestBodies/Pay"}),
+            "tool post /pay: $ref '#/components/requestBodies/Pay' points",
+        ),
+        (
+            shop({}, {"$ref": "./pay.yaml"}),
+            "tool /pay: $ref './pay.yaml' points to nothing in this document; other files",
+        ),
+        (shop(body_of({"type": "object", "properties": {"meta": True}})), "meta: True is no schema"),
+        (shop(body_of(CARD_OR_IBAN)), "body: type missing"),
+        (shop(body_of({"allOf": [{"type": "object", "properties": [1]}]})), "properties must be an object"),
+    ],
+)
+def test_a_part_of_an_openapi_document_that_cannot_be_read_refuses_its_tool(
+    tmp_path: Path, document: Any, why: str
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        load(tmp_path, "shop.json", document)
+    assert why in str(caught.value)
+
+
+def test_parts_of_all_of_hold_together_or_are_refused(tmp_path: Path) -> None:
+    def merged(*parts: Any) -> Any:
+        return tools(tmp_path, "tools.json", with_parameter({"allOf": list(parts)}))["get_weather"].parameters[
+            "properties"
+        ]
+
+    number = {"type": "number", "minimum": 5, "maximum": 9}
+    assert merged(number, {"type": "integer", "minimum": 2, "maximum": 7})["x"] == {
+        "type": "integer", "minimum": 5, "maximum": 7,
+    }  # fmt: skip
+    assert merged({"type": "string", "enum": ["a", "b"]}, {"enum": ["b", "c"]})["x"]["enum"] == ["b"]
+    one, other = ({"type": "object", "properties": {"n": {"type": "integer", **more}}} for more in ({"minimum": 5}, {}))
+    assert merged(one, other)["x"]["properties"]["n"] == {"type": "integer", "minimum": 5}
+    with pytest.raises(ValueError, match=r"x: parts of allOf differ in type \('string', 'integer'\)"):
+        merged({"type": "string"}, {"type": "integer"})
+    with pytest.raises(ValueError, match=r"x\.n: parts of allOf differ in pattern"):
+        merged(*({"type": "object", "properties": {"n": {"type": "string", "pattern": p}}} for p in "ab"))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    assert list(tools(tmp_path, "tools.json", "\ufeff" + json.dumps([TOOL]))) == ["get_weather"]
 
 
 def test_yaml_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -75,6 +75,12 @@ def test_every_value_fits_its_schema_and_is_in_its_words(name: str) -> None:
             assert isinstance(leaf, bool) or said.holds(path, leaf), (value, leaf)
 
 
+@pytest.mark.parametrize("only", [1, 0.7])
+def test_bounds_that_leave_one_number_are_that_number(only: float) -> None:
+    kind = kind_for("share", {"type": "number", "minimum": only, "maximum": only})
+    assert kind.draw(Random(0)).accepted == (only,)
+
+
 def test_names_and_descriptions_tell_what_a_text_is_about() -> None:
     random = Random(0)
     assert "@" in kind_for("contact_email", {"type": "string"}).draw(random).words

@@ -70,6 +70,9 @@ def train_sft(
     sequences = [[row["input_ids"]] for row in ordered]
     spans = token_batches(sequences, settings.batch_size, settings.batch_tokens, is_shared=is_shared)
     batches = [[ordered[index] for index in span] for span in spans]
+    log.say(
+        f"warm-up: {len(rows)} samples in {len(batches)} batches; the heaviest is tried first, to see if memory lasts"
+    )
     rehearse(trainer, batches[heaviest(sequences, spans, is_shared=is_shared)])  # the curriculum has it at its end
     run_trainer(trainer, batches, settings.warmup_share, reporter)
     log.metric("forwarded", stage="warm-up", **asdict(counters))

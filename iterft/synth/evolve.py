@@ -134,8 +134,8 @@ def add_constraint(definition: Definition, random: Random) -> Change | None:
             definition, properties, [*required, name], f"{said_name(name).capitalize()} must always be given."
         )
         return Change(changed, f"for {said_name(name)}")
-    kinds = set(types_of(schema))
-    if kinds & {"integer", "number"} and "minimum" not in schema and "enum" not in schema:
+    kinds = set(types_of(schema)) - {"null"}
+    if kinds and kinds <= {"integer", "number"} and "minimum" not in schema and "enum" not in schema:
         drawn = [kind_for(name, schema).draw(random).accepted[0] for _ in range(8)]
         bounds = {"minimum": min(drawn), "maximum": max(drawn)}
         if bounds["minimum"] == bounds["maximum"] or not _holds_default(schema, bounds):

@@ -14,15 +14,17 @@ from dataclasses import dataclass, replace
 from itertools import groupby, product
 from operator import attrgetter, itemgetter
 from random import Random
-from typing import TypeVar
+from types import MappingProxyType
+from typing import TypeAlias, TypeVar
 
 from iterft.synth.catalog import ToolSpec
 from iterft.synth.drafts import Pool
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock, links_between
-from iterft.synth.wording import ByNumber, Choice, Optional, Repeat, Slot, Wording
+from iterft.synth.wording import ByNumber, Choice, Optional, Repeat, Slot, Wording, slots
 
 Item = TypeVar("Item")
+Flags: TypeAlias = "Mapping[Choice, str]"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ def _part(
 ) -> tuple[list[Item], list[Item]]:
     """(train, held out), in order; held out are groups of wordings that belong together, about `share` of all items,
     and at least one of each kind but those of a single item. All are train where that cannot be."""
-    groups = _groups([variants(wording_of(item)) for item in items])
+    wordings = [wording_of(item) for item in items]
+    flags = _flags(wordings)
+    groups = _groups([variants(wording, flags) for wording in wordings])
     random.shuffle(groups)
     groups.sort(key=len)
     kinds = Counter(map(kind_of, items))
@@ -145,26 +149,49 @@ def _belong_together(texts: frozenset[str], others: frozenset[str]) -> bool:
     return not texts.isdisjoint(others) or any(one in other or other in one for one in texts for other in others)
 
 
-def variants(wording: Wording) -> frozenset[str]:
-    """All that a wording can say of one call or several, in lower case, with the names of its slots for values."""
-    return frozenset("".join(said).lower().strip(" .?!") for said in product(*map(_said, wording)))
+def _flags(wordings: Sequence[Wording]) -> Flags:
+    """Choices that say the value of one slot, where all wordings that say it have the same: then they say a value as
+    any slot does. Written out, three of them would be a thousand variants of each wording."""
+    found: dict[str, set[Choice | None]] = {}
+
+    def visit(parts: Wording, among: Choice | None) -> None:
+        for part in parts:
+            match part:
+                case Slot(path):
+                    found.setdefault(path, set()).add(among)
+                case Optional(inner) | Repeat(inner):
+                    visit(inner, among)
+                case Choice(options):
+                    for option in options:
+                        visit(option, among or part)
+
+    for wording in wordings:
+        visit(wording, None)
+    alone = {next(iter(choices)): path for path, choices in found.items() if len(choices) == 1}
+    return {choice: path for choice, path in alone.items() if choice and slots((choice,)) == {path}}
 
 
-def _said(part: str | Slot | Optional | Choice | Repeat | ByNumber) -> list[str]:
+def variants(wording: Wording, flags: Flags = MappingProxyType({})) -> frozenset[str]:
+    """All that a wording can say of one call or several, in lower case, with the names of its slots for values, and
+    those of `flags` for what these choices say."""
+    return frozenset(said.lower().strip(" .?!") for said in _all(wording, flags))
+
+
+def _said(part: str | Slot | Optional | Choice | Repeat | ByNumber, flags: Flags) -> list[str]:
     match part:
         case str():
             return [part]
         case Slot(path, fixed):
             return [f"{{{path}}}" if fixed is None else ""]
         case Optional(parts):
-            return ["", *_all(parts)]
+            return ["", *_all(parts, flags)]
         case Choice(options):
-            return [text for option in options for text in _all(option)]
+            return [f"{{{flags[part]}}}"] if part in flags else [said for each in options for said in _all(each, flags)]
         case Repeat(parts):
-            return _all(parts)
+            return _all(parts, flags)
         case ByNumber(one, several):
             return [one, several]
 
 
-def _all(parts: Wording) -> list[str]:
-    return ["".join(said) for said in product(*map(_said, parts))]
+def _all(parts: Wording, flags: Flags) -> list[str]:
+    return ["".join(said) for said in product(*(_said(part, flags) for part in parts))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,6 +31,17 @@ def row_of(sample: Sample, **more: Any) -> dict[str, Any]:
     return {**row, **more}
 
 
+OWN_KEYS = frozenset(
+    ["id", "messages", "tools", "answer", "accepted", "text", "thought", "source", "kind", "env_config", "reasons"]
+)
+"""What `row_of` writes, and the reasons beside a rejected row."""
+
+
+def besides(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What else stands in a row of our own form: its provenance, somebody's notes."""
+    return {key: value for key, value in row.items() if key not in OWN_KEYS}
+
+
 def sample_of(row: Mapping[str, Any]) -> Sample:
     """The sample of a row that `row_of` has made."""
     (sample,) = FORMS["own"].read(dict(row), "0")
@@ -54,7 +65,9 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def claimed(option: str, path: Path) -> Iterator[None]:
-    """Nobody else makes this file meanwhile, nor what is kept beside it; ValueError when somebody does."""
+    """Nobody else makes this file meanwhile, nor what is kept beside it; ValueError when somebody does. Its folder is
+    made, and removed again if nothing came into it."""
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f"{path.name}.lock")
     lock.touch()
@@ -63,3 +76,6 @@ def claimed(option: str, path: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty
+                for folder in made:
+                    folder.rmdir()

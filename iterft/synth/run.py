@@ -50,6 +50,8 @@ def write_samples(
     and order that was killed is gone on with. `earlier`: what the files before it ask."""
     path, progress = journal_of(out), nothing_yet(stock, order.backend, earlier)
     journalled = take_up(path, _settings(stock, order, earlier, guidance))
+    if not journalled:
+        shutil.rmtree(_tuning_of(out), ignore_errors=True)  # that of a run with other settings
     entries = [entry for entry in journalled if "round" not in entry]
     for entry in entries:
         progress.add(entry)
@@ -99,7 +101,7 @@ def _tuning_of(out: Path) -> Path:
 
 
 def _settings(stock: Stock, order: Order, earlier: Sequence[str], guidance: Guidance | None) -> dict[str, Any]:
-    """What the samples depend on, but for how many they are."""
+    """What the samples depend on; on how many they are only where they are made in rounds."""
     return {
         "tools": digest_of([tool.schema for tool in stock.shown.tools]),
         "returns": digest_of([tool.returns for tool in stock.tools.values()]),
@@ -110,7 +112,9 @@ def _settings(stock: Stock, order: Order, earlier: Sequence[str], guidance: Guid
         "name": order.name,
         "thinking": order.with_thinking,
         "runs": digest_of(sorted(order.runs)),
-        "complexity": [guidance.learner.name, guidance.num_rounds, guidance.num_probe] if guidance else [],
+        "complexity": [guidance.learner.name, guidance.num_rounds, guidance.num_probe, order.num_samples]
+        if guidance  # rounds are of all samples
+        else [],
         "backend": order.backend.name,
         "width": order.backend.width,
         **order.backend.settings,

@@ -4,13 +4,13 @@ where."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from iterft.data import Reading
+from iterft.data import Reading, as_row
 from iterft.synth.checks import Objection
-from iterft.synth.rows import line_of, row_of
+from iterft.synth.rows import besides, line_of, row_of
 from iterft.types import Sample
 
 UNREADABLE = "unreadable"
@@ -21,14 +21,15 @@ Judge = Callable[[Sample], Sequence[Objection]]
 
 @dataclass
 class Tally:
-    """What was seen so far: rows, samples, samples without objection, samples by reason, and the first of each
-    reason."""
+    """What was seen so far: rows, samples, samples without objection, samples by reason, the first of each reason, and
+    what rows of our own form say besides, by the id of the sample."""
 
     num_rows: int = 0
     num_samples: int = 0
     num_sound: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     firsts: dict[str, str] = field(default_factory=dict)
+    besides: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def count(self, name: str, objections: Sequence[Objection]) -> None:
         self.reasons.update({objection.reason for objection in objections})
@@ -38,7 +39,8 @@ class Tally:
 
 def sift(readings: Iterable[Reading], judge: Judge, clean: TextIO | None, rejected: TextIO | None) -> Tally:
     """Judges every sample and writes it, in our own form, to `clean` or `rejected`, where these are given. A rejected
-    one carries its `reasons`; a row that cannot be read is kept as it is, as `row`."""
+    one carries its `reasons`; a row that cannot be read is kept as it is, as `row`. What a row of our own form says
+    beside its sample stays."""
     tally = Tally()
     for reading in readings:
         tally.num_rows += 1
@@ -46,15 +48,18 @@ def sift(readings: Iterable[Reading], judge: Judge, clean: TextIO | None, reject
             fault = Objection(f"{UNREADABLE}: {reading.fault.reason}", reading.fault.detail)
             tally.count(f"row {reading.number}", [fault])
             _write(rejected, {"number": reading.number, "reasons": _told([fault]), "row": reading.content})
+        more = besides(as_row(reading.content)) if reading.form == "own" and reading.samples else {}
         for sample in reading.samples:
             tally.num_samples += 1
+            if more:
+                tally.besides[sample.id] = more
             objections = _judged(judge, sample)
             tally.count(sample.id, objections)
             if objections:
-                _write(rejected, row_of(sample, reasons=_told(objections)))
+                _write(rejected, row_of(sample, **more, reasons=_told(objections)))
             else:
                 tally.num_sound += 1
-                _write(clean, row_of(sample))
+                _write(clean, row_of(sample, **more))
     return tally
 
 

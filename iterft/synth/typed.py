@@ -219,6 +219,8 @@ def _in_bounds(schema: Mapping[str, Any], kind: str) -> Kind:
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     low = (high - 100 * step if high is not None else 0) if low is None else low
     high = low + 100 * step if high is None else high
+    if low == high:
+        return _one_of(schema, [low])
     if kind == "number" and (high - low) / step < 4:
         step = (high - low) / 10
     first = -(-low // step)

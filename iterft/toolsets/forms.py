@@ -79,7 +79,7 @@ def load_toolset(path: Path, *, skip_refused: bool = False) -> Toolset:
 def _document(path: Path) -> Any:
     """ValueError for what is neither JSON, JSON lines nor YAML."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"is no UTF-8 text ({error})") from error
     if path.suffix in (".yaml", ".yml"):

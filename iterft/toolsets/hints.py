@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from iterft.setting_rules import first_line
 from iterft.toolsets.docstrings import parameter_texts
 from iterft.toolsets.parts import normalised
 
@@ -46,10 +47,13 @@ _CONSTRAINTS = {
 }
 _SIZES = {"min_length": ("minLength", "minItems"), "max_length": ("maxLength", "maxItems")}
 _MAX_DEPTH = 16
+_SAYS_NOTHING = "{} does not say what it holds; write list[str], dict[str, int], a dataclass, ..."
+UNREADABLE = (ValueError, NameError, TypeError, AttributeError, SyntaxError)
+"""What Python raises for hints, as texts or as types, that mean nothing."""
 
 
 def schema_of(hint: Any, depth: int = 0) -> dict[str, Any]:
-    """ValueError for a hint that has no schema."""
+    """ValueError, or another of `UNREADABLE`, for a hint that has no schema."""
     if depth > _MAX_DEPTH:
         raise ValueError("the type refers to itself")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -65,6 +69,8 @@ def schema_of(hint: Any, depth: int = 0) -> dict[str, Any]:
         return _union([schema_of(part, depth + 1) for part in arguments])
     if origin in (typing.Required, typing.NotRequired):
         return schema_of(arguments[0], depth + 1)
+    if (origin in _LISTS or origin in _MAPPINGS) and not arguments:  # typing.List, tuple[()]
+        raise ValueError(_SAYS_NOTHING.format(_name(hint)))
     if origin in _LISTS:
         return _array(origin, arguments, depth)
     if origin in _MAPPINGS:
@@ -72,7 +78,7 @@ def schema_of(hint: Any, depth: int = 0) -> dict[str, Any]:
             raise ValueError(f"{_name(hint)}: keys of a mapping must be str")
         return {"type": "object", "additionalProperties": schema_of(arguments[1], depth + 1)}
     if hint in _MAPPINGS or hint in _LISTS or hint is Any:
-        raise ValueError(f"{_name(hint)} does not say what it holds; write list[str], dict[str, int], a dataclass, ...")
+        raise ValueError(_SAYS_NOTHING.format(_name(hint)))
     if isinstance(hint, type):
         return _class_schema(hint, depth)
     raise ValueError(f"{_name(hint)} has no JSON schema")
@@ -165,7 +171,10 @@ def _class_schema(kind: type, depth: int) -> dict[str, Any]:
         return dict(object_schema(typing.get_type_hints(kind), getattr(kind, "_field_defaults", {}), texts, depth))
     own_schema: Callable[[], Any] | None = getattr(kind, "model_json_schema", None)
     if own_schema is not None:
-        schema = own_schema()
+        try:
+            schema = own_schema()
+        except Exception as error:  # the library's own, of a field that JSON cannot hold
+            raise ValueError(f"{_name(kind)} has no JSON schema ({first_line(error)})") from error
         return normalised(schema, schema)
     raise ValueError(f"{_name(kind)} has no JSON schema; use a dataclass, a TypedDict, an Enum or plain types")
 

@@ -1,14 +1,15 @@
 """An OpenAPI 3 document: one tool per operation.
 
-Its parameters are those of path, query and header, and the fields of a JSON body; a body that is no object is one
-parameter `body`. What the client sends by itself (Authorization, Accept, cookies) is left out. `returns` is the schema
-of the first JSON answer in the 200s. The group is the first tag.
+Its parameters are those of path, query and header, and the fields of a JSON body; a body that is no object, or of which
+more is said than its fields, is one parameter `body`. What the client sends by itself (Authorization, Accept, cookies)
+is left out. `returns` is the schema of the first JSON answer in the 200s. The group is the first tag.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from iterft.json_schema import referred
@@ -17,6 +18,9 @@ from iterft.toolsets.parts import Definition, Refusal, define
 METHODS = ("get", "put", "post", "delete", "patch")
 _ODD = re.compile(r"[^\w.-]+")
 _BY_CLIENT = frozenset(["accept", "authorization", "content-type"])
+_SAID_BY_FIELDS = frozenset(["type", "properties", "required", "title", "description", "example", "examples"])
+_SAID_BY_FIELDS |= {"additionalProperties", "deprecated", "externalDocs", "nullable", "xml", "default"}
+"""Keywords of a body of which its fields alone say enough: a call names no others."""
 
 
 def fits(document: Any) -> bool:
@@ -32,7 +36,11 @@ def read(document: Any) -> Iterator[Definition | Refusal]:
     if not isinstance(paths, Mapping) or not paths:
         raise ValueError("paths: missing or empty")
     for path, item in paths.items():
-        item = _resolved(item, document)
+        try:
+            item = _resolved(item, document)
+        except ValueError as error:
+            yield Refusal(str(path), (str(error),))
+            continue
         for method in METHODS:
             operation = item.get(method) if isinstance(item, Mapping) else None
             if isinstance(operation, Mapping):
@@ -76,8 +84,7 @@ def _parameters(shared: Any, operation: Mapping[str, Any], document: Mapping[str
         properties[name] = {**said, **schema} if "$ref" not in schema else {**schema, **said}
         if parameter.get("required") or place == "path":
             required.append(name)
-    body = _resolved(operation.get("requestBody") or {}, document)
-    if body:
+    if body := _resolved(operation.get("requestBody") or {}, document):
         _add_body(body, properties, required, document)
     return {"type": "object", "properties": properties, "required": required}
 
@@ -94,10 +101,10 @@ def _add_body(
     fields = {
         name: field
         for name, field in (inner.get("properties") or {}).items()
-        if not _resolved(field, document).get("readOnly")  # only answers have it
+        if not _is_read_only(_resolved(field, document))
     }
-    clashes = set(properties) & set(fields)
-    if inner.get("type", "object") == "object" and fields and "allOf" not in inner and not clashes:
+    says_more = {key for key in inner if key not in _SAID_BY_FIELDS and not key.startswith("x-")}
+    if inner.get("type", "object") == "object" and fields and not says_more and not set(properties) & set(fields):
         properties.update(fields)
         # A body is optional unless it says otherwise, which documents of bodies with required fields often forget.
         required += [name for name in inner.get("required") or () if body.get("required", True) and name in fields]
@@ -107,18 +114,28 @@ def _add_body(
             required.append("body")
 
 
+def _is_read_only(field: Any) -> bool:
+    """Whether only answers have it."""
+    return isinstance(field, Mapping) and bool(field.get("readOnly"))
+
+
 def _returns(operation: Mapping[str, Any], document: Mapping[str, Any]) -> Any:
+    """Results are only read: where a reference points to nothing, nothing is known of them."""
     for status, answer in (operation.get("responses") or {}).items():
         if str(status).startswith("2"):
-            content = _resolved(answer, document).get("content") or {}
-            for kind, inner in content.items():
-                if "json" in kind:
-                    return inner.get("schema")
+            with suppress(ValueError):
+                content = _resolved(answer, document).get("content") or {}
+                for kind, inner in content.items():
+                    if "json" in kind:
+                        return inner.get("schema")
     return None
 
 
 def _resolved(value: Any, document: Mapping[str, Any]) -> Any:
-    """What a `$ref` points to, {} where it points to nothing; anything else as it is."""
+    """What a `$ref` points to; anything else as it is. ValueError where it points to nothing."""
     if isinstance(value, Mapping) and "$ref" in value:
-        return referred(value["$ref"], document) or {}
+        found = referred(value["$ref"], document)
+        if found is None:
+            raise ValueError(f"$ref {value['$ref']!r} points to nothing in this document; other files are not read")
+        return found
     return value

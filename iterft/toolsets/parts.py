@@ -26,6 +26,12 @@ _KNOWN_MAPPINGS = frozenset(["properties", "items", "additionalProperties", "pro
 _KNOWN_MAPPINGS |= {"default", "example", "examples", "enum", "const", "discriminator", *_LEFT_OUT}
 """Keywords that may hold an object. Another that does is a parameter in the wrong place or a keyword misspelt."""
 _MAX_DEPTH = 24
+_DESCRIBES = frozenset(["description", "default", "example", "examples", "readOnly", "writeOnly", "discriminator"])
+_TIGHTER: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "uniqueItems"), max),
+    **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"), min),
+}
+"""Of two bounds the one that holds for both."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,9 @@ def normalised(schema: Any, root: Any, path: str = "", depth: int = 0) -> dict[s
     for key, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if isinstance(made.get(key), bool) and made.pop(key) and bound in made:  # draft 4
             made[key] = made.pop(bound)
-    if isinstance(made.get("properties"), Mapping):
+    if "properties" in made:
+        if not isinstance(made["properties"], Mapping):
+            raise ValueError(f"{field}: properties must be an object, name -> schema")
         if odd_names := [name for name in made["properties"] if not isinstance(name, str)]:
             raise ValueError(f"{field}: the name {odd_names[0]!r} is no text; put it in quotes")
         made["properties"] = {
@@ -155,14 +163,38 @@ def _merged(schema: dict[str, Any], root: Any, path: str, depth: int) -> dict[st
         raise ValueError(f"{path or 'parameters'}: allOf is no list of schemas")
     merged: dict[str, Any] = {}
     for part in (*(normalised(part, root, path, depth + 1) for part in parts), schema):
-        properties = {**merged.get("properties", {}), **part.get("properties", {})}
-        required = list(dict.fromkeys([*merged.get("required", ()), *part.get("required", ())]))
-        merged = {**merged, **part}
-        if properties:
-            merged["properties"] = properties
-        if required:
-            merged["required"] = required
+        merged = _both(merged, part, path)
     return merged
+
+
+def _both(one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """What both schemas allow; of what only describes, what `other` says. ValueError, beginning with the field, where
+    they do not go together."""
+    made = {**one, **other}
+    for key in one.keys() & other.keys():
+        mine, theirs = one[key], other[key]
+        if mine == theirs or key in _DESCRIBES or key.startswith("x-"):
+            continue
+        if key in _TIGHTER and isinstance(mine, int | float) and isinstance(theirs, int | float):
+            made[key] = _TIGHTER[key](mine, theirs)
+        elif key == "properties":
+            made[key] = mine | {
+                name: _both(mine.get(name, {}), inner, inside(path, name)) for name, inner in theirs.items()
+            }
+        elif key == "items" and isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            made[key] = _both(mine, theirs, f"{path or 'parameters'}[]")
+        elif key == "required":
+            made[key] = list(dict.fromkeys([*mine, *theirs]))
+        elif key == "enum" and (common := [value for value in mine if value in theirs]):
+            made[key] = common
+        elif key == "type" and {str(mine), str(theirs)} == {"integer", "number"}:
+            made[key] = "integer"
+        elif key == "additionalProperties" and isinstance(mine, bool) and isinstance(theirs, bool):
+            made[key] = False
+        else:
+            field = path or "parameters"
+            raise ValueError(f"{field}: parts of allOf differ in {key} ({mine!r}, {theirs!r}); say it in one schema")
+    return made
 
 
 def _text_faults(name: Any, description: Any) -> Iterator[str]:

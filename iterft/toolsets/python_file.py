@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from iterft.toolsets.docstrings import parameter_texts, summary
-from iterft.toolsets.hints import object_schema, schema_of
+from iterft.toolsets.hints import UNREADABLE, object_schema, schema_of
 from iterft.toolsets.parts import Definition, Refusal, define
 
 _NOT_NAMED = {
@@ -93,7 +93,7 @@ def _tool(name: str, function: Callable[..., Any], group: str, skip_first: bool)
     try:
         hints = typing.get_type_hints(function, include_extras=True)
         schema = _parameters(function, hints, parameter_texts(doc), skip_first)
-    except (ValueError, NameError, TypeError, AttributeError, SyntaxError) as error:  # of hints, whatever they raise
+    except UNREADABLE as error:
         return Refusal(name, (str(error),))
     return define(name, description, schema, _returns(hints.get("return")), group)
 
@@ -121,5 +121,5 @@ def _returns(hint: Any) -> dict[str, Any] | None:
         return None
     try:
         return schema_of(hint)
-    except ValueError:
+    except UNREADABLE:
         return None
