@@ -140,7 +140,7 @@ def parts(recipe: Recipe) -> tuple[list[Sample], list[Sample], Counter[str]]:
         samples, dropped = raw_samples(recipe, "train", 0)
         train, held_out = split_by_tool(samples, 0)
         if left_out := len(samples) - len(train) - len(held_out):
-            dropped["train: tools of both sides of the split, or none left to show"] += left_out
+            dropped["train: tools of both sides of the split, none left to show, or it asks back about one"] += left_out
         random.Random(recipe.seed).shuffle(train)
     if settings.is_augmented:
         train = augment(train, settings, load_pool(settings.tool_pool, train, held_out), recipe.seed)

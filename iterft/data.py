@@ -20,6 +20,8 @@ from iterft.sources import rows
 from iterft.types import Sample
 
 HELD_OUT_TOOL_SHARE = 0.15
+NO_TOOL_FITS = frozenset(["no_tool", "irrelevance"])
+"""Kinds of samples whose reply is about none of the tools."""
 AUTO = "auto"
 
 
@@ -185,7 +187,8 @@ def earlier_calls(sample: Sample) -> list[Mapping[str, Any]]:
 def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
     """(train, held out): no tool that held out asks for is asked for, called in a message, or shown in train, whose
     lists of tools go without. Samples that need no call are split at random; those that mix both sides are left out,
-    and those of train that have no tool left."""
+    and those of train that have no tool left, or ask back what may be about a tool that is gone: they would teach to
+    ask where no tool fits."""
     names = sorted({call.name for sample in samples for call in sample.answer})
     chooser = random.Random(seed)
     chooser.shuffle(names)
@@ -196,7 +199,9 @@ def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], l
         if (not used and chooser.random() < HELD_OUT_TOOL_SHARE) or (used and used <= held_names):
             held_out.append(sample)
         elif not (used | called(sample)) & held_names:
-            seen = tuple(tool for tool in sample.prompt.tools if tool["name"] not in held_names)
-            if seen or not sample.prompt.tools:
+            shown_tools = sample.prompt.tools
+            seen = tuple(tool for tool in shown_tools if tool["name"] not in held_names)
+            asks_back = not used and "?" in sample.text and sample.kind not in NO_TOOL_FITS
+            if (seen or not shown_tools) and not (asks_back and len(seen) < len(shown_tools)):
                 train.append(replace(sample, prompt=replace(sample.prompt, tools=seen)))
     return train, held_out

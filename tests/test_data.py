@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,20 @@ def test_no_train_sample_shows_a_held_out_tool() -> None:
     assert all(sample.prompt.tools for sample in train), "what has no tool left is left out"
     assert any(len(sample.prompt.tools) == 1 for sample in train if sample.answer)
     assert {sample.id: sample for sample in samples}.items() >= {sample.id: sample for sample in held_out}.items()
+
+
+def test_what_asks_back_about_a_held_out_tool_is_not_learnt_without_it() -> None:
+    tools = tuple({**TOOL, "name": f"t{number}"} for number in range(12))
+    calls = [Sample(f"{number}", Prompt((), tools), (ToolCall(f"t{number}", {}),)) for number in range(12)]
+    asking = [Sample(f"ask {n}", Prompt((), tools), (), "Which city?", kind="missing_info") for n in range(30)]
+    chat = [Sample(f"chat {n}", Prompt((), tools), (), "Which one do you mean?") for n in range(30)]
+    fitting = [Sample(f"none {n}", Prompt((), tools), (), "None. Anything else?", kind="no_tool") for n in range(30)]
+    known = [Sample(f"known {n}", Prompt((), tools), (), "It is done.") for n in range(30)]
+    train, held_out = split_by_tool([*calls, *asking, *chat, *fitting, *known], 0)
+    assert {sample.id.split()[0] for sample in train if not sample.answer} == {"none", "known"}
+    assert {sample.id.split()[0] for sample in held_out if not sample.answer} == {"ask", "chat", "none", "known"}
+    alone = [replace(sample, prompt=Prompt((), ({**TOOL, "name": "other"},))) for sample in asking]
+    assert any(sample.id.startswith("ask") for sample in split_by_tool([*calls, *alone], 0)[0]), "no tool of it is gone"
 
 
 @pytest.mark.parametrize("seed", [0, 1])
