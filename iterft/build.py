@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import random
 import tempfile
@@ -335,7 +336,9 @@ def tune(
 
     settings = recipe.warmup
     rows = [learnt_row(recipe, template, sample) for sample in easy_to_hard(samples, settings, recipe.seed)]
-    return train_sft(base, template.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, log)
+    tuned = train_sft(base, template.tokenizer, checkpoint, rows, out, recipe.model, settings, recipe.seed, log)
+    gc.collect()  # the trained model refers to itself: its weights would stay beside those of what is next
+    return tuned
 
 
 def learnt_row(recipe: Recipe, template: Template, sample: Sample) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from iterft.types import Message, PartialTurn, Prompt, Tool, ToolCall, Turn
 
@@ -69,6 +70,13 @@ class Dialect:
     grammar: Callable[[Sequence[Tool]], str]
     jinja: str = ""
     thinks: bool = False
+
+
+@lru_cache(maxsize=4096)
+def read(dialect: Dialect, text: str) -> Scan:
+    """What the dialect finds in `text`. Remembered, as turns are read again after each of their tokens, those of a tree
+    begin alike, and most of laying them is reading."""
+    return dialect.scan(text)
 
 
 def parse(dialect: Dialect, text: str) -> Turn:

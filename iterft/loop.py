@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import shutil
 import signal
 import sys
@@ -97,6 +98,7 @@ class Iterator:
         for name, optimize in self.stages.items():
             end = out.with_name(name)
             checkpoint = Checkpoint(end) if end.exists() else optimize(checkpoint, experience, end)
+            gc.collect()  # trained models refer to themselves: their weights would stay beside those of what is next
         return go_part_of_the_way(start, end, self.recipe.stage.update_rate if iteration > 1 else 1.0, out)
 
     def explore(self, iteration: int, checkpoint: Checkpoint) -> tuple[Experience, dict[str, Any]]:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from iterft.chat import Dialect, finish, parse, think_part
+from iterft.chat import Dialect, finish, parse, read, think_part
 from iterft.log import Log
 from iterft.protocols import Environment, Policy, Verifier
 from iterft.types import Completion, Reward, Sample, ToolCall, Trajectory, Turn
@@ -42,10 +42,11 @@ class World:
     def refutes(self, policy: Policy, sample: Sample, ids: Sequence[int]) -> bool:
         """Whether the last of `ids` settles that the unfinished turn cannot pass: an element ends there, or nothing is
         well-formed any more."""
-        scan = self.dialect.scan(read_text(policy, ids))
+        texts = policy.token_texts(ids)
+        scan = read(self.dialect, settled_text(texts))
         if not self.verifier.objection(sample, scan.partial):
             return False
-        return bool(scan.partial.error) or scan.marks != self.dialect.scan(read_text(policy, ids[:-1])).marks
+        return bool(scan.partial.error) or scan.marks != read(self.dialect, settled_text(texts[:-1])).marks
 
     def play(self, sample: Sample, turn: Turn) -> Trajectory:
         state, _, done = self.env.step(self.env.reset(sample), turn)
@@ -57,8 +58,13 @@ class World:
 
 
 def read_text(policy: Policy, ids: Sequence[int]) -> str:
-    """The text of an unfinished turn, without a last character of which tokens are still to come."""
-    return "".join(policy.token_texts(ids)).rstrip("\ufffd")
+    """The text of an unfinished turn (`settled_text`)."""
+    return settled_text(policy.token_texts(ids))
+
+
+def settled_text(texts: Sequence[str]) -> str:
+    """What the tokens of an unfinished turn spell, without a last character of which tokens are still to come."""
+    return "".join(texts).rstrip("\ufffd")
 
 
 def read_turn(policy: Policy, dialect: Dialect, ids: Sequence[int], finish_reason: str) -> Turn:
@@ -101,7 +107,7 @@ def roll_out(
 
 def verify(policy: Policy, world: World, sample: Sample, completion: Completion) -> Rollout:
     if completion.finish_reason == "refuted":
-        partial = world.dialect.scan(read_text(policy, completion.ids)).partial
+        partial = read(world.dialect, read_text(policy, completion.ids)).partial
         return Rollout(completion, finish(partial), Reward(0.0, world.verifier.objection(sample, partial)))
     turn = read_turn(policy, world.dialect, completion.ids, completion.finish_reason)
     return Rollout(completion, turn, world.judge(sample, turn))

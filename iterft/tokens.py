@@ -7,6 +7,7 @@ Not here: the model that samples ids (`engine`), how calls are written (`chat`),
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -27,17 +28,54 @@ def encode_turn(tokenizer: Any, text: str) -> tuple[int, ...]:
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     """What each id adds to the decoded text; the stop token adds "". A character spread over several ids belongs to the
     last of them."""
-    visible = [token for token in ids if token != tokenizer.eos_token_id]
-    pieces: list[str] = tokenizer.batch_decode([[token] for token in visible])
-    if "".join(pieces) != tokenizer.decode(visible):
-        pieces, before = [], ""
-        for at in range(1, len(visible) + 1):
-            after = tokenizer.decode(visible[:at])
-            settled = after.rstrip("\ufffd")
-            pieces.append(settled[len(before) :] if settled.startswith(before) else "")
-            before = settled if settled.startswith(before) else before
-        pieces[-1] += tokenizer.decode(visible)[len(before) :]  # a character that was never finished
+    stop_id = tokenizer.eos_token_id  # a property that is slow
+    visible = [token for token in ids if token != stop_id]
+    whole = tokenizer.decode(visible)
+    for split in (_each_alone, _each_character, _each_beginning):
+        pieces = split(tokenizer, visible)
+        if "".join(pieces) == whole:
+            break
     return pieces + [""] * (len(ids) - len(visible))
+
+
+@lru_cache(maxsize=1 << 18)
+def _alone(tokenizer: Any, token: int) -> str:
+    text: str = tokenizer.decode([token])
+    return text
+
+
+def _each_alone(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Right where no character is spread over several ids, and none reads differently at the beginning."""
+    return [_alone(tokenizer, token) for token in ids]
+
+
+def _each_character(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Right where no character reads differently at the beginning."""
+    pieces, before = [], ""
+    begun: list[int] = []
+    for token in ids:
+        begun.append(token)
+        text = _alone(tokenizer, token) if len(begun) == 1 else tokenizer.decode(begun)
+        settled = text.rstrip("\ufffd")
+        pieces.append(settled[len(before) :])
+        before = settled
+        if settled == text:
+            begun, before = [], ""
+    if begun:  # a character that was never finished
+        pieces[-1] += tokenizer.decode(begun)[len(before) :]
+    return pieces
+
+
+def _each_beginning(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Right always, and slow: decodes every beginning."""
+    pieces, before = [], ""
+    for at in range(1, len(ids) + 1):
+        after = tokenizer.decode(ids[:at])
+        settled = after.rstrip("\ufffd")
+        pieces.append(settled[len(before) :] if settled.startswith(before) else "")
+        before = settled if settled.startswith(before) else before
+    pieces[-1] += tokenizer.decode(ids)[len(before) :]
+    return pieces
 
 
 def num_tokens_of(tokenizer: Any, ids: Sequence[int], beginning: str) -> int:

@@ -55,7 +55,12 @@ def main() -> int:
         for arm, value in ARMS.items():
             overrides = [*SMALL, *options.overrides, f"model.share_prefixes={value}"]
             try:
-                outcomes[arm].append(run_once(Recipe.load(options.recipe, overrides)))
+                recipe = Recipe.load(options.recipe, overrides)
+                if recipe.iters < 1 or "dpo" not in recipe.stage_kinds:
+                    raise ValueError(
+                        f"iters={recipe.iters}, stages {recipe.stage_kinds}: nothing makes pairs to compare"
+                    )
+                outcomes[arm].append(run_once(recipe))
             except ValueError as error:
                 print(f"error: {error}", file=sys.stderr)
                 return 2
@@ -94,7 +99,7 @@ def report(outcomes: dict[str, list[Outcome]]) -> None:
     for name in shared[0].tokens:
         line(f"tokens: {name}", shared[0].tokens[name], whole[0].tokens[name], "10,d")
     line("tokens in all", sum(shared[0].tokens.values()), sum(whole[0].tokens.values()), "10,d")
-    for step in STEPS:
+    for step in [step for step in STEPS if step in shared[0].seconds]:
         mine, theirs = (median(outcome.seconds[step] for outcome in arm) for arm in (shared, whole))
         line(f"seconds: {step}", mine, theirs, "10.1f")
     mine, theirs = (median(sum(outcome.seconds.values()) for outcome in arm) for arm in (shared, whole))

@@ -2,7 +2,8 @@
 
 expansion   a round of 4 trees x 4 candidates, against transformers' `generate` and `generate_batch`
 decoding    32 rows of the default model, against `generate` and, where it is installed, vLLM
-overhead    Python per node of 64 trees of 64 simulations, and tokens prefilled over unique ones, with a real model
+overhead    Python per node of 64 trees of 64 simulations; with a real model, tokens prefilled over unique ones, and
+            the time to read each token for an error
 rules       PUCT, UCT, Gumbel and independent sampling at equal tokens where the best turn is known
 exactness   the same trees from a real model in float32, whatever is in flight
 swap        from the last optimiser step of an update to the first token of the policy that comes of it
@@ -35,6 +36,7 @@ import torch
 from bench_update import SHAPES, measure, random_ids
 
 from iterft import Recipe, build
+from iterft.chat import read
 from iterft.config import SearchSettings
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.engine.decoding import Fork, decode_all
@@ -83,12 +85,12 @@ def main() -> int:
     parser.add_argument("--generate-batch", action="store_true", help="that arm too; on CPUs it takes minutes a pass")
     parser.add_argument("--run", type=Path, help="a run whose warm-up's checkpoint is the real model")
     options = parser.parse_args()
+    if unknown := [name for name in options.works if name not in works]:
+        parser.error(f"no such work: {unknown[0]}; there are {', '.join(works)}")
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     print(f"{platform.machine()}, {device}; Python {platform.python_version()}, {packages}; {options.dtype}")
     for name in options.works:
-        if name not in works:
-            parser.error(f"no such work: {name}; there are {', '.join(works)}")
         print(f"\n{name}", flush=True)
         works[name](options)
     return 0
@@ -337,7 +339,7 @@ def best_found(garden: Garden, settings: SearchSettings, seed: int) -> float:
 
 
 class Clocked:
-    """A policy of which the time in its own code is counted; what it calls back is not its own."""
+    """A policy of which the time is counted."""
 
     def __init__(self, policy: ScriptedPolicy) -> None:
         self.policy, self.seconds = policy, 0.0
@@ -369,20 +371,39 @@ def overhead(options: argparse.Namespace) -> None:
             nodes = sum(len(tree.nodes) for tree in trees)
             costs.append((time.process_time() - start - policy.seconds) / nodes * 1e6)
         print(f"{kind:12}{median(costs):7.0f} us per node ({nodes:,} nodes of 64 trees of 64 simulations)", flush=True)
-    policy, trees = real_trees(64, options)
-    sequences = [(*tree.prompt_ids, *tree.path_ids(at)) for tree in trees for at in range(len(tree.nodes))]
+    policy, world, trees = real_trees(64, options)
+    sequences = [(*tree.prompt_ids, *tree.path_ids(at)) for _, tree in trees for at in range(len(tree.nodes))]
     unique = num_unique_tokens(sequences)
     computed = policy.decoder.counters.prefilled + policy.decoder.counters.refed
     source = options.run or "debug recipe"
     print(f"{source}: {computed:,} tokens prefilled, {unique:,} unique tokens in {len(trees)} trees")
     print(f"{computed / unique:.3f} times as many")
+    num_nodes = sum(len(tree.nodes) - 1 for _, tree in trees)
+    num_tokens = sum(len(node.step.ids) for _, tree in trees for node in tree.nodes)
+    costs = [seconds_of_reading(policy, world, trees) for _ in range(max(5, options.repeats))]
+    print(
+        f"reading after each token for an error to stop at, beside that: {median(costs) / num_tokens * 1e6:.0f} us per "
+        f"token, {median(costs) / num_nodes * 1e6:.0f} us per node ({num_nodes:,} nodes, {num_tokens:,} tokens)"
+    )
+
+
+def seconds_of_reading(policy: HfPolicy, world: World, trees: Sequence[tuple[Sample, Tree]]) -> float:
+    """Processor time to read each token of each node as if it had just been sampled."""
+    read.cache_clear()
+    start = time.process_time()
+    for sample, tree in trees:
+        for at, node in enumerate(tree.nodes[1:], start=1):
+            ids = tree.path_ids(at)
+            for end in range(len(ids) - len(node.step.ids) + 1, len(ids) + 1):
+                world.refutes(policy, sample, ids[:end])
+    return time.process_time() - start
 
 
 def exactness(options: argparse.Namespace) -> None:
     """Trees one at a time against all together, float32: ids and structure of completions, log-probs."""
-    reference = completions(real_trees(1, options)[1])
+    reference = completions(real_trees(1, options)[-1])
     for in_flight in (7, 64):
-        others = completions(real_trees(in_flight, options)[1])
+        others = completions(real_trees(in_flight, options)[-1])
         same = reference.keys() & others.keys()
         gap = max(abs(one - other) for key in same for one, other in zip(reference[key], others[key], strict=True))
         print(
@@ -391,10 +412,10 @@ def exactness(options: argparse.Namespace) -> None:
         )
 
 
-def completions(trees: Sequence[Tree]) -> dict[tuple[Any, ...], list[float]]:
+def completions(trees: Sequence[tuple[Sample, Tree]]) -> dict[tuple[Any, ...], list[float]]:
     """(sample, steps of a turn) -> its log-probs."""
     found = {}
-    for tree in trees:
+    for _, tree in trees:
         for at, node in enumerate(tree.nodes):
             if node.reward is not None:
                 path = []
@@ -406,7 +427,7 @@ def completions(trees: Sequence[Tree]) -> dict[tuple[Any, ...], list[float]]:
     return found
 
 
-def real_trees(trees_in_flight: int, options: argparse.Namespace) -> tuple[HfPolicy, list[Tree]]:
+def real_trees(trees_in_flight: int, options: argparse.Namespace) -> tuple[HfPolicy, World, list[tuple[Sample, Tree]]]:
     """Trees of 16 simulations in float32: over 16 train samples of a run, by its warm-up's checkpoint; without a run
     over those of the debug recipe, by its untuned base."""
     file = options.run / "recipe.yaml" if options.run else "debug"
@@ -416,7 +437,9 @@ def real_trees(trees_in_flight: int, options: argparse.Namespace) -> tuple[HfPol
     policy = HfPolicy(load_for_sampling(base, checkpoint, recipe.model), template, recipe.policy)
     weak = [Checked(sample, 1.0, 0.0, {}, (), ()) for sample in build.data(recipe, None).train[:16]]
     settings = replace(recipe.search, num_simulations=16, plant=False, trees_in_flight=trees_in_flight)
-    return policy, search(policy, build.world(recipe), weak, settings, 0, MemoryJournal(), QUIET, whole_turns=True)
+    world = build.world(recipe)
+    trees = search(policy, world, weak, settings, 0, MemoryJournal(), QUIET, whole_turns=True)
+    return policy, world, [(item.sample, tree) for item, tree in zip(weak, trees, strict=True)]
 
 
 def swap(options: argparse.Namespace) -> None:

@@ -93,14 +93,17 @@ WORKS = {
     "grpo": Work("SmolLM2-135M", prompt=600, step=64, trees=1, pairs=8),
     "scoring": Work("SmolLM2-135M", prompt=600, step=100, trees=1, pairs=8),
 }
-SIBLINGS = (1, 2, 4, 8, 16)
+SIBLINGS = "siblings"
+OF_SIBLINGS = Work("SmolLM2-135M", prompt=200, step=48, trees=1, pairs=0)
+"""With longer prompts stock TRL would need more than 23 GB for the most pairs."""
+NUM_SIBLINGS = (1, 2, 4, 8, 16)
 LEARNT = 40
 """Of a sample's own tokens the last ones are its turn."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("works", nargs="*", default=[*WORKS, "siblings"])
+    parser.add_argument("works", nargs="*", default=[*WORKS, SIBLINGS])
     parser.add_argument("--model", choices=list(SHAPES), help="other shapes than the work's own")
     parser.add_argument("--prompt", type=int, help="another length of the prompts")
     parser.add_argument("--step", type=int, help="another length of the steps")
@@ -108,6 +111,8 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="cost over siblings as a picture (needs matplotlib)")
     options = parser.parse_args()
+    if unknown := [name for name in options.works if name not in (*WORKS, SIBLINGS)]:
+        parser.error(f"no such work: {unknown[0]}; there are {', '.join((*WORKS, SIBLINGS))}")
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
     disable_progress_bars()
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "trl", "peft"))
@@ -116,12 +121,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), getattr(torch, options.dtype), max(5, options.repeats))
         for name in options.works:
-            base = WORKS.get(name, WORKS["dpo-small"])
+            base = WORKS.get(name, OF_SIBLINGS)
             work = Work(
                 options.model or base.model, options.prompt or base.prompt, options.step or base.step,
                 base.trees, base.pairs,
             )  # fmt: skip
-            if name == "siblings":
+            if name == SIBLINGS:
                 bench.siblings(work, options.plot)
             elif name == "scoring":
                 bench.compare(name, work, bench.scoring_arms(work))
@@ -220,14 +225,14 @@ class Bench:
     def siblings(self, work: Work, plot: Path | None) -> None:
         """Cost over the number of pairs that share one prompt."""
         table = []
-        for count in SIBLINGS:
+        for count in NUM_SIBLINGS:
             work = Work(work.model, work.prompt, work.step, 1, count)
             arms = {arm: self.update_arm(work, arm, is_dpo=True) for arm in ("stock", "ours")}
             sequences = [
                 pair.prompt_ids + side for pair in random_pairs(work) for side in (pair.chosen_ids, pair.rejected_ids)
             ]
             tokens = sum(map(len, sequences))
-            table.append((count, tokens, num_unique_tokens(sequences), self.compare("siblings", work, arms)))
+            table.append((count, tokens, num_unique_tokens(sequences), self.compare(SIBLINGS, work, arms)))
         print(f"\n{'pairs':>6}{'tokens':>8}{'unique':>8}{'stock s':>9}{'ours s':>8}{'stock MiB':>11}{'ours MiB':>10}")
         for count, tokens, unique, costs in table:
             (stock_s, stock_mib), (our_s, our_mib) = costs["stock"], costs["ours"]

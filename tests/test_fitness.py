@@ -11,10 +11,13 @@ import pytest
 import torch
 
 from iterft import Iterator, Recipe
+from iterft.config import ModelSettings
+from iterft.engine import prefix_tree
 from iterft.engine.decoding import Fork, decode_all
 from iterft.engine.fitness import (
     OTHER_TOLERANCE,
     TOLERANCE,
+    backward_fault,
     shares_prefixes,
     training_fault,
     typical_gap,
@@ -22,7 +25,9 @@ from iterft.engine.fitness import (
 )
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import PlainDecoder, plain_log_probs
+from iterft.log import Log
 from iterft.models import load_base
+from iterft.stages.launch import make_ready
 from iterft.tiny import train_tokenizer
 
 SHAPE = {
@@ -98,6 +103,33 @@ def test_experts_are_an_obstacle_for_trl_alone() -> None:
     assert why_not_shared(model) == ""
     assert "a loss of their own" in training_fault(model.config)
     assert training_fault(model_of("llama").config) == ""
+
+
+def test_a_model_whose_shared_forward_has_no_backward_pass_learns_from_whole_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class NoWayBack(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+            return values.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            raise RuntimeError("no kernel for this head size\nand more")
+
+    model = model_of("llama")
+    assert backward_fault(model) == "" and all(parameter.grad is None for parameter in model.parameters())
+    attend = prefix_tree.branch_attention
+    monkeypatch.setattr(
+        prefix_tree, "branch_attention", lambda *args, **more: (NoWayBack.apply(attend(*args, **more)[0]), None)
+    )
+    assert why_not_shared(model) == "", "sampling and scoring need none"
+    assert "no backward pass then (RuntimeError: no kernel for this head size)" in backward_fault(model)
+    said: list[str] = []
+    log = Log(quiet=True)
+    monkeypatch.setattr(log, "say_once", said.append)
+    assert make_ready(model, ModelSettings(tuning="full"), log) == (model, False)
+    assert said[0].startswith("prefixes are not shared in updates, each row is computed whole: it has no backward")
 
 
 @pytest.mark.parametrize("window", [WINDOW, 30])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import shutil
 import subprocess
@@ -13,9 +14,10 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
 
-from iterft import Iterator, Recipe
+from iterft import Iterator, Recipe, build
 from iterft.loop import Run, main, quieten_libraries
 from iterft.negatives import MARK
 from iterft.report.table import print_table
@@ -371,3 +373,29 @@ def test_downloads_from_the_hub_keep_their_bars_and_loading_has_none() -> None:
 
     quieten_libraries()
     assert not are_progress_bars_disabled() and not is_progress_bar_enabled()
+
+
+@pytest.mark.slow
+def test_weights_that_were_trained_are_gone_when_the_next_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained() -> set[int]:
+        found = (one for one in gc.get_objects() if isinstance(one, PeftModel))
+        return {id(one) for one in found if any(parameter.requires_grad for parameter in one.parameters())}
+
+    left = []
+    load = build.sampled_model
+
+    def counting(*args: Any) -> Any:
+        left.append(len(trained() - before))
+        return load(*args)
+
+    monkeypatch.setattr(build, "sampled_model", counting)
+    gc.collect()
+    before = trained()  # other tests may have kept theirs
+    gc.disable()
+    try:
+        run_of(tmp_path / "run", "iters=1")
+    finally:
+        gc.enable()
+    assert len(left) >= 3 and not any(left), "after the warm-up, and after the update"

@@ -17,7 +17,7 @@ from iterft.log import Log
 from iterft.models import load_tokenizer, resolve
 from iterft.search.steps import Span, cut
 from iterft.template import Template
-from iterft.tokens import encode_turn, render_prompt, token_texts
+from iterft.tokens import _each_beginning, encode_turn, render_prompt, token_texts
 from iterft.types import Prompt
 
 SPOKEN = [HERMES, LLAMA3, MISTRAL, PYTHONIC]
@@ -135,13 +135,16 @@ def test_a_turn_that_ran_out_of_tokens_is_an_error_of_its_last_step() -> None:
     assert "token budget" in last.partial.error
 
 
-@pytest.mark.parametrize("text", ["plain words", "Zürich 日本 😀😀", "naïve — “quotes” 🇨🇭", "\ufffd odd \ufffd", "é"])
+@pytest.mark.parametrize(
+    "text", ["plain words", "Zürich 日本 😀😀", "one 😀 two 日本語", "naïve — “quotes” 🇨🇭", "\ufffd odd \ufffd", "é"]
+)
 def test_token_texts_join_to_the_decoded_whole(tokenizer: Any, text: str) -> None:
     ids = encode_turn(tokenizer, text)
     pieces = token_texts(tokenizer, ids)
     assert len(pieces) == len(ids)
     assert pieces[-1] == ""
     assert "".join(pieces) == text
+    assert pieces[:-1] == _each_beginning(tokenizer, ids[:-1]), "what is quick says the same"
 
 
 def test_a_character_over_several_tokens_belongs_to_the_last_of_them(tokenizer: Any) -> None:

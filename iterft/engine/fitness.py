@@ -87,6 +87,39 @@ def config_fault(config: Any) -> str:
     return ""
 
 
+def trunk_and_branches(model: Any, trunk_length: int) -> tuple[list[int], list[list[int]]]:
+    """Random ids, the same each time."""
+    generator = torch.Generator().manual_seed(0)
+    size = model.get_input_embeddings().num_embeddings
+    trunk, *branches = (
+        torch.randint(size, (length,), generator=generator).tolist() for length in (trunk_length, BRANCH, BRANCH + 3, 1)
+    )
+    return trunk, branches
+
+
+def backward_fault(model: Any) -> str:
+    """Why a model that shares prefixes cannot learn so: some kernels of attention have no backward pass for all shapes.
+    "" when it can. Leaves no gradients."""
+    trunk, branches = trunk_and_branches(model, TRUNK)
+    sequences = [[*trunk, *branch] for branch in branches]
+    wanted = [list(range(TRUNK, len(sequence))) for sequence in sequences]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.enable_grad():
+            scores = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
+            torch.cat([score.log_probs for score in scores]).sum().backward()  # type: ignore[no-untyped-call]
+    except torch.OutOfMemoryError:
+        raise
+    except UNFIT as error:
+        first = (str(error).splitlines() or [""])[0]
+        return f"it has no backward pass then ({type(error).__name__}: {first})"
+    finally:
+        model.train(was_training)
+        model.zero_grad()
+    return ""
+
+
 def training_fault(config: Any) -> str:
     """What the config says against sharing in TRL's trainers, whatever holds for sampling and scoring."""
     if getattr(config, "router_aux_loss_coef", 0) and hasattr(config, "output_router_logits"):
@@ -98,14 +131,10 @@ def training_fault(config: Any) -> str:
 def typical_gap(model: Any) -> float:
     """Root mean square of the differences between log-probs under shared prefixes and under the model's own forward, of
     given and of sampled tokens behind a shared beginning, which is longer than the window if there is one."""
-    generator = torch.Generator().manual_seed(0)
-    size = model.get_input_embeddings().num_embeddings
     window = getattr(model.config.get_text_config(), "sliding_window", None) or 0
     window = window if window <= WIDEST_WINDOW else 0
     trunk_length = TRUNK + 2 * window
-    trunk, *branches = (
-        torch.randint(size, (length,), generator=generator).tolist() for length in (trunk_length, BRANCH, BRANCH + 3, 1)
-    )
+    trunk, branches = trunk_and_branches(model, trunk_length)
     sequences = [[*trunk, *branch] for branch in branches]
     wanted = [list(range(trunk_length, len(sequence))) for sequence in sequences]
     shared = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())

@@ -9,10 +9,9 @@ incremental, the steps of a turn's prefix are steps of the turn.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import accumulate
 
-from iterft.chat import Dialect, Scan, finish
+from iterft.chat import Dialect, finish, read
 from iterft.types import FinishReason, PartialTurn
 
 KEPT = {
@@ -66,9 +65,3 @@ def cut(dialect: Dialect, step: str, token_texts: list[str], finish_reason: Fini
     elif finish_reason == "length":
         partial = replace(partial, error=partial.error or "the turn did not end within the token budget")
     return [*spans, Span(start, len(token_texts), "turn", partial)]
-
-
-@lru_cache(maxsize=4096)
-def read(dialect: Dialect, text: str) -> Scan:
-    """What the dialect finds in `text`. Remembered, as turns of a tree begin alike and most of `cut` is reading."""
-    return dialect.scan(text)

@@ -41,6 +41,13 @@ SUSPICIOUS_GAP = 0.3
 makes about 0.1 for SmolLM2-135M, another sampling engine as much."""
 
 OWN_SETTINGS = {
+    "beta": "set stage.beta instead",
+    "learning_rate": "set stage.lr instead",
+    "num_train_epochs": "set stage.epochs instead",
+    "max_grad_norm": "set stage.max_grad_norm instead",
+    "seed": "set seed instead",
+    "bf16": "set model.dtype instead",
+    "fp16": "set model.dtype instead",
     "loss_type": "set stage.loss_types instead",
     "loss_weights": "set stage.loss_weights instead",
     "use_weighting": "set stage.weighting instead",

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 
 from iterft.config import ModelSettings
 from iterft.engine.attach import Budget, attach, count, halving
-from iterft.engine.fitness import shares_prefixes, training_fault
+from iterft.engine.fitness import backward_fault, shares_prefixes, training_fault
 from iterft.engine.low_rank import fuse_adapters
 from iterft.engine.own_attention import checkpoint_activations
 from iterft.engine.prefix_tree import Counters
@@ -133,7 +133,11 @@ def make_ready(model: Any, settings: ModelSettings, log: Log) -> tuple[Any, bool
         model = model.get_base_model()
     if settings.gradient_checkpointing:
         checkpoint_activations(model)
-    return model, settings.share_prefixes and shares_prefixes(model, log.say_once)
+    is_shared = settings.share_prefixes and shares_prefixes(model, log.say_once)
+    if is_shared and (fault := backward_fault(model)):
+        log.say_once(f"prefixes are not shared in updates, each row is computed whole: {fault}")
+        is_shared = False
+    return model, is_shared
 
 
 Sequences = Sequence[Sequence[int]]
