@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iterft.log import Log
+from iterft.protocols import PolicyFailure
 from iterft.recipe import DEFAULT_RECIPE, Recipe
 from iterft.store import Store
 from iterft.types import Checkpoint, Experience
@@ -333,7 +334,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Returns the exit code: 2 for bad input, 130 when interrupted."""
+    """The command line. Returns the exit code: 2 for bad input, 1 when the engine failed, 130 when interrupted."""
     options = parse_arguments(arguments)
     try:
         overrides = [*options.overrides, *([f"iters={options.iters}"] if options.iters is not None else [])]
@@ -354,6 +355,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except PolicyFailure as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -27,6 +27,10 @@ from iterft.types import (
 Ids = Sequence[int]
 
 
+class PolicyFailure(RuntimeError):
+    """The engine behind a policy died, stalled or gave up; the message says why, and what to do."""
+
+
 class Policy(Protocol):
     """A model that is asked for turns. Token ids in, token ids out; see `types.Completion`."""
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from iterft import Iterator, Recipe, build
 from iterft.loop import Run, main, quieten_libraries
 from iterft.negatives import MARK
+from iterft.protocols import PolicyFailure
 from iterft.report.table import print_table
 from iterft.store import Journal, Store
 from iterft.types import Tree
@@ -373,6 +374,17 @@ def test_downloads_from_the_hub_keep_their_bars_and_loading_has_none() -> None:
 
     quieten_libraries()
     assert not are_progress_bars_disabled() and not is_progress_bar_enabled()
+
+
+def test_an_engine_that_died_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve(*args: Any, **more: Any) -> Any:
+        raise PolicyFailure("the vLLM engine has died")
+
+    monkeypatch.setattr(build, "serve", serve)
+    assert main(["--recipe", "debug", "--run", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err == "error: the vLLM engine has died\n"
 
 
 @pytest.mark.slow

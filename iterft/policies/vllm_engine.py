@@ -27,6 +27,7 @@ from iterft.config import ModelSettings, PolicySettings
 from iterft.log import Log
 from iterft.models import device
 from iterft.policies.vllm_start import engine_options, last_error, longest_sequence, one_line, start
+from iterft.protocols import PolicyFailure
 from iterft.types import Checkpoint
 
 Result = TypeVar("Result")
@@ -162,7 +163,7 @@ class VllmEngine:
             for output in self.ask("go on", self.engine.step):
                 reason = output.outputs[0].finish_reason
                 if reason not in (None, "stop", "length"):
-                    raise RuntimeError(f"vLLM gave a request up by itself ({reason}); see {self.log_file}")
+                    raise PolicyFailure(f"vLLM gave a request up by itself ({reason}); see {self.log_file}")
                 self.pending.append(output)
 
     def drop(self, names: Sequence[str]) -> None:
@@ -176,12 +177,12 @@ class VllmEngine:
         self.ask("drop its KV", self.engine.reset_prefix_cache)
 
     def ask(self, what: str, call: Callable[[], Result]) -> Result:
-        """What `call` returns. RuntimeError with the cause when the engine dies, refuses, or says nothing for
+        """What `call` returns. PolicyFailure with the cause when the engine dies, refuses, or says nothing for
         `policy.stall_seconds`: vLLM itself would wait for ever."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
         if self.failure:
-            raise RuntimeError(self.failure)
+            raise PolicyFailure(self.failure)
         future: Future[Result] = Future()
         self.calls.put((future, call))
         quiet_since, computed = time.monotonic(), -math.inf
@@ -202,7 +203,7 @@ class VllmEngine:
         if isinstance(error, ValueError):
             raise error
         if error is not None:
-            raise RuntimeError(f"vLLM could not {what}: {one_line(str(error))}") from error
+            raise PolicyFailure(f"vLLM could not {what}: {one_line(str(error))}") from error
         return future.result()
 
     def seconds_computed(self) -> float:
@@ -231,7 +232,7 @@ class VllmEngine:
         return f"has died (killed by {name}{hint})"
 
     def fail(self, what: str) -> None:
-        """Ends what is left of the engine and raises RuntimeError."""
+        """Ends what is left of the engine and raises PolicyFailure."""
         cause = last_error(self.log_file)
         self.failure = (
             f"the vLLM engine {what}; its last error: {cause or 'it left none'}; see {self.log_file}. Free memory, or "
@@ -244,7 +245,7 @@ class VllmEngine:
             with suppress(psutil.NoSuchProcess):
                 worker.kill()
         self.close()
-        raise RuntimeError(self.failure)
+        raise PolicyFailure(self.failure)
 
 
 def last_change(weights: str) -> float:
