@@ -157,6 +157,9 @@ def test_without_tools_the_built_in_ones_are_asked_for_and_held_out_ones_never_s
     shown = {tool["name"] for row in rows(tmp_path / "data.jsonl") for tool in row["tools"]}
     assert len(shown & tool_split(0)[0]) > 60 and len(shown & load_further_catalog().tools.keys()) > 30
     assert not shown & tool_split(0)[1]
+    page = (tmp_path / "data.jsonl.summary.txt").read_text()
+    (told,) = (part.splitlines() for part in page.split("\n\n") if part.startswith("40 domains: samples, tools"))
+    assert len(told) == 41 and sum(int(line.split()[2]) for line in told[1:]) == 207
 
 
 def test_built_in_tools_that_are_held_out_are_not_shown_beside_the_others(tmp_path: Path) -> None:

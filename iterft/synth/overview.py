@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count as counted
 from math import ceil, exp, log2
 from statistics import median
@@ -20,9 +20,11 @@ _MAX_LISTED = 200
 Row = Mapping[str, Any]
 
 
-def overview(rows: Sequence[Row], shares: Mapping[str, float], asked_for: Iterable[str], redrawn: Counter[str]) -> str:
-    """`shares`: of the samples by kind of dialogue, as wanted. `asked_for`: names of the tools that could be.
-    `redrawn`: draws thrown away by reason."""
+def overview(
+    rows: Sequence[Row], shares: Mapping[str, float], domains: Mapping[str, str], redrawn: Counter[str]
+) -> str:
+    """`shares`: of the samples by kind of dialogue, as wanted. `domains`: of the tools that could be asked for, by
+    name. `redrawn`: draws thrown away by reason."""
     sections = (
         _kinds(rows, shares),
         _histogram("samples by what is decided", Counter(str(row["kind"]) for row in rows)),
@@ -32,7 +34,8 @@ def overview(rows: Sequence[Row], shares: Mapping[str, float], asked_for: Iterab
         _histogram(
             "characters of what the user says, up to", Counter(50 * (1 + len(text) // 50) for text in _asked(rows))
         ),
-        _coverage(rows, list(asked_for)),
+        _domains(rows, domains),
+        _coverage(rows, list(domains)),
         _histogram("samples by operator of their tools", _operators(rows)),
         _histogram("draws thrown away in this process", redrawn),
     )
@@ -89,6 +92,20 @@ def _asked(rows: Sequence[Row]) -> list[str]:
         said = [str(message["content"]) for message in row["messages"] if message["role"] == "user"]
         by_dialogue[row["id"].rpartition("/")[0]] = "\n".join(said)
     return list(by_dialogue.values())
+
+
+def _domains(rows: Sequence[Row], domains: Mapping[str, str]) -> list[str]:
+    """[] where all tools are of one domain, as those of a user without groups."""
+    sizes = Counter(domains.values())
+    if len(sizes) < 2:
+        return []
+    asked = ({domains[name] for name in row["provenance"]["tools"] if name in domains} for row in rows)
+    counts = Counter(domain for each in asked for domain in each)
+    each = sorted(sizes, key=lambda domain: (-counts[domain], domain))
+    return [
+        f"{len(sizes)} domains: samples, tools",
+        *(f"  {domain:24} {counts[domain]:7} {sizes[domain]:5}" for domain in each),
+    ]
 
 
 def _coverage(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:

@@ -76,7 +76,8 @@ def write_samples(
         told_rounds = complexity_overview(rows, rounds, guidance.learner.name)
     with replacing(out) as file:
         file.writelines(map(line_of, rows))
-    told = overview(rows, SHARES, stock.tools, progress.redrawn) + told_rounds
+    domains = {name: tool.spec.domain for name, tool in stock.tools.items()}
+    told = overview(rows, SHARES, domains, progress.redrawn) + told_rounds
     summary = out.with_name(f"{out.name}.summary.txt")
     summary.write_text(told, encoding="utf-8")
     path.unlink()
