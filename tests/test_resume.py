@@ -137,7 +137,7 @@ def test_a_state_of_other_work_is_not_gone_on_with(
     others = (warm_up(base, tokenizer, pairs, lr=1e-3), warm_up(base, tokenizer, pairs[1:]))
     for number, other in enumerate(others):
         killed_behind(2, warm_up(base, tokenizer, pairs), tmp_path / "killed", monkeypatch)
-        names = {path.name for path in (tmp_path / "killed" / "trainer").iterdir()}
+        names = {path.name for path in (tmp_path / "killed" / "checkpoint-trainer").iterdir()}
         assert names == {"checkpoint-2", "work.sha256"}
         whole = other(tmp_path / f"whole-{number}")
         assert weights_in(other(tmp_path / "killed")) == weights_in(whole)

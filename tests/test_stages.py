@@ -328,7 +328,7 @@ def test_a_saved_adapter_is_whole_samples_as_it_trains_and_goes_on(
         names = {path.name for path in checkpoint.path.rglob("*")}
         assert {"adapter_config.json", "adapter_model.safetensors"} <= names
         assert "ref" not in names and "model.safetensors" not in names
-        assert {path.name for path in checkpoint.path.parent.iterdir()} <= {"checkpoint", "trainer"}
+        assert {path.name for path in checkpoint.path.parent.iterdir()} <= {"checkpoint", "checkpoint-trainer"}
         for_sampling = logits_of(load_for_sampling(base, checkpoint, LORA))
         torch.testing.assert_close(
             for_sampling, logits_of(load_for_training(base, checkpoint, LORA, 0)), atol=1e-4, rtol=1e-4

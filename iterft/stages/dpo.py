@@ -87,7 +87,7 @@ class DpoStage:
                 "(deficiency.num_candidates, search.num_simulations) or loosen pairs.min_margin"
             )
         model = load_for_training(self.base, checkpoint, self.model_settings, self.seed)
-        trainer = self.build_trainer(model, out.parent / "trainer")
+        trainer = self.build_trainer(model, out.with_name(f"{out.name}-trainer"))
         rows = pair_rows(tree_order(experience.pairs, self.settings.batch_size, experience.seed))
         counters, is_shared = equip(trainer, self.model_settings, self.log)
         reporter = Reporter(self.log, "update", counters)

@@ -51,7 +51,7 @@ def train_sft(
     examples = [{"input_ids": [*prompt, *turn], "labels": [-100] * len(prompt) + list(turn)} for prompt, turn in rows]
     config = SFTConfig(
         **{
-            **trainer_options(model_settings, out.parent / "trainer", seed),
+            **trainer_options(model_settings, out.with_name(f"{out.name}-trainer"), seed),
             "learning_rate": settings.lr,
             "num_train_epochs": settings.epochs,
             "dataset_kwargs": {"skip_prepare_dataset": True},
