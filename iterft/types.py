@@ -261,8 +261,8 @@ class PreferencePair:
     """Two continuations of the same ids of which one is right and the other holds the first error.
 
     `prompt_ids` = prompt plus the turn up to where the siblings part. `margin` = value(chosen) - value(rejected).
-    `reason` names the error in the rejected side. `planted`: the chosen side is the reference, not a sampled step. A
-    pair without a rejected side (log-prob 0) is an anchor: it holds a right turn as a whole.
+    `reason` names the error in the rejected side. `planted`: the chosen side holds steps of the reference that were not
+    sampled. A pair without a rejected side (log-prob 0) is an anchor: it holds a right turn as a whole.
     `chosen_logprob`, `rejected_logprob`: summed log-probs of the sides under the policy that was searched, which is the
     reference policy of the update. `smoothing`: visits(rejected) / visits(both), at most 1/2; how often the search went
     the other way.
