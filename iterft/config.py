@@ -211,7 +211,8 @@ class SearchSettings:
 @dataclass(kw_only=True)
 class PairSettings:
     """`extent`: how far the two sides reach from where they part: "step", "turn", or "chosen_turn" (the chosen side to
-    the end of its turn, the rejected side only its step). Of a side in plain words only `num_prose_tokens` count.
+    the end of its turn, the rejected side only its step). Of a side in plain words that is held against a call, or the
+    reverse, only `num_prose_tokens` count; words that ran out of tokens, and those they are held against, count whole.
     `anchors`: each tree adds its accepted turn as a pair without a rejected side, which holds what is right already;
     with `anchor_mastered` so does each sample of the deficiency check all of whose turns passed.
     Dropped are pairs whose margin is below `min_margin`, pairs whose sides have more than `max_overlap` of their tokens

@@ -70,9 +70,6 @@ def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list
         chosen = pick_chosen(tree, good)
         bad = [child for child in node.children if is_error(tree.nodes[child], tree.nodes[chosen])]
         for rejected in sorted(bad, key=lambda child: (-tree.nodes[child].visits, -tree.nodes[child].prior)):
-            if not tree.needs_call and in_words(tree, rejected):
-                dropped["both sides are words"] += 1  # the one that is rejected ran out of tokens
-                continue
             pair = make_pair(tree, index, chosen, rejected, accepted, settings)
             if pair.margin < settings.min_margin:
                 dropped["min_margin"] += 1
@@ -124,16 +121,6 @@ def is_error(node: Node, chosen: Node) -> bool:
     return bool(node.objection) and (not node.planted or log_ratio >= math.log(LIKELY))
 
 
-def in_words(tree: Tree, index: int) -> bool:
-    """Whether a turn of a tree that needs no call is words up to this node. One that is a single step says so only
-    where it calls nothing: it then fails because it ran out of tokens, or wrote something like a call."""
-    at, kinds = index, []
-    while at > 0:
-        kinds.append(tree.nodes[at].step.kind)
-        at = tree.nodes[at].parent
-    return "prose" in kinds or (kinds == ["turn"] and tree.nodes[index].objection == "unparsable")
-
-
 def accepted_nodes(tree: Tree) -> set[int]:
     """Nodes on the way to a completion that passed."""
     accepted: set[int] = set()
@@ -148,14 +135,18 @@ def accepted_nodes(tree: Tree) -> set[int]:
 def make_pair(
     tree: Tree, parent: int, chosen: int, rejected: int, accepted: set[int], settings: PairSettings
 ) -> PreferencePair:
-    """The pair of two siblings, each reaching as far as `pairs.extent` says; of prose, the beginning."""
+    """The pair of two siblings, each reaching as far as `pairs.extent` says; of prose that is held against a call, or
+    the reverse, the beginning. Words that ran out of tokens count whole, and so do those that they are held against:
+    such pairs are what teaches replies to end."""
     chosen_path, rejected_path = [chosen], [rejected]
     if settings.extent in ("turn", "chosen_turn"):
         chosen_path = to_the_end(tree, chosen, accepted)
     if settings.extent == "turn":
         rejected_path = to_the_end(tree, rejected, None)
     reason = tree.nodes[rejected].objection
-    chosen_ids, chosen_logprob = side(tree, chosen_path, None if tree.needs_call else settings.num_prose_tokens)
+    chosen_ids, chosen_logprob = side(
+        tree, chosen_path, settings.num_prose_tokens if reason == "unneeded_call" else None
+    )
     rejected_ids, rejected_logprob = side(
         tree, rejected_path, settings.num_prose_tokens if reason == "no_call" else None
     )

@@ -247,25 +247,18 @@ def test_an_unfinished_turn_is_not_rejected_for_being_the_beginning_of_the_right
     assert (mined.pairs, sum(mined.dropped.values())) == ((), 1)
 
 
-def test_words_that_ran_out_of_tokens_are_not_held_against_other_words() -> None:
-    """Both decide the same; what a call was written like is another matter."""
+def test_words_that_ran_out_of_tokens_and_those_that_ended_count_whole() -> None:
+    """Without such pairs replies do not end: docs/results.md."""
     opening = node(0, 1)
     opening.step = replace(opening.step, kind="prose")
     tree = tree_of(
         opening,
-        node(1, 2, 3, reward=1.0),
-        node(1, 4, 5, 6, reward=0.0, objection="unparsable"),
-        node(0, 7, reward=0.0, objection="unneeded_call"),
-        node(0, 8, reward=0.0, objection="unparsable"),
+        node(1, 2, 3, 4, reward=1.0),
+        node(1, 5, 6, 7, 8, reward=0.0, objection="unparsable"),
+        node(0, 9, reward=0.0, objection="unneeded_call"),
     )
-    mined = mine_pairs([tree], replace(LOOSE, extent="chosen_turn", num_prose_tokens=2))
-    sides = {pair.rejected_ids: pair.chosen_ids for pair in mined.pairs}
-    assert (sides, mined.dropped) == ({(7,): (1, 2), (8,): (1, 2)}, {"both sides are words": 1})
-    right, endless = node(0, 1, 2, reward=1.0), node(0, 1, 3, reward=0.0, objection="unparsable")
-    for turn in (right, endless):
-        turn.step = replace(turn.step, kind="turn")
-    mined = mine_pairs([replace(tree_of(right, endless), needs_call=False)], LOOSE)
-    assert (mined.pairs, mined.dropped) == ((), {"both sides are words": 1})
+    pairs = mine_pairs([tree], replace(LOOSE, extent="chosen_turn", num_prose_tokens=2)).pairs
+    assert {pair.rejected_ids: pair.chosen_ids for pair in pairs} == {(5, 6, 7, 8): (2, 3, 4), (9,): (1, 2)}
 
 
 def test_what_is_dropped_is_counted() -> None:
