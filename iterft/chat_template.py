@@ -7,7 +7,9 @@ and results as text.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from iterft.chat import THINK_FIRST
@@ -17,6 +19,7 @@ from iterft.template import (
     PROBE_TOOLS,
     RESULT,
     SYSTEM,
+    TODAY,
     USER,
     WORDS,
     Template,
@@ -36,7 +39,8 @@ def chat_template_of(template: Template) -> str:
     if not dialect.jinja:
         raise ValueError(f"the {dialect.name} dialect has no text in Jinja")
     base: str = template.tokenizer.get_chat_template(tools=[{}] if template.own else None)
-    changes = [
+    changes = [day_as_learnt(base)] if "strftime_now" in base else []
+    changes += [
         f"{{%- if {name} is not defined -%}}{{%- set {name} = {value!r} -%}}{{%- endif -%}}"
         for name, value in template.settings.items()
     ]
@@ -68,10 +72,16 @@ def chat_template_of(template: Template) -> str:
     return text
 
 
+def day_as_learnt(base: str) -> str:
+    """`strftime_now`, by which a template shows the day, as it was when it was learnt from."""
+    days = {form: TODAY.strftime(form) for _, form in re.findall(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""", base)}
+    return f"{{%- macro strftime_now(form) -%}}{{{{- {days!r}[form] -}}}}{{%- endmacro -%}}"
+
+
 def shown(template: Template, text: str, prompt: Prompt) -> str:
     """What the chat template `text` makes of the prompt in the form that servers are given. ValueError when it refuses
     it."""
-    alone = replace(template, settings={"chat_template": text})
+    alone = replace(template, settings={"chat_template": text, "strftime_now": datetime.now().strftime})
     return apply(alone, [in_openai_form(message) for message in prompt.messages], prompt.tools)
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self
@@ -120,10 +121,11 @@ class LocalChat:
 
     def refuse_all(self, error: Exception) -> None:
         """Answers what is still wished for with why there is no more decoding."""
-        while not self.wishes.empty():
-            wish = self.wishes.get()
-            if wish is not None:
-                wish.answer.set_exception(error)
+        with suppress(Empty):  # several threads may be at it
+            while True:
+                wish = self.wishes.get_nowait()
+                if wish is not None:
+                    wish.answer.set_exception(error)
 
     def take_in(self, forks: deque[Fork], waiting: dict[Fork, Wish], *, is_idle: bool) -> bool:
         """Moves what is wished for to the forks; waits for the first if it `is_idle`. False when it is to end."""

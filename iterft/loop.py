@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iterft.data import digest_of
 from iterft.log import Log
 from iterft.protocols import PolicyFailure
 from iterft.recipe import DEFAULT_RECIPE, Recipe
@@ -63,8 +64,10 @@ class Iterator:
         from iterft.trackers import report_to
 
         self.log.take_up()
+        self.store.start(self.recipe.to_yaml())
         try:
             self.prepare()
+            self.store.hold_data(digest_of(self.train, self.held_out))
         except BaseException:
             self.store.discard_unused()
             raise

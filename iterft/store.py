@@ -37,6 +37,7 @@ from iterft.types import (
 
 MINIMUM_FREE_BYTES = 2 * 1024**3
 RECIPE = "recipe.yaml"
+DATA = "data.sha256"
 
 
 class Store:
@@ -73,8 +74,24 @@ class Store:
                 f"{folder}: {free / 1024**3:.1f} GiB of disk space are free, a run wants "
                 f"{MINIMUM_FREE_BYTES / 1024**3:.0f}; make room or give --run on another disk"
             )
-        store.write_text(known, recipe_yaml)
+        if not known.exists():
+            store.write_text(known, recipe_yaml)
         return store
+
+    def start(self, recipe_yaml: str) -> None:
+        """Keeps the recipe that is run from now on, which may have other `iters`. To be called in `locked`."""
+        self.write_text(self.run / RECIPE, recipe_yaml)
+
+    def hold_data(self, digest: str) -> None:
+        """Keeps the digest of the data. ValueError when the run was started with others: what is known of its samples
+        would be taken for what is known of these."""
+        known = self.run / DATA
+        if known.exists() and known.read_text(encoding="utf-8") != digest:
+            raise ValueError(
+                f"--run {self.run}: its data are not those that it was started with (data.train, data.held_out, or the "
+                "built-in tasks of another version); restore them, or give another folder"
+            )
+        self.write_text(known, digest)
 
     def discard_unused(self) -> None:
         """Takes the folder away again if this start made it and has written nothing of a run yet."""
@@ -204,7 +221,7 @@ def finished_checkpoint(run: Path, iteration: int | None = None) -> tuple[Recipe
     if not (run / RECIPE).is_file():
         raise ValueError(f"{run}: not a run folder")
     store, recipe = Store(run), Recipe.load(run / RECIPE)
-    done = [number for number in range(recipe.iters + 1) if store.is_done(number)]
+    done = sorted(int(file.parent.name.removeprefix("iter_")) for file in run.glob("iter_[0-9]*/done.json"))
     if not done:
         raise ValueError(f"{run}: no iteration is finished")
     chosen = done[-1] if iteration is None else iteration

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from typing import Any, TextIO
 
 from iterft import Recipe, build
-from iterft.config import EndpointSettings, JudgeSettings
+from iterft.config import JudgeSettings
 from iterft.data import readings
 from iterft.log import Log
+from iterft.recipe import endpoint_settings
 from iterft.synth.checks import Objection, check
 from iterft.synth.grounding import ungrounded
 from iterft.synth.judge import judge_all
@@ -59,7 +60,7 @@ def ask_judge(
 ) -> None:
     """Puts what the rules let pass to the model and prints what became of it. Verdicts are kept beside the output, so
     that the same command goes on where a killed one has stopped."""
-    settings = EndpointSettings(model=options.judge_model, key_env=options.judge_key_env)
+    settings = endpoint_settings(options.endpoint, model=options.judge_model, key_env=options.judge_key_env)
     output = options.out or options.rejected
     journal = str(output.with_name(f"{output.name}.verdicts.jsonl")) if output else ""
     log = Log()

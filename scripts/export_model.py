@@ -6,11 +6,13 @@ python scripts/export_model.py RUN_FOLDER OUT_FOLDER [--iteration N]
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from iterft.log import Log
+from iterft.loop import FULL_OR_FORBIDDEN, quieten_libraries
 from iterft.store import finished_checkpoint
 
 
@@ -25,6 +27,11 @@ def main() -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in FULL_OR_FORBIDDEN:
+            raise
+        print(f"error: {error.filename or options.out}: cannot be written ({error.strerror})", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -32,7 +39,6 @@ def export(run: Path, out: Path, iteration: int | None) -> None:
     """ValueError when there is no such checkpoint or `out` exists."""
     from iterft import build
     from iterft.chat_template import chat_template_of
-    from iterft.loop import quieten_libraries
     from iterft.models import load_for_sampling
 
     quieten_libraries()
@@ -42,13 +48,16 @@ def export(run: Path, out: Path, iteration: int | None) -> None:
     base, template = build.base_and_template(recipe, Log())
     # An adapter that was learnt beside 4-bit weights is merged into the full ones.
     plain = replace(recipe.model, quantization="none")
-    load_for_sampling(base, checkpoint, plain).save_pretrained(out)
+    partial = out.with_name(f"{out.name}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    load_for_sampling(base, checkpoint, plain).save_pretrained(partial)
     try:
         template.tokenizer.chat_template = chat_template_of(template)
         prompts = f"its chat template shows tools as it has learnt them, calls in the {template.dialect.name} dialect"
     except ValueError as error:
         prompts = f"its chat template does not show tools as it has learnt them: {error}"
-    template.tokenizer.save_pretrained(out)
+    template.tokenizer.save_pretrained(partial)
+    partial.replace(out)
     print(f"{out}: iteration {chosen} of {run}, merged\n  {prompts}")
 
 

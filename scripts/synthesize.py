@@ -28,7 +28,6 @@ from checking import check_data, judge
 
 from iterft import Recipe, build
 from iterft.augment.pool import bare
-from iterft.config import EndpointSettings
 from iterft.data import AUTO, collector_paused, load_samples
 from iterft.evals import bfcl
 from iterft.learner import learner_of
@@ -36,6 +35,7 @@ from iterft.log import Log
 from iterft.loop import FULL_OR_FORBIDDEN, quieten_libraries
 from iterft.protocols import ChatModel
 from iterft.readers.forms import FORMS
+from iterft.recipe import endpoint_settings
 from iterft.synth.backend import RULES, Backend
 from iterft.synth.catalog import ToolSpec
 from iterft.synth.evolve import evolve
@@ -63,7 +63,7 @@ TEACHER_TOKENS = 2048
 NAMES_SHOWN = 20
 OUTPUTS = ("out", "held_out", "held_out_wordings", "rejected")
 CHECKING = {"form", "grounding", "rejected", "judge", "judge_model", "judge_key_env"}
-EITHER_WAY = {"check", "out", "against", "votes"}
+EITHER_WAY = {"check", "out", "against", "votes", "endpoint"}
 """Options of --check alone, and those that are used with it and without; all others are for making samples."""
 
 
@@ -148,6 +148,14 @@ def main() -> int:
         "--judge-key-env", default="", metavar="NAME", help="environment variable with the server's key"
     )
     parser.add_argument(
+        "--endpoint",
+        metavar="key=value",
+        action="append",
+        default=[],
+        help="a setting of the teacher's or the judge's server: timeout_s, concurrency, max_tokens, ... "
+        "(EndpointSettings in iterft/config.py); may be given again",
+    )
+    parser.add_argument(
         "--votes",
         type=int,
         default=3,
@@ -179,7 +187,8 @@ def check_options(options: argparse.Namespace, parser: argparse.ArgumentParser) 
         if getattr(options, name) != parser.get_default(name):
             use = "when samples are made, not with --check" if options.check else "with --check"
             raise ValueError(f"{option_of(name)}: is used {use}; leave it out")
-    taken: dict[Path, str] = {}
+    read = [*options.against, *([options.check] if options.check else [])]
+    taken = {Path(source).resolve(): f"what is read ({source})" for source in read if Path(source).is_file()}
     for name in ("tools", *OUTPUTS):
         if (path := getattr(options, name)) is None:
             continue
@@ -426,6 +435,7 @@ def check_teacher(options: argparse.Namespace) -> None:
     for is_set, option, needed, given in (
         (options.teacher_does != WORDS, "--teacher-does", "--teacher", options.teacher),
         (options.teacher_tools, "--teacher-tools", "--teacher", options.teacher),
+        (options.endpoint, "--endpoint", "--teacher, or --check with --judge", options.teacher),
         (options.documents, "--documents", "--teacher-tools", options.teacher_tools),
     ):
         if is_set and not given:
@@ -438,7 +448,8 @@ def teacher_of(options: argparse.Namespace) -> Iterator[ChatModel | None]:
     if not options.teacher:
         yield None
         return
-    settings = EndpointSettings(model=options.teacher_model, key_env=options.teacher_key_env, max_tokens=TEACHER_TOKENS)
+    own = {"model": options.teacher_model, "key_env": options.teacher_key_env, "max_tokens": TEACHER_TOKENS}
+    settings = endpoint_settings(options.endpoint, **own)
     with build.chat_model(options.teacher, settings, Log()) as model:
         yield model
 

@@ -27,7 +27,12 @@ from iterft.types import Message, Prompt, ToolCall
 BLANK_FIRST = "\n  {% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}me:"
 """A template that begins with what Jinja could strip, and has no system message of its own."""
 SOFTLY = "{{ 'softly ' if softly else 'loudly ' }}" + BLANK_FIRST
-BASES = {"chatml": "", "blank first": BLANK_FIRST, "llama3_1": (SHIPPED / "llama3_1.jinja").read_text(encoding="utf-8")}
+BASES = {
+    "chatml": "",
+    "blank first": BLANK_FIRST,
+    "llama3_1": (SHIPPED / "llama3_1.jinja").read_text(encoding="utf-8"),
+    "shows the day": (SHIPPED / "llama3_2.jinja").read_text(encoding="utf-8"),
+}
 PROMPTS = [
     Prompt(conversation.messages[:at], conversation.tools)
     for conversation in CONVERSATIONS
@@ -92,6 +97,13 @@ def test_tools_calls_and_results_are_shown_as_they_were_learnt(
     odd = [Prompt(({"role": role, "content": "Hi."},), ODD) for role in ("user", "assistant")]
     assert_shown_alike(template, [*PROMPTS, *odd])
     assert len(PROMPTS) > 70
+
+
+def test_an_exported_model_lives_on_the_day_on_which_it_learnt(tokenizer: Any) -> None:
+    template = with_base(tokenizer, BASES["shows the day"], PYTHONIC)
+    template.tokenizer.chat_template = chat_template_of(template)
+    text = template.tokenizer.apply_chat_template([{"role": "user", "content": "Hi."}], tokenize=False)
+    assert "26 Jul 2024" in text
 
 
 @drawn

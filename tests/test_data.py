@@ -170,6 +170,10 @@ def test_accept_wraps_objects_one_level_deep_and_leaves_the_rest() -> None:
     assert accept([{"a": 1}, {"a": [2]}]) == [{"a": [1]}, {"a": [[2]]}]
 
 
+def test_ids_may_begin_at_0(tmp_path: Path) -> None:
+    assert [sample.id for sample in load(tmp_path, json.dumps(row(id=0))).samples] == ["0"]
+
+
 def test_the_kind_follows_from_the_answer_where_it_is_not_given() -> None:
     kinds = [kind_of(sample_of("x")), kind_of(sample_of("x", "f")), kind_of(sample_of("x", "f", "f"))]
     assert kinds == ["no_call", "single", "parallel"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from jsonschema import Draft202012Validator
 from toys import TOOLS
 from updates import QUIET
@@ -44,8 +45,9 @@ def said(text: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def model() -> Iterator[ChatModel]:
+def model() -> Iterator[LocalChat]:
     with build.chat_model("debug", SETTINGS, QUIET) as model:
+        assert isinstance(model, LocalChat)
         yield model
 
 
@@ -81,23 +83,32 @@ def test_texts_of_bounded_length_are_json_whatever_the_grammar_lets_pass() -> No
     assert any(character < " " for character in texts), "control characters came through and are escaped"
 
 
-def test_with_tools_it_calls_what_is_there_or_says_something(model: ChatModel) -> None:
+def test_with_tools_it_calls_what_is_there_or_says_something(model: LocalChat) -> None:
+    """A model that begins about every second reply as calls begin, and ends what may end."""
+    inner, tokenizer = model.decoder.model, model.template.tokenizer
+    head = torch.nn.Linear(inner.config.hidden_size, inner.config.vocab_size)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.zero_()
+        head.bias[[tokenizer.convert_tokens_to_ids("["), tokenizer.eos_token_id]] = torch.tensor([6.0, 4.0])
+    inner.set_output_embeddings(head)
     tool = {
         "name": "pick",
         "parameters": {"type": "object", "properties": {"who": {"enum": ["Ada", "Bo"]}}, "required": ["who"]},
     }
-    called = 0
+    called = checked = 0
     for number in range(30):
         try:
             message = model.chat(said(f"pick {number}"), [tool])
         except ChatFault as fault:
-            assert "cut off" in fault.detail
+            assert "cut off" in fault.detail or "it is empty" in fault.detail
             continue
         for call in message.get("tool_calls", ()):
             called += 1
             assert call["name"] == "pick" and call["arguments"]["who"] in ("Ada", "Bo")
         assert message["content"] or message["tool_calls"]
-    assert called or number == 29
+        checked += 1
+    assert called > 3 and checked > called + 3
 
 
 def test_an_answer_that_does_not_end_and_a_prompt_that_cannot_be_shown_cost_only_that_chat(model: ChatModel) -> None:

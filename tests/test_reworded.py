@@ -188,6 +188,15 @@ def test_values_that_the_reference_holds_twice_may_leave_out_or_copies_stay() ->
     assert augmented([ask("a", "3 rooms", [tool("run", value=WHOLE)], twice, twice)], reworded_share=1)[0].id == "a"
 
 
+def test_a_percentage_is_not_misspelt_where_it_is_reworded() -> None:
+    request = "Please take 15 per cent off the list price of every garden table"
+    discount = tool("discount", share={"type": "number"})
+    samples = [ask(f"{n}", request, [discount], ToolCall("discount", {"share": [15]})) for n in range(40)]
+    changed = augmented(samples, reworded_share=1, typo_share=1)
+    assert all("cent" in request_of(sample) or "%" in request_of(sample) for sample in changed)
+    assert any("+reworded" in sample.id and "+typo" in sample.id for sample in changed)
+
+
 def test_a_decimal_becomes_a_percentage_only_where_both_are_accepted() -> None:
     assert wordings("a rate of 0.15 now", NUMBER, 0.15) == set()
     assert wordings("a rate of 0.15 now", NUMBER, 15, 0.15) == {"a rate of 15% now"}

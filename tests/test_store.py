@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from iterft import Recipe
+from iterft.data import digest_of
 from iterft.negatives import negative
-from iterft.store import Journal, Store
+from iterft.store import Journal, Store, finished_checkpoint
 from iterft.types import (
     Check,
     Checked,
@@ -205,8 +207,30 @@ def test_a_finished_run_can_be_prolonged(tmp_path: Path) -> None:
     store = open_store(tmp_path, longer, run)
     assert store.is_done(2)
     assert not store.is_done(3)
+    assert (run / "recipe.yaml").read_text() == RECIPE, "another process may be at work"
+    store.start(longer)
     assert (run / "recipe.yaml").read_text() == longer
     assert open_store(tmp_path, longer).run == run
+
+
+def test_what_is_finished_beyond_the_recipe_is_found(tmp_path: Path) -> None:
+    run = Store.open(tmp_path, "toy", Recipe.load("debug", ["iters=1"]).to_yaml(), None).run
+    for iteration in range(4):
+        Store(run).commit(iteration, {"checkpoint": f"iter_{iteration:03d}/checkpoint"})
+    assert finished_checkpoint(run)[1] == 3
+    assert finished_checkpoint(run, 2)[2].path == run / "iter_002" / "checkpoint"
+    with pytest.raises(ValueError, match="--iteration 4: not finished; finished are 0, 1, 2, 3"):
+        finished_checkpoint(run, 4)
+
+
+def test_a_run_goes_on_with_the_data_that_it_was_started_with_only(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    digests = [digest_of([sample_of(name)], [sample_of("held out")]) for name in ("a", "b", "a")]
+    store.hold_data(digests[0])
+    store.hold_data(digests[2])
+    with pytest.raises(ValueError, match=r"^--run .*toy-1: its data are not those that it was started with"):
+        store.hold_data(digests[1])
+    assert digest_of([sample_of("a")]) != digest_of([], [sample_of("a")])
 
 
 def test_a_checkpoint_is_found_wherever_the_run_is_moved(tmp_path: Path) -> None:

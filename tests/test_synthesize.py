@@ -281,6 +281,9 @@ def test_too_few_tools_for_what_is_asked_are_said_and_what_there_is_is_kept(tmp_
     assert 0 < kinds["no_tool"] < 100, "no refusals in the place of calls"
 
 
+SERVED = ("--out", "x.jsonl", "--teacher", "http://h/v1")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -294,6 +297,19 @@ def test_too_few_tools_for_what_is_asked_are_said_and_what_there_is_is_kept(tmp_
         ),
         (("--out", "x.jsonl", "--whole-list"), "--whole-list: is for --tools"),
         (("--check", "none.jsonl"), "--check none.jsonl: no such file"),
+        (("--check", __file__, "--out", __file__), f"--out {__file__}: is the same file as what is read"),
+        (("--check", __file__, "--rejected", __file__), f"--rejected {__file__}: is the same file as what is read"),
+        (("--out", "x.jsonl", "--endpoint", "timeout_s=9"), "--endpoint: needs --teacher"),
+        (
+            ("--out", "x.jsonl", "--teacher", "http://h/v1", "--endpoint", "timeout=9"),
+            "--endpoint timeout=9: unknown key",
+        ),
+        ((*SERVED, "--endpoint", "timeout_s=0"), "endpoint.timeout_s: must be"),
+        ((*SERVED, "--endpoint", "model=a"), "--endpoint model=a: model has an option of its own"),
+        (
+            ("--out", "x.jsonl", "--teacher", "http://h/v1", "--endpoint", "max_tokens"),
+            "--endpoint max_tokens: expected",
+        ),
         (("--out", "x.jsonl", "--against", "none.jsonl"), "--against none.jsonl: no such file"),
         (("--out", "x.jsonl", "--held-out", "./x.jsonl"), "--held-out x.jsonl: is the same file as --out"),
         (("--out", "."), "--out .: is a folder"),

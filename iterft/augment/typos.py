@@ -55,7 +55,7 @@ TIMES_AND_NUMBERS = frozenset(map(str.lower, [*MONTHS, *NUMBER_WORDS])).union(
         midnight morning afternoon evening night weekend thirteen fourteen fifteen sixteen seventeen eighteen
         nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion dozen half
         quarter quarters third thirds first second fourth fifth sixth seventh eighth ninth tenth once twice double
-        triple percent true false with without couple pair both single every daily weekly monthly
+        triple percent cent true false with without couple pair both single every daily weekly monthly
         yearly hourly"""
     )
 )

@@ -24,7 +24,7 @@ def read(row: Row, number: str) -> list[Sample]:
     for key in ("messages", "tools", "answer"):
         if not isinstance(row.get(key), list):
             raise RowFault(f"'{key}' missing or not a list", f"id {row.get('id')!r}")
-    if not row.get("id"):
+    if row.get("id") in (None, ""):
         raise RowFault("'id' missing", f"row {number}")
     tools = tuple(map(read_tool, row["tools"]))
     answer = tuple(as_answer(_read_call(call)) for call in row["answer"])
