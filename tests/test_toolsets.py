@@ -510,6 +510,11 @@ CARD_OR_IBAN = {
         (shop(body_of({"type": "object", "properties": {"meta": True}})), "meta: True is no schema"),
         (shop(body_of(CARD_OR_IBAN)), "body: type missing"),
         (shop(body_of({"allOf": [{"type": "object", "properties": [1]}]})), "properties must be an object"),
+        (shop(body_of({"properties": {"a": {"type": "string"}}, "required": True})), "body: malformed required"),
+        (
+            shop(body_of({"allOf": [{"type": "object", "required": True}, {"required": ["a"]}]})),
+            "body: parts of allOf differ in required",
+        ),
     ],
 )
 def test_a_part_of_an_openapi_document_that_cannot_be_read_refuses_its_tool(

@@ -104,6 +104,8 @@ def _add_body(
         if not _is_read_only(_resolved(field, document))
     }
     says_more = {key for key in inner if key not in _SAID_BY_FIELDS and not key.startswith("x-")}
+    if not isinstance(inner.get("required", []), list):
+        says_more.add("required")
     if inner.get("type", "object") == "object" and fields and not says_more and not set(properties) & set(fields):
         properties.update(fields)
         # A body is optional unless it says otherwise, which documents of bodies with required fields often forget.

@@ -167,6 +167,10 @@ def _merged(schema: dict[str, Any], root: Any, path: str, depth: int) -> dict[st
     return merged
 
 
+def _common(values: list[Any], others: list[Any]) -> list[Any]:
+    return [value for value in values if value in others]
+
+
 def _both(one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> dict[str, Any]:
     """What both schemas allow; of what only describes, what `other` says. ValueError, beginning with the field, where
     they do not go together."""
@@ -183,9 +187,11 @@ def _both(one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> dict[s
             }
         elif key == "items" and isinstance(mine, Mapping) and isinstance(theirs, Mapping):
             made[key] = _both(mine, theirs, f"{path or 'parameters'}[]")
-        elif key == "required":
+        elif key == "required" and isinstance(mine, list) and isinstance(theirs, list):
             made[key] = list(dict.fromkeys([*mine, *theirs]))
-        elif key == "enum" and (common := [value for value in mine if value in theirs]):
+        elif (
+            key == "enum" and isinstance(mine, list) and isinstance(theirs, list) and (common := _common(mine, theirs))
+        ):
             made[key] = common
         elif key == "type" and {str(mine), str(theirs)} == {"integer", "number"}:
             made[key] = "integer"
