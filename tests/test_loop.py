@@ -80,7 +80,12 @@ def test_the_debug_recipe_runs_from_the_command_line(
     assert shown.out.rstrip().endswith("run folder: runs/debug-1")
     assert shown.err == ""
     run = tmp_path / "runs" / "debug-1"
-    assert {path.name for path in run.iterdir()} == {"recipe.yaml", "metrics.jsonl", *(f"iter_00{n}" for n in range(3))}
+    assert {path.name for path in run.iterdir()} == {
+        "recipe.yaml",
+        "data.sha256",
+        "metrics.jsonl",
+        *(f"iter_00{n}" for n in range(3)),
+    }
     for iteration in range(3):
         names = {path.name for path in (run / f"iter_00{iteration}").iterdir()}
         expected = {"checkpoint", "scores.json", "done.json"}
