@@ -6,7 +6,6 @@ A source holds rows of one form, see `readers`. A row that cannot be read is cou
 from __future__ import annotations
 
 import gc
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -135,16 +134,6 @@ def read_row(row: Row, number: int, form: str) -> list[Sample]:
         return FORMS[form].read(row, str(number))
     except RecursionError:
         raise RowFault("nested too deeply", f"id {row.get('id')!r}") from None
-
-
-def digest_of(*parts: Sequence[Sample]) -> str:
-    """Digits that differ where the samples, or their order, do."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for sample in part:
-            digest.update(repr(sample).encode())
-        digest.update(b"end")
-    return digest.hexdigest()
 
 
 def kind_of(sample: Sample) -> str:

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iterft.data import digest_of
+from iterft.journal import digest_of
 from iterft.log import Log
 from iterft.protocols import PolicyFailure
 from iterft.recipe import DEFAULT_RECIPE, Recipe
@@ -67,7 +67,7 @@ class Iterator:
         self.store.start(self.recipe.to_yaml())
         try:
             self.prepare()
-            self.store.hold_data(digest_of(self.train, self.held_out))
+            self.store.hold_data(digest_of([self.train, self.held_out]))
         except BaseException:
             self.store.discard_unused()
             raise
@@ -336,6 +336,17 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def unwritable(error: OSError, place: object) -> str:
+    """What to say of a file, or of the `place` where no file is named, that cannot be written. Raises any other
+    error."""
+    if error.errno not in FULL_OR_FORBIDDEN:
+        raise error
+    return (
+        f"{error.filename or place}: cannot be written ({error.strerror}); make room or give access, and the same "
+        "command goes on from here"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit code: 2 for bad input, 1 when the engine failed, 130 when interrupted."""
     options = parse_arguments(arguments)
@@ -350,13 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in FULL_OR_FORBIDDEN:
-            raise
-        print(
-            f"error: {error.filename or 'run folder'}: cannot be written ({error.strerror}); make room or give access, "
-            "and the same command goes on from here",
-            file=sys.stderr,
-        )
+        print(f"error: {unwritable(error, 'run folder')}", file=sys.stderr)
         return 2
     except PolicyFailure as error:
         print(f"error: {error}", file=sys.stderr)

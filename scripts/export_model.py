@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from iterft.log import Log
-from iterft.loop import FULL_OR_FORBIDDEN, quieten_libraries
+from iterft.loop import quieten_libraries, unwritable
 from iterft.store import finished_checkpoint
 
 
@@ -28,9 +28,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in FULL_OR_FORBIDDEN:
-            raise
-        print(f"error: {error.filename or options.out}: cannot be written ({error.strerror})", file=sys.stderr)
+        print(f"error: {unwritable(error, options.out)}", file=sys.stderr)
         return 2
     return 0
 

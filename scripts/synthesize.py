@@ -32,7 +32,7 @@ from iterft.data import AUTO, collector_paused, load_samples
 from iterft.evals import bfcl
 from iterft.learner import learner_of
 from iterft.log import Log
-from iterft.loop import FULL_OR_FORBIDDEN, quieten_libraries
+from iterft.loop import quieten_libraries, unwritable
 from iterft.protocols import ChatModel
 from iterft.readers.forms import FORMS
 from iterft.recipe import endpoint_settings
@@ -172,10 +172,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in FULL_OR_FORBIDDEN:
-            raise
-        print(f"{error.filename or options.out}: cannot be written ({error.strerror}); make room or give access, and "
-              "the same command goes on from here", file=sys.stderr)  # fmt: skip
+        print(unwritable(error, options.out), file=sys.stderr)
         return 2
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iterft import Recipe
-from iterft.data import digest_of
+from iterft.journal import digest_of
 from iterft.negatives import negative
 from iterft.store import Journal, Store, finished_checkpoint
 from iterft.types import (
@@ -225,12 +225,12 @@ def test_what_is_finished_beyond_the_recipe_is_found(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_with_the_data_that_it_was_started_with_only(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    digests = [digest_of([sample_of(name)], [sample_of("held out")]) for name in ("a", "b", "a")]
+    digests = [digest_of([[sample_of(name)], [sample_of("held out")]]) for name in ("a", "b", "a")]
     store.hold_data(digests[0])
     store.hold_data(digests[2])
     with pytest.raises(ValueError, match=r"^--run .*toy-1: its data are not those that it was started with"):
         store.hold_data(digests[1])
-    assert digest_of([sample_of("a")]) != digest_of([], [sample_of("a")])
+    assert digest_of([[sample_of("a")], []]) != digest_of([[], [sample_of("a")]])
 
 
 def test_a_checkpoint_is_found_wherever_the_run_is_moved(tmp_path: Path) -> None:

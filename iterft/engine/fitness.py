@@ -8,7 +8,7 @@ that depend on the length, biases by distance: all of these break one or the oth
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,6 +16,8 @@ from iterft.engine.decoding import Fork, decode_all
 from iterft.engine.generate import PrefixDecoder
 from iterft.engine.plain import plain_log_probs
 from iterft.engine.prefix_tree import Counters, score_sequences
+
+Result = TypeVar("Result")
 
 TOLERANCE = {torch.float32: 1e-3}
 """Difference of the log-probs of tokens (root mean square) that counts as none, by the dtype of the model."""
@@ -47,17 +49,9 @@ def why_not_shared(model: Any) -> str:
     """Why the prefixes of this causal LM cannot be shared; "" when they can."""
     if fault := config_fault(model.config.get_text_config()):
         return fault
-    was_training = model.training
-    model.eval()
-    try:
-        gap = typical_gap(model)
-    except torch.OutOfMemoryError:
-        raise
-    except UNFIT as error:  # whatever an unknown architecture raises means the same: its own forward is used
-        first = (str(error).splitlines() or [""])[0]
-        return f"its layers do not run under another attention ({type(error).__name__}: {first})"
-    finally:
-        model.train(was_training)
+    gap, error = tried(model, typical_gap)
+    if gap is None:
+        return f"its layers do not run under another attention ({error})"
     if gap > (limit := TOLERANCE.get(next(model.parameters()).dtype, OTHER_TOLERANCE)):
         return f"log-probs differ by {gap:.2g} nats from those of its own forward, more than {limit}"
     return ""
@@ -100,24 +94,35 @@ def trunk_and_branches(model: Any, trunk_length: int) -> tuple[list[int], list[l
 def backward_fault(model: Any) -> str:
     """Why a model that shares prefixes cannot learn so: some kernels of attention have no backward pass for all shapes.
     "" when it can. Leaves no gradients."""
+    _, error = tried(model, backward)
+    model.zero_grad()
+    return f"it has no backward pass then ({error})" if error else ""
+
+
+@torch.enable_grad()
+def backward(model: Any) -> None:
+    """A backward pass of the log-probs of some tokens behind a shared beginning."""
     trunk, branches = trunk_and_branches(model, TRUNK)
     sequences = [[*trunk, *branch] for branch in branches]
     wanted = [list(range(TRUNK, len(sequence))) for sequence in sequences]
+    scores = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
+    torch.cat([score.log_probs for score in scores]).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def tried(model: Any, work: Callable[[Any], Result]) -> tuple[Result | None, str]:
+    """What `work` returns for the model in evaluation, and "", or None and its error: whatever an unknown architecture
+    raises means the same, its own forward is used."""
     was_training = model.training
     model.eval()
     try:
-        with torch.enable_grad():
-            scores = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
-            torch.cat([score.log_probs for score in scores]).sum().backward()  # type: ignore[no-untyped-call]
+        return work(model), ""
     except torch.OutOfMemoryError:
         raise
     except UNFIT as error:
         first = (str(error).splitlines() or [""])[0]
-        return f"it has no backward pass then ({type(error).__name__}: {first})"
+        return None, f"{type(error).__name__}: {first}"
     finally:
         model.train(was_training)
-        model.zero_grad()
-    return ""
 
 
 def training_fault(config: Any) -> str:

@@ -48,6 +48,7 @@ def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, 
     }
 
 
+NOT_SHARED = "prefixes are not shared in updates, each row is computed whole: {}"
 COUNTERS = "counters"
 """Under this key the trainer's history has `Counters` as they were then."""
 
@@ -111,7 +112,7 @@ def equip(trainer: Any, settings: ModelSettings, log: Log) -> tuple[Counters, bo
     counters = Counters()
     model, is_shared = make_ready(trainer.model, settings, log)
     if is_shared and (fault := training_fault(model.config.get_text_config())):
-        log.say_once(f"prefixes are not shared in updates, each row is computed whole: {fault}")
+        log.say_once(NOT_SHARED.format(fault))
         is_shared = False
     if is_shared:
         budget = Budget(settings.max_activation_tokens)
@@ -135,7 +136,7 @@ def make_ready(model: Any, settings: ModelSettings, log: Log) -> tuple[Any, bool
         checkpoint_activations(model)
     is_shared = settings.share_prefixes and shares_prefixes(model, log.say_once)
     if is_shared and (fault := backward_fault(model)):
-        log.say_once(f"prefixes are not shared in updates, each row is computed whole: {fault}")
+        log.say_once(NOT_SHARED.format(fault))
         is_shared = False
     return model, is_shared
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +26,3 @@ def take_up(path: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         with replacing(path) as file:
             file.writelines(map(line_of, (settings, *entries[:num_whole])))
     return entries[:num_whole]
-
-
-def digest_of(values: Iterable[Any]) -> str:
-    """Sixteen digits that differ where the values do."""
-    return hashlib.sha256(json.dumps(list(values), sort_keys=True, default=str).encode()).hexdigest()[:16]

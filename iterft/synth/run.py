@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iterft.journal import append_to_journal
+from iterft.journal import append_to_journal, digest_of
 from iterft.log import Log
 from iterft.synth.complexity import Learner
-from iterft.synth.journal import digest_of, journal_of, take_up
+from iterft.synth.journal import journal_of, take_up
 from iterft.synth.overview import complexity_overview, overview
 from iterft.synth.pipeline import SHARES, Order, Progress, nothing_yet, synthesize
 from iterft.synth.redraw import redrawing

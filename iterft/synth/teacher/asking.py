@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iterft.journal import digest_of
 from iterft.protocols import ChatModel
-from iterft.synth.journal import digest_of
 from iterft.tool_list import describe_tools
 from iterft.types import Tool
 
