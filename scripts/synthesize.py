@@ -66,6 +66,14 @@ CHECKING = {"form", "grounding", "rejected", "judge", "judge_model", "judge_key_
 EITHER_WAY = {"check", "out", "against", "votes", "endpoint"}
 """Options of --check alone, and those that are used with it and without; all others are for making samples."""
 
+NEEDED_TO_CHECK = {"judge": ("judge_model", "judge_key_env", "endpoint", "votes")}
+NEEDED_TO_MAKE = {
+    "teacher": ("teacher_model", "teacher_key_env", "teacher_does", "teacher_tools", "endpoint", "votes"),
+    "teacher_tools": ("documents",),
+    "complexity": ("rounds", "probe"),
+}
+"""Options without which others say nothing."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -177,13 +185,17 @@ def main() -> int:
 
 
 def check_options(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """ValueError for files that cannot be written, or that are two things at once, and for options that the other use
-    of this script would pass over in silence."""
+    """ValueError for files that cannot be written, or that are two things at once, and for options that would be passed
+    over in silence: those of the script's other use, and those that say nothing without another."""
     passed_over = set(vars(options)) - EITHER_WAY - CHECKING if options.check else CHECKING
     for name in sorted(passed_over):
         if getattr(options, name) != parser.get_default(name):
             use = "when samples are made, not with --check" if options.check else "with --check"
             raise ValueError(f"{option_of(name)}: is used {use}; leave it out")
+    for needed, names in (NEEDED_TO_CHECK if options.check else NEEDED_TO_MAKE).items():
+        for name in names:
+            if getattr(options, name) != parser.get_default(name) and not getattr(options, needed):
+                raise ValueError(f"{option_of(name)}: needs {option_of(needed)}; add it, or leave this out")
     read = [*options.against, *([options.check] if options.check else [])]
     taken = {Path(source).resolve(): f"what is read ({source})" for source in read if Path(source).is_file()}
     for name in ("tools", *OUTPUTS):
@@ -426,17 +438,9 @@ def write_part(
 
 
 def check_teacher(options: argparse.Namespace) -> None:
-    """ValueError for options that say nothing without others."""
+    """ValueError for a teacher where rules alone can do it."""
     if options.complexity and options.teacher and options.teacher_does != NOTHING:
         raise ValueError("--complexity: remakes dialogues by rules; without --teacher, or with --teacher-does nothing")
-    for is_set, option, needed, given in (
-        (options.teacher_does != WORDS, "--teacher-does", "--teacher", options.teacher),
-        (options.teacher_tools, "--teacher-tools", "--teacher", options.teacher),
-        (options.endpoint, "--endpoint", "--teacher, or --check with --judge", options.teacher),
-        (options.documents, "--documents", "--teacher-tools", options.teacher_tools),
-    ):
-        if is_set and not given:
-            raise ValueError(f"{option}: needs {needed}")
 
 
 @contextmanager

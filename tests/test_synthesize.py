@@ -316,6 +316,10 @@ SERVED = ("--out", "x.jsonl", "--teacher", "http://h/v1")
         (("--out", "x.jsonl", "--evolve", -3), "--evolve -3: must be at least 0"),
         (("--out", "x.jsonl", "--grounding"), "--grounding: is used with --check"),
         (("--check", "none.jsonl", "--held-out", "h.jsonl"), "--held-out: is used when samples are made"),
+        (("--check", "none.jsonl", "--endpoint", "timeout_s=9"), "--endpoint: needs --judge"),
+        (("--check", "none.jsonl", "--votes", 5), "--votes: needs --judge"),
+        (("--out", "x.jsonl", "--teacher-key-env", "KEY"), "--teacher-key-env: needs --teacher"),
+        (("--out", "x.jsonl", "--rounds", 2), "--rounds: needs --complexity"),
         (("--check", "none.jsonl", "--seed", 1), "--seed: is used when samples are made"),
     ],
 )
