@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from iterft.log import Log
 from iterft.loop import quieten_libraries
+from iterft.protocols import PolicyFailure
 from iterft.types import Message, Prompt, Tool, Turn
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except PolicyFailure as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if turn.error:
         print(f"{turn.content}\nThis turn cannot be read: {turn.error}", file=sys.stderr)
         return 1

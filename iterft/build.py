@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import random
 import tempfile
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import Any
 
 from iterft.augment import augment
 from iterft.augment.pool import load_pool
-from iterft.chat import Dialect, plain_messages
+from iterft.chat import Dialect, parse, plain_messages
 from iterft.config import EndpointSettings
 from iterft.data import Loaded, collector_paused, load_samples, split_by_tool
 from iterft.dialects.hermes import HERMES
@@ -44,6 +45,8 @@ REWARDS: dict[str, Callable[[], Verifier]] = {
     "graded_match": GradedMatch,
 }
 
+CALL_OPENINGS = frozenset("[{<")
+"""One of these is in every call of every dialect."""
 FAILS = "reference fails its own verifier"
 
 
@@ -81,10 +84,11 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     settings = recipe.data
     train, held_out, dropped = parts(recipe)
     judged = world(recipe)
+    learns = recipe.warms_up or recipe.mines_pairs  # rollouts alone need no turn to learn
     failures: list[str] = []
 
     def usable(sample: Sample, part: str) -> bool:
-        fault = reference_fault(judged, sample, is_learnt=part == "train")
+        fault = reference_fault(judged, sample, is_learnt=learns and part == "train")
         if fault.startswith(FAILS):
             failures.append(f"sample {sample.id}: {judged.explain(sample, reference_turn(sample))}")
         if not fault and num_tokens is not None:
@@ -137,6 +141,11 @@ def parts(recipe: Recipe) -> tuple[list[Sample], list[Sample], Counter[str]]:
         train, dropped = raw_samples(recipe, "train", recipe.seed)
         held_out, more = raw_samples(recipe, "held_out", 0)
         dropped = dropped + more
+        known = {asked_in(sample) for sample in held_out}
+        new = [sample for sample in train if asked_in(sample) not in known]
+        if len(new) < len(train):
+            dropped["train: held out too"] += len(train) - len(new)
+        train = new
     else:  # the held-out part must be the same for every seed
         samples, dropped = raw_samples(recipe, "train", 0)
         train, held_out = split_by_tool(samples, 0)
@@ -148,6 +157,12 @@ def parts(recipe: Recipe) -> tuple[list[Sample], list[Sample], Counter[str]]:
     return train, held_out, dropped
 
 
+def asked_in(sample: Sample) -> str:
+    """What tells prompts apart: their messages and the names of their tools, in whatever order these are shown."""
+    names = sorted(tool["name"] for tool in sample.prompt.tools)
+    return json.dumps([list(sample.prompt.messages), names], sort_keys=True, default=str)
+
+
 def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
     """Why a sample's reference cannot be used, to be learnt or just to judge by; "" when it can."""
     verdict = world.judge(sample, reference_turn(sample))
@@ -157,6 +172,10 @@ def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
         return f"the {world.dialect.name} dialect cannot write a name in it"
     if is_learnt and not sample.answer and not sample.text:
         return "no call is right and there is no text to learn instead"
+    if not sample.answer and reads_as_call(sample.text):
+        return "no call is right, but its text reads as one"
+    if is_learnt and not reads_back(world.dialect, sample):
+        return f"the {world.dialect.name} dialect does not read its reference back"
     if is_learnt and world.dialect.thinks and not sample.thought:
         return "it has no think part to learn (model.think)"
     return ""
@@ -164,6 +183,18 @@ def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
 
 def reference_turn(sample: Sample) -> Turn:
     return Turn("" if sample.answer else sample.text, reference_calls(sample))
+
+
+def reads_as_call(text: str) -> bool:
+    """Whether some dialect finds a call in the text of a reply: one that was written into the text of its row."""
+    has_opening = not CALL_OPENINGS.isdisjoint(text)
+    return has_opening and any(parse(dialect, text).calls for dialect in DIALECTS.values())
+
+
+def reads_back(dialect: Dialect, sample: Sample) -> bool:
+    """Whether the reference turn, read as a policy's, makes the reference's calls; else what is learnt would fail."""
+    turn = parse(dialect, reference_text(dialect, sample))
+    return not turn.error and turn.calls == reference_calls(sample)
 
 
 def is_writable(dialect: Dialect, sample: Sample, with_reference: bool) -> bool:

@@ -27,7 +27,7 @@ from iterft.template import (
     prompt_text,
     turn_of,
 )
-from iterft.tool_list import SHOWN
+from iterft.tool_list import DEFINITIONS, ITEMS_SHOWN, SHOWN
 from iterft.types import Message, Prompt
 
 SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"
@@ -50,7 +50,7 @@ def chat_template_of(template: Template) -> str:
         if not is_shown:
             raise ValueError(f"the {dialect.name} dialect does not show tools by their names")
         changes += [
-            filled("tool_list", SHOWN=sorted(SHOWN)),
+            filled("tool_list", SHOWN=sorted(SHOWN), ITEMS_SHOWN=sorted(ITEMS_SHOWN), DEFINITIONS=DEFINITIONS),
             dialect.jinja,
             filled(
                 "messages",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from iterft.setting_rules import at_least, list_of, matching, one_of, positive, setting, share
+from iterft.setting_rules import at_least, finite, list_of, matching, one_of, positive, setting, share
 
 TRL_LOSSES = (
     "sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot",
@@ -175,7 +175,7 @@ class DeficiencySettings:
     candidates_per_list: int = positive(4)
     num_samples: int = positive(2)
     temperature: float = positive(0.7)
-    share: float = share(1.0)
+    share: float = setting(1.0, "must be greater than 0 and at most 1", lambda value: 0 < value <= 1)
     max_tries: int = positive(2)
 
 
@@ -292,8 +292,8 @@ class GrpoSettings:
     entropy_bound: float = at_least(1, 2.0)
     top_entropy_share: float = share(1.0)
     clip_cov_share: float = share(0.0)
-    clip_cov_low: float = 1.0
-    clip_cov_high: float = 5.0
+    clip_cov_low: float = finite(1.0)
+    clip_cov_high: float = finite(5.0)
     lr: float = positive(1e-5)
     max_grad_norm: float = positive(1.0)
     min_call_share: float = share(0.1)

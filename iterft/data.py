@@ -6,6 +6,7 @@ A source holds rows of one form, see `readers`. A row that cannot be read is cou
 from __future__ import annotations
 
 import gc
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,19 +185,37 @@ def earlier_calls(sample: Sample) -> list[Mapping[str, Any]]:
     return [call for message in sample.prompt.messages for call in message.get("tool_calls") or ()]
 
 
+def beginning(sample: Sample) -> str:
+    """What the samples of one conversation have in common: its messages up to the first of the user; the sample's id
+    where it has none."""
+    messages = sample.prompt.messages
+    first = next((place for place, message in enumerate(messages) if message["role"] == "user"), None)
+    return sample.id if first is None else json.dumps(messages[: first + 1], sort_keys=True, default=str)
+
+
 def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
     """(train, held out): no tool that held out asks for is asked for, called in a message, or shown in train, whose
-    lists of tools go without. Samples that need no call are split at random; those that mix both sides are left out,
-    and those of train that have no tool left, or ask back what may be about a tool that is gone: they would teach to
-    ask where no tool fits."""
+    lists of tools go without. Samples that need no call go with the calls of their conversation, if it has some, else
+    conversations are split at random; samples that mix both sides are left out, and those of train that have no tool
+    left, or ask back what may be about a tool that is gone: they would teach to ask where no tool fits."""
     names = sorted({call.name for sample in samples for call in sample.answer})
     chooser = random.Random(seed)
     chooser.shuffle(names)
     held_names = set(names[: max(1, round(HELD_OUT_TOOL_SHARE * len(names)))])
+    in_train: set[str] = set()
+    in_held_out: set[str] = set()
+    for sample in samples:
+        if used := {call.name for call in sample.answer} | called(sample):
+            (in_held_out if used <= held_names else in_train).add(beginning(sample))
     train, held_out = [], []
+    drawn: dict[str, bool] = {}
     for sample in samples:
         used = {call.name for call in sample.answer}
-        if (not used and chooser.random() < HELD_OUT_TOOL_SHARE) or (used and used <= held_names):
+        talk = beginning(sample)
+        if not used and talk not in drawn:
+            by_chance = chooser.random() < HELD_OUT_TOOL_SHARE
+            drawn[talk] = talk not in in_train and (talk in in_held_out or by_chance)
+        if drawn[talk] if not used else used <= held_names:
             held_out.append(sample)
         elif not (used | called(sample)) & held_names:
             shown_tools = sample.prompt.tools

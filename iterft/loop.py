@@ -229,14 +229,13 @@ class Iterator:
 
     def warm_up(self) -> Checkpoint:
         """Easy-to-hard supervised tuning on the first `warmup.num_samples` samples."""
-        settings = self.recipe.warmup
-        if settings.epochs == 0 or settings.num_samples == 0:
+        if not self.recipe.warms_up:
             return Checkpoint(None)
         out = self.store.folder(0) / "checkpoint"
         if out.exists():
             return Checkpoint(out)
         with self.timed("warm-up"):
-            return self.tune(Checkpoint(None), self.train[: settings.num_samples], out)
+            return self.tune(Checkpoint(None), self.train[: self.recipe.warmup.num_samples], out)
 
     def tune(self, checkpoint: Checkpoint, samples: Sequence[Sample], out: Path) -> Checkpoint:
         """Supervised tuning of a checkpoint on the reference turns of `samples`, see `build.tune`."""

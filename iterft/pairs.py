@@ -77,6 +77,8 @@ def mine_tree(tree: Tree, settings: PairSettings, dropped: Counter[str]) -> list
                 dropped["max_overlap"] += 1
             elif pair.chosen_ids[: len(pair.rejected_ids)] == pair.rejected_ids:
                 dropped["rejected is the beginning of chosen"] += 1  # its turn ran out of tokens
+            elif pair.rejected_ids[: len(pair.chosen_ids)] == pair.chosen_ids:
+                dropped["chosen is the beginning of rejected"] += 1
             else:
                 pairs += [pair] * max(1, tree.nodes[rejected].visits)
     dropped["max_per_tree"] += max(0, len(pairs) - settings.max_per_tree)
@@ -144,11 +146,13 @@ def make_pair(
     if settings.extent == "turn":
         rejected_path = to_the_end(tree, rejected, None)
     reason = tree.nodes[rejected].objection
+    # Words may stand before a call, so that both begin alike: what counts is what comes where they part.
+    alike = num_alike(side(tree, chosen_path, None)[0], side(tree, rejected_path, None)[0])
     chosen_ids, chosen_logprob = side(
-        tree, chosen_path, settings.num_prose_tokens if reason == "unneeded_call" else None
+        tree, chosen_path, settings.num_prose_tokens if reason == "unneeded_call" else None, alike
     )
     rejected_ids, rejected_logprob = side(
-        tree, rejected_path, settings.num_prose_tokens if reason == "no_call" else None
+        tree, rejected_path, settings.num_prose_tokens if reason == "no_call" else None, alike
     )
     return PreferencePair(
         prompt_ids=tree.prompt_ids + tree.path_ids(parent),
@@ -179,12 +183,19 @@ def to_the_end(tree: Tree, index: int, within: set[int] | None) -> list[int]:
     return path
 
 
-def side(tree: Tree, path: list[int], stop: int | None) -> tuple[tuple[int, ...], float]:
-    """The first `stop` ids along a path of nodes (all, for None), a think part at its beginning not counted, and the
-    sum of their log-probs."""
+def num_alike(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many ids both begin with."""
+    return next(
+        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+def side(tree: Tree, path: list[int], stop: int | None, alike: int = 0) -> tuple[tuple[int, ...], float]:
+    """The first `stop` ids along a path of nodes (all, for None), a think part at its beginning and the first `alike`
+    ids not counted, and the sum of their log-probs."""
     steps = [tree.nodes[index].step for index in path]
-    if stop is not None and steps[0].kind == "think":
-        stop += len(steps[0].ids)
+    if stop is not None:
+        stop += max(alike, len(steps[0].ids) if steps[0].kind == "think" else 0)
     ids = tuple(token for step in steps for token in step.ids)
     logprobs = tuple(score for step in steps for score in step.logprobs)
     return ids[:stop], sum(logprobs[:stop])

@@ -62,6 +62,10 @@ class Recipe:
         return self.stages or [self.stage.kind]
 
     @property
+    def warms_up(self) -> bool:
+        return self.warmup.epochs > 0 and self.warmup.num_samples > 0
+
+    @property
     def mines_pairs(self) -> bool:
         """Whether an update of an iteration learns from pairs, so that there is something to search for."""
         return "dpo" in self.stage_kinds
@@ -177,6 +181,11 @@ def validate_together(recipe: Recipe) -> None:
     """ValueError for settings that do not go together."""
     validate_model(recipe.model)
     validate_stage(recipe.stage)
+    if recipe.search.entropy_weight and recipe.search.kind != "puct":
+        raise ValueError(
+            f"search.entropy_weight: is used by search.kind=puct only, not by {recipe.search.kind}; set it to 0, or "
+            "search.kind=puct"
+        )
     validate_grpo(recipe)
     if recipe.policy.kind == "vllm":
         validate_vllm(recipe)
@@ -218,8 +227,10 @@ def validate_grpo(recipe: Recipe) -> None:
             "grpo.kl_weight: must be 0 with model.tuning=full, as the reference policy is an adapter on the same "
             "weights; set it, or model.tuning=lora"
         )
-    if settings.reward == "template_match" and not recipe.model.think:
-        raise ValueError("grpo.reward: template_match asks for think parts; set model.think=true too")
+    if settings.reward in ("template_match", "graded_match") and not recipe.model.think:
+        raise ValueError(
+            f"grpo.reward: {settings.reward} asks for think parts; set model.think=true too, or grpo.reward=call_match"
+        )
     if settings.clip_cov_low >= settings.clip_cov_high:
         raise ValueError(
             f"grpo.clip_cov_low: must be less than grpo.clip_cov_high, {settings.clip_cov_high}, but it is "

@@ -133,7 +133,8 @@ def settle_call(call: ToolCall) -> ToolCall:
 def settle(value: object) -> object:
     """One alternative as a plain value: an accepted object holds lists of alternatives one level deep."""
     if isinstance(value, dict):
-        return {key: options[0] for key, options in value.items() if isinstance(options, list) and options[0] != ""}
+        kept = ((key, options) for key, options in value.items() if isinstance(options, list))
+        return {key: options[0] for key, options in kept if len(options) == 1 or options[0] != ""}
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         return [settle(item) for item in value]
     return value

@@ -6,6 +6,7 @@ Not here: which settings there are (`config`, `recipe`).
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable
 from copy import copy
@@ -30,6 +31,10 @@ def positive(default: Any) -> Any:
 
 def at_least(minimum: float, default: Any) -> Any:
     return setting(default, f"must be at least {minimum}", lambda value: value >= minimum)
+
+
+def finite(default: float) -> Any:
+    return setting(default, "must be a finite number", math.isfinite)
 
 
 def share(default: float) -> Any:
@@ -85,6 +90,8 @@ def validate(settings: Any, prefix: str = "") -> None:
             validate(value, f"{prefix}{entry.name}.")
         elif "rule" in entry.metadata:
             rule, check = entry.metadata["rule"]
+            if isinstance(value, float) and not math.isfinite(value):
+                rule, check = "must be a finite number", math.isfinite
             if not check(value):
                 if entry.metadata["is_private"]:
                     raise ValueError(f"{prefix}{entry.name}: {rule} (what it is now is not shown here)")

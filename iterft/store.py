@@ -38,6 +38,11 @@ from iterft.types import (
 MINIMUM_FREE_BYTES = 2 * 1024**3
 RECIPE = "recipe.yaml"
 DATA = "data.sha256"
+MAY_CHANGE = frozenset({
+    "iters", "report_to", "model.max_activation_tokens", "policy.max_rows", "policy.kv_cache_gib",
+    "policy.gpu_memory_share", "policy.stall_seconds", "grpo.min_call_share", "grpo.min_entropy",
+})  # fmt: skip
+"""Settings that a run may go on with changed: how far it goes, what the machine can take, when a guard stops it."""
 
 
 class Store:
@@ -49,8 +54,8 @@ class Store:
 
     @staticmethod
     def open(root: Path, name: str, recipe_yaml: str, run: Path | None) -> Store:
-        """The folder to work in. Given `run`: that one (its recipe must be the same, but for `iters`). Else the newest
-        unfinished run of the same recipe below `root`, else a new one."""
+        """The folder to work in. Given `run`: that one (its recipe must be the same, but for `MAY_CHANGE`). Else the
+        newest unfinished run of the same recipe below `root`, else a new one."""
         folder = run or unfinished_run(root, name, recipe_yaml) or next_run(root, name)
         store = Store(folder)
         known = folder / RECIPE
@@ -79,7 +84,7 @@ class Store:
         return store
 
     def start(self, recipe_yaml: str) -> None:
-        """Keeps the recipe that is run from now on, which may have other `iters`. To be called in `locked`."""
+        """Keeps the recipe that is run from now on, see `MAY_CHANGE`. To be called in `locked`."""
         self.write_text(self.run / RECIPE, recipe_yaml)
 
     def hold_data(self, digest: str) -> None:
@@ -262,12 +267,33 @@ def numbered_runs(root: Path, name: str) -> dict[int, Path]:
 
 
 def recipe_difference(before: str, now: str) -> str:
-    """The first line that differs, `iters` aside (a run may be prolonged); "" when there is none."""
-    old, new = ([line for line in text.splitlines() if not line.startswith("iters:")] for text in (before, now))
-    for old_line, new_line in zip(old, new, strict=False):
-        if old_line != new_line:
-            return f"'{old_line.strip()}' there, '{new_line.strip()}' now"
-    return "" if len(old) == len(new) else "settings were added or removed"
+    """The first setting that differs, those of `MAY_CHANGE` aside; "" when there is none. One that an older version did
+    not have was at its default."""
+    old, new, usual = (flat_settings(text) for text in (before, now, Recipe().to_yaml()))
+    for key in {**new, **old}:
+        known, value = (settings.get(key, usual.get(key)) for settings in (old, new))
+        if known != value and key not in MAY_CHANGE:
+            return f"{key}: {known!r} there, {value!r} now"
+    return ""
+
+
+def flat_settings(recipe_yaml: str) -> dict[str, Any]:
+    """Dotted key -> value."""
+    from omegaconf import OmegaConf
+
+    flat: dict[str, Any] = {}
+
+    def lay(section: Mapping[str, Any], prefix: str) -> None:
+        for key, value in section.items():
+            if isinstance(value, dict):
+                lay(value, f"{prefix}{key}.")
+            else:
+                flat[f"{prefix}{key}"] = value
+
+    content = OmegaConf.to_container(OmegaConf.create(recipe_yaml))
+    assert isinstance(content, dict), "a recipe is a mapping"
+    lay(content, "")
+    return flat
 
 
 def tree_to_json(tree: Tree) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from iterft.chat import THINK_CLOSE, Dialect, asking_to_think, plain_messages, role_of
+from iterft.chat import THINK_CLOSE, THINK_OPEN, Dialect, asking_to_think, plain_messages, role_of
 from iterft.config import ModelSettings
 from iterft.log import Log
 from iterft.setting_rules import first_line
@@ -47,7 +47,26 @@ class Template:
 
 
 def choose_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, log: Log) -> Template:
-    """As `model.template` says; ValueError where it is `own` and the tokenizer's cannot be used."""
+    """As `model.template` says; ValueError where it is `own` and the tokenizer's cannot be used, and where turns shall
+    think but prompts have begun to already."""
+    template = chosen_template(tokenizer, dialect, settings, log)
+    if dialect.thinks:
+        refuse_begun_thought(template)
+    return template
+
+
+def refuse_begun_thought(template: Template) -> None:
+    """A turn would open a second think part, or none, and what is inside of it would not be known as one."""
+    text = prompt_text(template, Prompt(({"role": "user", "content": USER},), PROBE_TOOLS)).rstrip()
+    if text.endswith((THINK_OPEN, THINK_CLOSE)):
+        raise ValueError(
+            f"model.think: turns begin with a think part, but the tokenizer's template writes {text[-20:]!r} itself at "
+            "the end of each prompt; have it leave that out (model.template_kwargs; for Qwen3 "
+            "model.template_kwargs.enable_thinking=true), or set model.think=false"
+        )
+
+
+def chosen_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, log: Log) -> Template:
     ours = Template(tokenizer, dialect, settings=settings.template_kwargs)
     if settings.template == "ours":
         return ours

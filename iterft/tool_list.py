@@ -5,8 +5,8 @@
       days (integer, optional): Number of days
 
 The same content as the JSON schema in about half the tokens. Nested objects are indented further; keywords that have no
-place of their own (format, minimum, default, ...) follow in JSON. Not used where a tokenizer's own template shows
-tools.
+place of their own (format, minimum, default, ...) follow in JSON, those of a list's items and definitions too. Not used
+where a tokenizer's own template shows tools.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from typing import Any
 from iterft.types import Tool
 
 SHOWN = frozenset({"type", "description", "properties", "required", "items", "enum"})
+ITEMS_SHOWN = SHOWN - {"description"}
+"""What the type of a list says of its items."""
+DEFINITIONS = ("$defs", "definitions")
 INDENT = "  "
 
 
@@ -42,7 +45,9 @@ def describe_tools(tools: Sequence[Tool]) -> str:
 def tool_lines(tool: Tool) -> Iterator[str]:
     description = one_line(tool.get("description", ""))
     yield f"{tool['name']}: {description}" if description else f"{tool['name']}"
-    yield from parameter_lines(tool.get("parameters") or {}, INDENT)
+    schema = tool.get("parameters") or {}
+    yield from parameter_lines(schema, INDENT)
+    yield from (f"{INDENT}{key} {as_json(schema[key])}" for key in DEFINITIONS if isinstance(schema.get(key), dict))
 
 
 def parameter_lines(schema: Mapping[str, Any], indent: str) -> Iterator[str]:
@@ -53,7 +58,8 @@ def parameter_lines(schema: Mapping[str, Any], indent: str) -> Iterator[str]:
         if not isinstance(parameter, dict):
             yield f"{indent}{name} ({json.dumps(parameter)})"
             continue
-        marks = [type_text(parameter)] + ([] if name in required else ["optional"]) + other_keywords(parameter)
+        marks = [type_text(parameter)] + ([] if name in required else ["optional"])
+        marks += other_keywords(parameter) + item_keywords(parameter)
         description = one_line(parameter.get("description", ""))
         yield f"{indent}{name} ({', '.join(marks)})" + (f": {description}" if description else "")
         inner: Any = parameter
@@ -74,11 +80,21 @@ def type_text(schema: Mapping[str, Any]) -> str:
 
 
 def other_keywords(schema: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key} {json.dumps(value, ensure_ascii=False)}"
-        for key, value in schema.items()
-        if key not in SHOWN and value is not None
-    ]
+    return [f"{key} {as_json(value)}" for key, value in schema.items() if key not in SHOWN and value is not None]
+
+
+def item_keywords(schema: Mapping[str, Any]) -> list[str]:
+    """Of the items of a list, and of theirs, what their type does not say."""
+    found = []
+    while isinstance(schema.get("items"), dict):
+        schema = schema["items"]
+        own = {key: value for key, value in schema.items() if key not in ITEMS_SHOWN and value not in (None, "")}
+        found += [f"items {as_json(own)}"] if own else []
+    return found
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def one_line(text: Any) -> str:

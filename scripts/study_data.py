@@ -1,8 +1,8 @@
 """The loop on a file of data: what warm-up and iterations change, on a file of unseen tools and on BFCL.
 
 Runs the recipe with `data.train` = TRAIN, then scores three checkpoints (the base, after warm-up, after the last
-iteration) on every row of HELD_OUT and on the first LIMIT items of five BFCL categories, by the official checker.
-Nothing of either is trained on. Intervals are over lists of tools. Everything is kept in OUT: started again,
+iteration) on every usable row of HELD_OUT and on the first LIMIT items of five BFCL categories, by the official
+checker. Nothing of either is trained on. Intervals are over lists of tools. Everything is kept in OUT: started again,
 it goes on.
 
 python scripts/study_data.py --train rows.jsonl.gz --held-out unseen.jsonl.gz --out runs/data
@@ -11,10 +11,11 @@ python scripts/study_data.py --train rows.jsonl.gz --held-out unseen.jsonl.gz --
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
+from typing import Any
 
+from kept import kept
 from study_loop import score
 
 from iterft import Iterator, Recipe, build
@@ -42,7 +43,10 @@ def main() -> int:
         run = Iterator(recipe, options.out / "run")
         done = run.run()
         everything = Recipe.load(options.recipe, [*files, *options.overrides, *bfcl, "data.num_held_out=1000000"])
-        items = build.data(everything, None).held_out
+        data = build.data(everything, None)
+        items = data.held_out
+        left_out = {reason: count for reason, count in data.dropped.items() if reason.startswith("held_out")}
+        print(f"{len(items)} rows of {options.held_out} are scored, left out: {left_out or 'none'}")
         rows = {}
         checkpoints = {
             "base": Checkpoint(None),
@@ -71,12 +75,19 @@ def main() -> int:
 
 def score_bfcl(run: Iterator, recipe: Recipe, checkpoint: Checkpoint, file: Path) -> dict[str, dict[str, int]]:
     """Category -> right items and items; kept in `file`."""
-    if not file.exists():
+
+    def scored() -> dict[str, Any]:
         with run.serve(checkpoint) as policy:
             scores = build.evaluate_bfcl(recipe, policy, run.world, run.log)
         print(f"{file.stem}: {scores}", flush=True)
-        file.write_text(json.dumps(scores))
-    return dict(json.loads(file.read_text()))
+        return dict(scores)
+
+    return dict(kept(file, bfcl_key(recipe.eval.bfcl_limit), scored))
+
+
+def bfcl_key(limit: int) -> dict[str, Any]:
+    """Tells such scores apart."""
+    return {"categories": CATEGORIES, "limit": limit}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ python scripts/study_loop.py --recipe smollm2-135m --seeds 0 1 2 --items 1000 --
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import time
@@ -23,6 +22,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from kept import items_key, kept
 
 from iterft import Iterator, Recipe, build
 from iterft.data import by_tool_list
@@ -116,16 +116,16 @@ def score(iterator: Iterator, checkpoint: Checkpoint, file: Path, items: list[Sa
     """Whether each item passed; kept in `file`."""
     from iterft.evals.held_out import evaluate_held_out
 
-    if not file.exists():
+    def scored() -> list[bool]:
         started = time.perf_counter()
         with iterator.serve(checkpoint) as policy:
             scores = evaluate_held_out(policy, iterator.world, items, iterator.log)
         kinds = {kind: round(100 * right / total, 1) for kind, (right, total) in scores.by_kind.items()}
         print(f"{file.stem}: {100 * scores.accuracy:.1f} % in {time.perf_counter() - started:.0f} s, by kind {kinds}")
         print(f"  failures {dict(scores.reasons)}", flush=True)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(list(scores.passed.values())))
-    return list(json.loads(file.read_text()))
+        return list(scores.passed.values())
+
+    return list(kept(file, {"items": items_key(items)}, scored))
 
 
 def groups_of(items: list[Sample]) -> np.ndarray:

@@ -12,13 +12,13 @@ python scripts/study_losses.py runs/study/seed-{0,1,2}/run --items 400 --out run
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from kept import kept
 from study_loop import difference, groups_of, score
 
 from iterft import Iterator, Recipe
@@ -65,6 +65,7 @@ def main() -> int:
             iterator = Iterator(Recipe.load(run / "recipe.yaml"), run, quiet=True)
             iterator.prepare()
             finished_checkpoint(run, 1)  # else there are no pairs
+            kept(options.out / f"{number}-run.json", {"run": str(run.resolve())}, lambda: None)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
@@ -126,21 +127,22 @@ def drift(
     iterator: Iterator, checkpoint: Checkpoint, pairs: tuple[PreferencePair, ...], file: Path
 ) -> tuple[float, float]:
     """Mean change of the log-prob of the chosen and of the rejected sides, in nats, over pairs that have both."""
-    if not file.exists():
+
+    def moved() -> list[float]:
         both = [pair for pair in pairs if pair.rejected_ids]
         prompts = [pair.prompt_ids for pair in both]
         with iterator.serve(checkpoint) as policy:
             chosen = policy.logprob(prompts, [pair.chosen_ids for pair in both])
             rejected = policy.logprob(prompts, [pair.rejected_ids for pair in both])
-        moved = [
+        return [
             fmean(sum(after) - before for after, before in zip(scores, known, strict=True))
             for scores, known in (
                 (chosen, [pair.chosen_logprob for pair in both]),
                 (rejected, [pair.rejected_logprob for pair in both]),
             )
         ]
-        file.write_text(json.dumps(moved))
-    chosen_drift, rejected_drift = json.loads(file.read_text())
+
+    chosen_drift, rejected_drift = kept(file, {"pairs": len(pairs)}, moved)
     return chosen_drift, rejected_drift
 
 

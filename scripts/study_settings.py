@@ -50,7 +50,7 @@ def go(run: Path, settings: list[str], out: Path, name: str) -> list[dict]:
     """The records of a run that begins with the warm-up of another one."""
     _, _, checkpoint = finished_checkpoint(run, 0)
     recipe = Recipe.load(run / "recipe.yaml", settings)
-    folder = out / run.name / name.replace(" ", "-")
+    folder = out / "-".join(run.resolve().parts[1:]) / name.replace(" ", "-")
     if not (folder / "recipe.yaml").exists():
         folder.mkdir(parents=True, exist_ok=True)
         if checkpoint.path is not None:

@@ -14,7 +14,6 @@ python scripts/study_worth.py --real rows.jsonl.gz --seeds 0 1 --limit 100 --out
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,8 @@ from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 
-from study_data import CATEGORIES, score_bfcl
+from kept import kept
+from study_data import CATEGORIES, bfcl_key, score_bfcl
 
 from iterft import Iterator, Recipe, build
 from iterft.synth.rows import line_of, replacing, row_of
@@ -71,6 +71,8 @@ def main() -> int:
 
 def study_seed(options: argparse.Namespace, seed: int, folder: Path) -> dict[str, Scores]:
     """Arm -> its scores."""
+    settings = {name: getattr(options, name) for name in ("real", "recipe", "num", "evolve", "overrides")}
+    kept(folder / "options.json", settings, lambda: None)
     files = {arm: folder / f"bfcl-{arm}.json" for arm in ARMS}
     if not all(file.exists() for file in files.values()):
         arms = prepared_arms(options, seed, folder)
@@ -79,7 +81,7 @@ def study_seed(options: argparse.Namespace, seed: int, folder: Path) -> dict[str
             if not files[arm].exists():
                 checkpoint = tuned(run, samples[arm], folder / "runs" / arm / "checkpoint")
                 score_bfcl(run, run.recipe, checkpoint, files[arm])
-    return {arm: json.loads(file.read_text()) for arm, file in files.items()}
+    return {arm: kept(file, bfcl_key(options.limit), lambda: None) for arm, file in files.items()}
 
 
 def prepared_arms(options: argparse.Namespace, seed: int, folder: Path) -> dict[str, Iterator]:

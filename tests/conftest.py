@@ -12,9 +12,11 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core: two that wait for each other's are slower than one
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CACHE = tempfile.TemporaryDirectory(prefix="iterft-tests-")
-"""Lives as long as the session; removed when the interpreter ends."""
+"""Lives as long as the session; removed when the interpreter ends. Workers use that of the process they are from."""
 os.environ.setdefault("ITERFT_CACHE", CACHE.name)
 
 
@@ -26,6 +28,19 @@ def base() -> str:
     from iterft.models import resolve
 
     return resolve(LORA, QUIET)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """The folder of the default recipe's base."""
+    from iterft import Recipe
+    from iterft.log import Log
+    from iterft.models import resolve
+
+    try:
+        return resolve(Recipe.load("smollm2-135m").model, Log(quiet=True))
+    except ValueError as error:
+        pytest.skip(f"SmolLM2 cannot be had here: {error}")
 
 
 @pytest.fixture(scope="session")

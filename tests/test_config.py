@@ -119,7 +119,7 @@ def test_a_value_of_the_wrong_kind_names_its_key() -> None:
     [
         ("iters=-1", "iters: must be at least 0, but it is -1"),
         ("stage.lr=0", "stage.lr: must be greater than 0, but it is 0.0"),
-        ("deficiency.share=1.5", "deficiency.share: must lie in [0, 1], but it is 1.5"),
+        ("deficiency.share=1.5", "deficiency.share: must be greater than 0 and at most 1, but it is 1.5"),
         ("pairs.min_margin=-2", "pairs.min_margin: must lie in [-1, 1], but it is -2.0"),
         ("data.masked_share=1.5", "data.masked_share: must lie in [0, 1], but it is 1.5"),
         ("data.max_distractors=0", "data.max_distractors: must be greater than 0, but it is 0"),
@@ -128,7 +128,10 @@ def test_a_value_of_the_wrong_kind_names_its_key() -> None:
         ("eval.bfcl=[simpl_python]", "but it is ['simpl_python']; did you mean 'simple_python'?"),
         ("report_to=[tensorbord]", "but it is ['tensorbord']; did you mean 'tensorboard'?"),
         ("stage.loss_types=[sigmoid]", "stage.loss_weights: must have one weight per loss type"),
-        ("stage.lr=nan", "stage.lr: must be greater than 0, but it is nan"),
+        ("stage.lr=nan", "stage.lr: must be a finite number, but it is nan"),
+        ("policy.kv_cache_gib=.inf", "policy.kv_cache_gib: must be a finite number, but it is inf"),
+        ("grpo.clip_cov_low=.nan", "grpo.clip_cov_low: must be a finite number, but it is nan"),
+        ("deficiency.share=0", "deficiency.share: must be greater than 0 and at most 1, but it is 0"),
     ],
 )
 def test_a_value_out_of_range_names_key_rule_and_value(override: str, message: str) -> None:

@@ -113,9 +113,8 @@ def test_what_cannot_be_learnt_may_still_be_asked(tmp_path: Path) -> None:
     calling = row(id="a", answer=[{"name": "f", "arguments": {}}])
     odd = row(id="d", tools=[TOOL | {"name": "my f"}], answer=[{"name": "my f", "arguments": {}}])
     rows = [calling, row(id="b", answer=[]), row(id="c", answer=[], text="No."), odd]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    files = [f"data.{part}={tmp_path / 'rows.jsonl'}" for part in ("train", "held_out")]
-    data = build.data(Recipe.load("debug", files), None)
+    others = [row | {"messages": [{"role": "user", "content": "hi"}]} for row in rows]
+    data = data_of(tmp_path, {"train": rows, "held_out": others})
     assert sorted(sample.id for sample in data.train) == ["a", "c"]
     assert sorted(sample.id for sample in data.held_out) == ["a", "b", "c", "d"]
     assert data.dropped == {
@@ -126,9 +125,9 @@ def test_what_cannot_be_learnt_may_still_be_asked(tmp_path: Path) -> None:
 
 def test_samples_beyond_what_is_taken_are_counted(tmp_path: Path) -> None:
     calling = {"answer": [{"name": "f", "arguments": {}}]}
-    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row(id=str(number), **calling)) for number in range(9)))
-    settings = [f"data.{part}={tmp_path / 'rows.jsonl'}" for part in ("train", "held_out")]
-    data = build.data(Recipe.load("debug", [*settings, "data.num_train=4", "data.num_held_out=8"]), None)
+    rows = [row(id=str(number), **calling) for number in range(9)]
+    others = [row | {"messages": [{"role": "user", "content": "hi"}]} for row in rows]
+    data = data_of(tmp_path, {"train": rows, "held_out": others}, "data.num_train=4", "data.num_held_out=8")
     assert (len(data.train), len(data.held_out)) == (4, 8)
     assert data.dropped == {"train: more than data.num_train 4": 5, "held_out: more than data.num_held_out 8": 1}
 
@@ -275,3 +274,61 @@ def test_no_train_sample_shows_a_call_of_a_held_out_tool() -> None:
         call["name"] for sample in train for message in sample.prompt.messages for call in message.get("tool_calls", ())
     }
     assert held_names and shown and not held_names & shown
+
+
+@pytest.mark.parametrize("text", ['<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', "[f(city='Rome')]"])
+def test_a_reply_that_is_a_call_written_as_text_is_not_taken_for_no_call(tmp_path: Path, text: str) -> None:
+    rows = [row(id=name, answer=CALLED, messages=[{"role": "user", "content": name}]) for name in "ab"]
+    spoilt = row(id="c", answer=[], text=text, messages=[{"role": "user", "content": "c"}])
+    files = {"train": [rows[0], spoilt], "held_out": [rows[1], spoilt | {"id": "d", "messages": rows[1]["messages"]}]}
+    data = data_of(tmp_path, files)
+    assert [sample.id for sample in (*data.train, *data.held_out)] == ["a", "b"]
+    fault = "no call is right, but its text reads as one"
+    assert data.dropped == {f"train: {fault}": 1, f"held_out: {fault}": 1}
+
+
+def test_what_is_held_out_is_not_learnt_too(tmp_path: Path) -> None:
+    asked = [row(id=name, answer=CALLED, messages=[{"role": "user", "content": name}]) for name in "abc"]
+    data = data_of(tmp_path, {"train": asked, "held_out": [asked[1] | {"id": "other"}]})
+    assert sorted(sample.id for sample in data.train) == ["a", "c"]
+    assert data.dropped == {"train: held out too": 1}
+
+
+def test_rollouts_alone_need_no_turn_to_learn(tmp_path: Path) -> None:
+    rows = [row(id=name, answer=CALLED, messages=[{"role": "user", "content": name}]) for name in "ab"]
+    files = {"train": rows[:1], "held_out": rows[1:]}
+    thinking = ["model.think=true", "stage.kind=grpo", "grpo.samples=all"]
+    with pytest.raises(ValueError, match=r"none can be used \(train: it has no think part to learn"):
+        data_of(tmp_path, files, *thinking)
+    assert [sample.id for sample in data_of(tmp_path, files, *thinking, "warmup.num_samples=0").train] == ["a"]
+
+
+CALLED = [{"name": "f", "arguments": {}}]
+
+
+def data_of(folder: Path, files: dict[str, list[dict[str, Any]]], *overrides: str) -> build.Data:
+    for part, rows in files.items():
+        (folder / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    sources = [f"data.{part}={folder / part}.jsonl" for part in files]
+    return build.data(Recipe.load("debug", [*sources, *overrides]), None)
+
+
+def test_the_split_by_tool_cuts_no_conversation() -> None:
+    """What a held-out sample begins with is never the beginning of a prompt to learn from, where no call tells where
+    both belong."""
+    tool = {**TOOL, "name": "t"}
+    talks = [[{"role": "user", "content": f"talk {number}"}] for number in range(60)]
+    more = [{"role": "assistant", "content": "Hm."}, {"role": "user", "content": "Go on."}]
+    samples = [
+        Sample(f"{number}/{at}", Prompt(tuple(talk + more * at), (tool,)), (), "Well.")
+        for number, talk in enumerate(talks)
+        for at in range(3)
+    ]
+    calls = [
+        Sample(f"call {number}", Prompt(tuple(talks[number] + more), (tool, {**TOOL, "name": f"t{number}"})),
+               (ToolCall(f"t{number}", {}),))
+        for number in range(30)
+    ]  # fmt: skip
+    train, held_out = split_by_tool([*samples, *calls], 0)
+    begins = [{json.dumps(sample.prompt.messages[0]) for sample in part} for part in (train, held_out)]
+    assert len(begins[1]) > 8 and not begins[0] & begins[1]

@@ -343,9 +343,14 @@ def test_the_tokens_of_highest_entropy_are_told_by_their_quantile_among_the_real
 def test_clip_cov_leaves_out_likely_tokens_of_good_turns_and_unlikely_ones_of_bad_turns() -> None:
     log_probs = torch.tensor([[0.0, -4.0, -2.0], [0.0, -4.0, -2.0]])
     advantages, mask = torch.tensor([1.0, -1.0]), torch.ones(2, 3).bool()
-    left_out = clip_cov(log_probs, advantages, mask, 1.0, (1.0, 5.0), 0)
+    none = torch.zeros_like(mask)
+    left_out = clip_cov(log_probs, advantages, mask, none, 1.0, (1.0, 5.0), 0)
     assert left_out.tolist() == [[True, False, False], [False, True, False]], "covariance 2, of the others -2 and 0"
-    assert clip_cov(log_probs, advantages, mask, 1e-6, (1.0, 5.0), 0).sum() == 1, "one at least"
-    assert clip_cov(log_probs, advantages, mask, 1.0, (3.0, 5.0), 0).sum() == 0
-    shorter = clip_cov(log_probs, advantages, mask & (log_probs > -3), 1.0, (0.5, 5.0), 0)
+    assert clip_cov(log_probs, advantages, mask, none, 1.0, (3.0, 5.0), 0).sum() == 0
+    counts = [int(clip_cov(log_probs, advantages, mask, none, 0.05, (1.0, 5.0), seed).sum()) for seed in range(400)]
+    assert set(counts) == {0, 1} and 0.22 < sum(counts) / 400 < 0.38, "0.05 of 6 tokens is 0.3 of one"
+    clipped = torch.tensor([[True, False, False], [False, False, False]])
+    kept = clip_cov(log_probs, advantages, mask, clipped, 1.0, (1.0, 5.0), 0)
+    assert kept.tolist() == [[False, False, False], [False, True, False]], "means stay, a clipped token is none to draw"
+    shorter = clip_cov(log_probs, advantages, mask & (log_probs > -3), none, 1.0, (0.5, 5.0), 0)
     assert shorter.tolist() == [[True, False, False], [False, False, True]], "means are those of the mask"

@@ -192,11 +192,31 @@ def test_a_collapse_ends_the_stage_and_keeps_the_checkpoint_before_it(
 
 
 def test_a_call_share_below_its_limit_stops_at_the_first_step(base: str, tokenizer: Any, tmp_path: Path) -> None:
-    stage = stage_of(base, tokenizer, min_call_share=0.5)
+    stage = stage_of(base, tokenizer, min_call_share=0.5, samples="all")
     with pytest.raises(
         ValueError, match=r"step 1: where a call is right, 0 % .* grpo\.min_call_share 0\.5.*the stage began so, with "
     ):
         stage(BASE, EXPERIENCE, tmp_path / "checkpoint")
+
+
+def test_samples_chosen_for_what_fails_are_measured_by_how_they_began(
+    base: str, tokenizer: Any, tmp_path: Path
+) -> None:
+    stage = stage_of(base, tokenizer, min_call_share=0.5, num_steps=2)
+    stage(BASE, EXPERIENCE, tmp_path / "checkpoint")  # a random policy never calls, and did not before
+    four = replace(stage.settings, num_samples=7, samples="all")
+    stage.settings = four
+    stage(BASE, replace(EXPERIENCE, samples=(ONE, NONE)), tmp_path / "few" / "checkpoint")  # 7 turns tell nothing
+
+
+def test_a_gradient_that_is_no_number_stops_the_stage_and_keeps_the_weights(base: str) -> None:
+    trainee = open_trainee(base, BASE, None, LORA, 1e-3, 0, QUIET)
+    before = [parameter.detach().clone() for parameter in trainee.trained]
+    for parameter in trainee.trained:
+        parameter.grad = torch.full_like(parameter, float("nan"))
+    with pytest.raises(ValueError, match=r"the gradient of an update is nan; in another run lower grpo\.lr"):
+        trainee.step(1.0)
+    assert all(torch.equal(old, new) for old, new in zip(before, trainee.trained, strict=True))
 
 
 def rollout(turn: Turn, reward: float = 0.0) -> Rollout:
@@ -219,6 +239,9 @@ def test_collapse_is_told_from_figures_that_are_known() -> None:
     assert collapse({"calls": 0.3, "surprise": 0.01}, settings) == ""
     assert collapse({"surprise": 0.5}, settings) == "", "no sample asked for a call"
     assert "grpo.min_call_share" in collapse({"calls": 0.29, "surprise": 0.5}, settings)
+    assert collapse({"calls": 0.29, "surprise": 0.5}, settings, usual_calls=0.5) == "", "not half of what it was"
+    assert "grpo.min_call_share" in collapse({"calls": 0.24, "surprise": 0.5}, settings, usual_calls=0.5)
+    assert "grpo.min_entropy" in collapse({"surprise": float("nan")}, settings)
     assert "grpo.min_entropy" in collapse({"calls": 0.9, "surprise": 0.009}, settings)
 
 

@@ -378,3 +378,20 @@ def test_a_pair_is_planted_only_where_its_chosen_step_was_never_sampled() -> Non
     pairs = [pair for pair in mine_pairs(trees_of(*SAMPLES), LOOSE).pairs if pair.sample_id == "hard"]
     sides = {text_of(pair.chosen_ids): pair.planted for pair in pairs}
     assert sides == {'<tool_call>\n{"name": "book"': False, ', "seats": 2}': True, "}\n</tool_call>": True}
+
+
+def test_words_before_a_call_that_is_not_needed_are_no_part_of_what_is_cut_off() -> None:
+    """Both sides say the same at first; what counts of the accepted words is what comes where they part."""
+    tree = tree_of(
+        node(0, 1, 2, 3, 4, 5, 6, 7, reward=1.0),
+        node(0, 1, 2, 3, 4, 20, 21, reward=0.0, objection="unneeded_call"),
+    )
+    (pair,) = mine_pairs([tree], replace(LOOSE, num_prose_tokens=2)).pairs
+    assert pair.rejected_ids == (1, 2, 3, 4, 20, 21)
+    assert (pair.chosen_ids, pair.chosen_logprob) == ((1, 2, 3, 4, 5, 6), -3.0)
+
+
+def test_a_chosen_side_is_never_the_beginning_of_its_rejected_one() -> None:
+    tree = tree_of(node(0, 1, 2, reward=1.0), node(0, 1, 2, 3, reward=0.0, objection="wrong_value"))
+    mined = mine_pairs([tree], LOOSE)
+    assert mined.pairs == () and mined.dropped == {"chosen is the beginning of rejected": 1}

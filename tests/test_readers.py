@@ -18,7 +18,7 @@ from iterft.config import DataSettings
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.readers.forms import FORMS, form_of
-from iterft.readers.parts import RowFault, as_answer
+from iterft.readers.parts import RowFault, as_answer, parse_json
 from iterft.readers.schema import json_schema, parameters_schema, type_schema
 from iterft.readers.toolace import stand_ins
 from iterft.rewards.call_match import CallMatch
@@ -441,3 +441,57 @@ def test_a_row_with_anything_anywhere_is_read_or_refused(data: st.DataObject) ->
         CallMatch()(Trajectory(sample, (Turn("", reference_calls(sample)),)))
         plain_messages(HERMES, sample.prompt)
         reference_text(HERMES, sample)
+
+
+def own_row(accepted: Any, **arguments: Any) -> dict[str, Any]:
+    return {
+        "id": "a",
+        "messages": [{"role": "user", "content": "hello"}],
+        "tools": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
+        "answer": [{"name": "f", "arguments": arguments}],
+        "accepted": [{"name": "f", "arguments": accepted}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("accepted", "given", "reason"),
+    [
+        ({"x": [{"city": "Oslo"}]}, {"x": {"city": "Oslo"}}, "an object without the lists of its values"),
+        ({"x": [{"n": 3}]}, {"x": {"n": 3}}, "an object without the lists of its values"),
+        ({"x": [{"city": []}]}, {"x": {"city": "Oslo"}}, "an object without the lists of its values"),
+        ({"x": [[{"n": 3}]]}, {"x": [{"n": 3}]}, "an object without the lists of its values"),
+        ({"x": [1]}, {"x": 99}, "'answer' is not among 'accepted'"),
+        ({"x": [1]}, {}, "'answer' is not among 'accepted'"),
+        ({"x": [1]}, {"x": 1, "y": 2}, "'answer' is not among 'accepted'"),
+        ({"x": [{"city": ["Oslo"]}]}, {"x": {"city": "Rome"}}, "'answer' is not among 'accepted'"),
+    ],
+)
+def test_accepted_values_of_another_form_or_another_answer_are_refused(
+    accepted: dict[str, Any], given: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(RowFault, match=reason):
+        read(own_row(accepted, **given), "own")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "given"),
+    [
+        ({"x": [1, 2]}, {"x": 2}),
+        ({"x": [1, ""]}, {}),
+        ({"x": [{"city": ["Oslo", "oslo"], "zip": ["", 1]}]}, {"x": {"city": "oslo"}}),
+        ({"x": [[{"n": [3]}, {"n": [4, 5]}]]}, {"x": [{"n": 3}, {"n": 5}]}),
+    ],
+)
+def test_an_answer_among_what_is_accepted_is_read(accepted: dict[str, Any], given: dict[str, Any]) -> None:
+    (sample,) = read(own_row(accepted, **given), "own")
+    assert sample.answer == (ToolCall("f", accepted),)
+
+
+def test_a_prompt_that_ends_with_the_assistant_and_a_number_out_of_range_are_refused() -> None:
+    row = own_row({"x": [1]}, x=1)
+    row["messages"].append({"role": "assistant", "content": "f(x=1)"})
+    with pytest.raises(RowFault, match="ends with a turn of the assistant"):
+        read(row, "own")
+    with pytest.raises(ValueError, match="1e400 is no number that can be written again"):
+        parse_json('{"x": 1e400}')
+    assert parse_json('{"x": 1e40}') == {"x": 1e40}

@@ -9,7 +9,7 @@ import pytest
 from iterft import Recipe
 from iterft.journal import digest_of
 from iterft.negatives import negative
-from iterft.store import Journal, Store, finished_checkpoint
+from iterft.store import MAY_CHANGE, Journal, Store, finished_checkpoint
 from iterft.types import (
     Check,
     Checked,
@@ -172,9 +172,9 @@ def test_a_run_whose_name_another_begins_with_is_not_mistaken_for_it(tmp_path: P
 
 def test_a_given_run_with_another_recipe_is_refused_naming_the_difference(tmp_path: Path) -> None:
     run = open_store(tmp_path).run
-    with pytest.raises(ValueError, match=r"--run .*toy-1.*'seed: 0' there, 'seed: 1' now"):
+    with pytest.raises(ValueError, match=r"--run .*toy-1.*\(seed: 0 there, 1 now\)"):
         open_store(tmp_path, RECIPE.replace("seed: 0", "seed: 1"), run)
-    with pytest.raises(ValueError, match="settings were added or removed"):
+    with pytest.raises(ValueError, match=r"\(more: None there, 1 now\)"):
         open_store(tmp_path, RECIPE + "more: 1\n", run)
     assert (run / "recipe.yaml").read_text() == RECIPE
 
@@ -241,3 +241,23 @@ def test_a_checkpoint_is_found_wherever_the_run_is_moved(tmp_path: Path) -> None
     moved = Store(tmp_path / "moved")
     assert moved.checkpoint(0).path is None
     assert moved.checkpoint(1).path == tmp_path / "moved" / "iter_001" / "checkpoint"
+
+
+def test_what_the_machine_can_take_and_when_a_guard_stops_may_change_within_a_run(tmp_path: Path) -> None:
+    recipe = Recipe.load("debug")
+    store = open_store(tmp_path, recipe.to_yaml())
+    changed = ["policy.max_rows=3", "policy.kv_cache_gib=0.5", "model.max_activation_tokens=99", "grpo.min_entropy=0"]
+    assert {change.partition("=")[0] for change in changed} < MAY_CHANGE
+    assert open_store(tmp_path, Recipe.load("debug", changed).to_yaml(), store.run).run == store.run
+    with pytest.raises(ValueError, match=r"another recipe \(stage.lr: .* there, 0.5 now\); give the same settings"):
+        open_store(tmp_path, Recipe.load("debug", ["stage.lr=0.5"]).to_yaml(), store.run)
+
+
+def test_a_setting_that_came_later_was_at_its_default(tmp_path: Path) -> None:
+    now = Recipe.load("debug").to_yaml()
+    before = "".join(line for line in now.splitlines(keepends=True) if "typo_share" not in line)
+    assert before != now
+    run = open_store(tmp_path, before).run
+    assert open_store(tmp_path, now, run).run == run
+    with pytest.raises(ValueError, match=r"data.typo_share: 0.0 there, 0.1 now"):
+        open_store(tmp_path, Recipe.load("debug", ["data.typo_share=0.1"]).to_yaml(), run)

@@ -54,6 +54,10 @@ def test_each_arm_learns_as_much_and_is_scored_once_and_a_lost_result_alone_is_m
     again = study(tmp_path, real, "--seeds", "3")
     assert again.stdout.splitlines()[-5:] == table
     assert [arm for arm, file in results.items() if file.stat().st_mtime_ns != before[arm]] == ["real"]
+    other = study(tmp_path, real, "--seeds", "3", "--limit", "2")
+    assert other.returncode == 2 and "holds results of {'categories'" in other.stderr, "not those of another limit"
+    other = study(tmp_path, real, "--seeds", "3", "--num", "9")
+    assert other.returncode == 2 and "options.json: holds results of" in other.stderr
 
 
 @pytest.mark.bfcl

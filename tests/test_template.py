@@ -21,7 +21,14 @@ from iterft.dialects.llama3 import LLAMA3
 from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.log import Log
-from iterft.template import Template, choose_template, prompt_text, why_not_own, writes_several_calls
+from iterft.template import (
+    Template,
+    choose_template,
+    prompt_text,
+    refuse_begun_thought,
+    why_not_own,
+    writes_several_calls,
+)
 from iterft.tiny import build_tiny, train_tokenizer
 from iterft.types import Prompt, Sample, ToolCall
 
@@ -297,3 +304,15 @@ def test_a_run_shows_warm_up_and_evaluation_the_same_own_template(tokenizer: Any
     prompt = iterator.held_out[0].prompt
     with iterator.serve(iterator.store.checkpoint(0)) as policy:
         assert iterator.tokenizer.decode(policy.render(prompt)) == prompt_text(template, prompt)
+
+
+@pytest.mark.parametrize("settings", [NO_THINKING, {}])
+def test_prompts_that_think_already_are_refused_where_turns_shall(tokenizer: Any, settings: dict[str, Any]) -> None:
+    thinking = replace(HERMES, thinks=True)
+    template = replace(shipped(tokenizer, "qwen3", thinking, settings), own=False)
+    if settings:
+        with pytest.raises(ValueError, match=r"model.think: .*'.*</think>' itself at the end .*enable_thinking=true"):
+            refuse_begun_thought(template)
+    else:
+        refuse_begun_thought(template)
+    refuse_begun_thought(replace(template, settings={"enable_thinking": True}))

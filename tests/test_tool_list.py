@@ -54,3 +54,16 @@ def test_odd_schemas_are_shown_and_never_raise():
         "  y (true)",
         "  z (string | null, optional)",
     ]
+
+
+def test_what_a_list_wants_of_its_items_and_definitions_are_shown():
+    day = {"type": "string", "format": "date", "description": "As YYYY-MM-DD"}
+    rows = {"type": "array", "items": {"type": "array", "items": {"type": "integer", "maximum": 9}}}
+    shown = tool(city={"$ref": "#/$defs/City"}, days={"type": "array", "items": day, "minItems": 1}, rows=rows)
+    shown["parameters"]["$defs"] = {"City": {"type": "string"}}
+    assert describe_tools([shown]).splitlines()[1:] == [
+        '  city (any, $ref "#/$defs/City")',
+        '  days (array of string, optional, minItems 1, items {"format": "date", "description": "As YYYY-MM-DD"})',
+        '  rows (array of array of integer, optional, items {"maximum": 9})',
+        '  $defs {"City": {"type": "string"}}',
+    ]

@@ -25,7 +25,7 @@ from iterft import Iterator, Recipe
 from iterft.config import ModelSettings, PolicySettings
 from iterft.dialects.hermes import HERMES
 from iterft.log import Log
-from iterft.models import load_for_sampling, load_for_training, load_tokenizer, resolve
+from iterft.models import load_for_sampling, load_for_training, load_tokenizer
 from iterft.policies.hf import HfPolicy
 from iterft.policies.vllm import VllmPolicy
 from iterft.policies.vllm_engine import VllmEngine
@@ -263,8 +263,8 @@ def test_an_adapter_that_is_not_there_is_named(engine: VllmEngine, tmp_path: Pat
 
 def test_full_weights_of_every_checkpoint_say_what_transformers_says(base: str, tmp_path: Path) -> None:
     engine = engine_of(base, tmp_path, FULL)
-    for seed in (0, 1, 2):
-        checkpoint = save_trained(base, tmp_path / "same folder", FULL, seed) if seed else BASE
+    for seed in (1, 2):
+        checkpoint = save_trained(base, tmp_path / "same folder", FULL, seed)
         with engine.serving(checkpoint) as adapter:
             assert_same(greedy(policy_on(engine, adapter)), greedy(oracle(base, checkpoint, FULL)))
             with (
@@ -363,16 +363,6 @@ def test_group_optimization_draws_its_groups_from_vllm(base: str, tokenizer: Any
     assert steps[0]["kl"] == pytest.approx(0.0, abs=1e-6) and steps[-1]["kl"] > 1e-6
     with stage.serve(done) as policy:
         assert_same(greedy(policy), greedy(oracle(base, done)))
-
-
-@pytest.fixture(scope="module")
-def smollm2() -> str:
-    """The default recipe's base."""
-    settings = Recipe.load("smollm2-135m").model
-    try:
-        return resolve(settings, QUIET)
-    except ValueError as error:
-        pytest.skip(f"SmolLM2 cannot be had here: {error}")
 
 
 PROMPTS = [

@@ -44,7 +44,8 @@ def without_right_tools(
             break
         used = {call.name for call in sample.answer}
         right = [tool for tool in sample.prompt.tools if tool["name"] in used]
-        left = [tool for tool in sample.prompt.tools if tool["name"] not in used]
+        others = [tool for tool in sample.prompt.tools if tool["name"] not in used]
+        left = [tool for tool in others if not any(pool.is_alike(tool, gone) for gone in right)]  # it might do as well
         left = left or unrelated_tools(pool, sample, right, rng.randint(1, MAX_STAND_INS), rng)
         if left:
             name = f"{sample.id}+taken_away"

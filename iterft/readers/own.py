@@ -27,9 +27,10 @@ def read(row: Row, number: str) -> list[Sample]:
     if row.get("id") in (None, ""):
         raise RowFault("'id' missing", f"row {number}")
     tools = tuple(map(read_tool, row["tools"]))
-    answer = tuple(as_answer(_read_call(call)) for call in row["answer"])
+    given = tuple(map(_read_call, row["answer"]))
+    answer = tuple(map(as_answer, given))
     if row.get("accepted") is not None:
-        answer = _read_accepted(row["accepted"], answer, row["id"])
+        answer = _read_accepted(row["accepted"], given, row["id"])
     text, env_config = row.get("text") or "", row.get("env_config") or {}
     thought = row.get("thought") or ""
     if not isinstance(text, str) or not isinstance(env_config, dict):
@@ -40,6 +41,10 @@ def read(row: Row, number: str) -> list[Sample]:
         raise RowFault("a message without a role", f"id {row['id']!r}")
     for message in row["messages"]:
         _check_message(message, row["id"])
+    if row["messages"][-1]["role"] == "assistant":
+        raise RowFault(
+            "'messages' ends with a turn of the assistant", f"id {row['id']!r}: it belongs in 'answer' or 'text'"
+        )
     return [
         Sample(
             id=str(row["id"]),
@@ -62,7 +67,36 @@ def _read_accepted(accepted: Any, answer: Sequence[ToolCall], name: Any) -> tupl
         for parameter, values in call.arguments.items():
             if not isinstance(values, list) or not values:
                 raise RowFault("'accepted' holds no list of values", f"id {name!r}: {call.name}, {parameter}")
+            if not all(map(_is_alternative, values)):
+                raise RowFault(
+                    "'accepted' holds an object without the lists of its values",
+                    f'id {name!r}: {call.name}, {parameter}; write {{"city": ["Oslo"]}} for {{"city": "Oslo"}}',
+                )
+    for call, own in zip(calls, answer, strict=True):
+        for parameter in {**call.arguments, **own.arguments}:
+            if not _is_among(own.arguments.get(parameter, ""), call.arguments.get(parameter, [])):
+                raise RowFault("'answer' is not among 'accepted'", f"id {name!r}: {call.name}, {parameter}")
     return calls
+
+
+def _is_alternative(value: Any) -> bool:
+    """Whether the objects in it, one level deep, hold lists of values, none empty."""
+    if isinstance(value, list):
+        return all(_is_alternative(item) for item in value if isinstance(item, dict))
+    return not isinstance(value, dict) or all(isinstance(each, list) and each for each in value.values())
+
+
+def _is_among(value: Any, alternatives: Sequence[Any]) -> bool:
+    """Whether a plain value ("": it is left out) is one of these, whose objects hold lists of values."""
+    return any(_is_alike(value, each) for each in alternatives)
+
+
+def _is_alike(value: Any, alternative: Any) -> bool:
+    if isinstance(value, dict) and isinstance(alternative, dict):
+        return all(_is_among(value.get(key, ""), alternative.get(key, [])) for key in {**value, **alternative})
+    if isinstance(value, list) and isinstance(alternative, list) and len(value) == len(alternative):
+        return all(map(_is_alike, value, alternative))
+    return bool(value == alternative)
 
 
 def _check_message(message: Any, name: Any) -> None:

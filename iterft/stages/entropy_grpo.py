@@ -21,6 +21,7 @@ Shapes: S turns of a group, T tokens of a turn (padded).
 from __future__ import annotations
 
 import gc
+import json
 import math
 import random
 import shutil
@@ -42,6 +43,8 @@ from iterft.stages.guards import Figures, Tally, collapse, line_of, rollout_figu
 from iterft.stages.trainee import OPTIMIZER, Trainee, open_trainee
 from iterft.types import Checkpoint, Experience, Sample
 
+MIN_TURNS = 8
+"""From so many turns where a call is right on, the share of those that make one says something."""
 EPSILON = 1e-4
 """Added to the standard deviation of a group's rewards."""
 
@@ -84,6 +87,8 @@ class EntropyGrpoStage:
         ValueError when the policy collapses."""
         folder = out.with_name(f"{out.name}-steps")
         done = last_step(folder)
+        if (num_there := len(experience.samples)) < self.settings.num_prompts:
+            self.log.say(f"  only {num_there} samples for steps of {self.settings.num_prompts} (grpo.num_prompts)")
         with self.log.progress("grpo", self.settings.num_steps - done) as advance:
             for number in range(done + 1, self.settings.num_steps + 1):
                 self.step(number, folder, checkpoint, experience)
@@ -93,6 +98,7 @@ class EntropyGrpoStage:
         last = step_folder(folder, self.settings.num_steps)
         self.judge_last(folder, checkpoint, experience)
         (last / OPTIMIZER).unlink(missing_ok=True)
+        shutil.rmtree(step_folder(folder, self.settings.num_steps - 1), ignore_errors=True)
         shutil.rmtree(out, ignore_errors=True)
         last.replace(out)
         shutil.rmtree(folder)
@@ -119,7 +125,7 @@ class EntropyGrpoStage:
         }
         self.log.metric("grpo", step=number, **figures, **asdict(trainee.counters))
         self.log.say(f"  step {number}/{settings.num_steps}: {line_of(figures)}")
-        self.refuse_collapse(figures, number, folder, start)
+        self.refuse_collapse(figures, samples, number, folder, start)
         trainee.save(step_folder(folder, number))
 
     def judge_last(self, folder: Path, start: Checkpoint, experience: Experience) -> None:
@@ -131,16 +137,33 @@ class EntropyGrpoStage:
         figures = rollout_figures(samples, rows)
         self.log.metric("grpo_end", **figures)
         self.log.say(f"  after the last step: {line_of(figures)}")
-        self.refuse_collapse(figures, number, folder, start)
+        self.refuse_collapse(figures, samples, number, folder, start)
 
-    def refuse_collapse(self, figures: Figures, number: int, folder: Path, start: Checkpoint) -> None:
-        """ValueError if the policy that wrote the rollouts of step `number` has collapsed."""
-        if fault := collapse(figures, self.settings):
+    def refuse_collapse(
+        self, figures: Figures, samples: Sequence[Sample], number: int, folder: Path, start: Checkpoint
+    ) -> None:
+        """ValueError if the policy that wrote the rollouts of step `number` for these samples has collapsed."""
+        num_due = self.settings.num_samples * sum(bool(sample.answer) for sample in samples)
+        watched = figures if num_due >= MIN_TURNS else {name: figures[name] for name in figures if name != "calls"}
+        if fault := collapse(watched, self.settings, self.usual_calls(watched, folder)):
             if number == 1:
                 good = f"the stage began so, with {start.path or self.base}"
             else:
                 good = f"the last good checkpoint is {after_step(folder, number - 2, start).path or self.base}"
             raise ValueError(f"grpo, step {number}: {fault}; {good}")
+
+    def usual_calls(self, figures: Figures, folder: Path) -> float | None:
+        """Of turns where a call is right the share that made one when the stage began; None where samples are not
+        chosen for what the policy gets wrong, and where it is not known."""
+        if self.settings.samples == "all":
+            return None
+        file = folder / "first_calls.json"
+        if not file.exists():
+            if "calls" not in figures:
+                return None
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(figures["calls"]), encoding="utf-8")
+        return float(json.loads(file.read_text(encoding="utf-8")))
 
     def roll_out(
         self, checkpoint: Checkpoint, samples: Sequence[Sample], seed: int
@@ -159,6 +182,9 @@ class EntropyGrpoStage:
         torch.manual_seed(seed)  # dropout
         size = settings.prompts_per_update
         num_updates = math.ceil(len(groups) / size)
+        size = (
+            math.ceil(len(groups) / num_updates) if groups else 1
+        )  # AdamW moves about as far for one group as for many
         is_one = num_updates * settings.num_passes == 1
         pool = [(group, look_back(trainee, group, settings, is_only_update=is_one)) for group in groups]
         num_tokens = sum(group.num_tokens for group in groups)
@@ -203,7 +229,8 @@ def group_loss(
         losses_ST = losses_ST * ~clip_cov(
             log_probs_ST.detach(),
             advantages_S,
-            mask_ST & ~clipped_ST,
+            mask_ST,
+            clipped_ST,
             settings.clip_cov_share,
             (settings.clip_cov_low, settings.clip_cov_high),
             draws,

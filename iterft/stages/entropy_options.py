@@ -20,19 +20,23 @@ def clip_cov(
     log_probs_ST: torch.Tensor,
     advantages_S: torch.Tensor,
     mask_ST: torch.Tensor,
+    clipped_ST: torch.Tensor,
     share: float,
     bounds: tuple[float, float],
     seed: int,
 ) -> torch.Tensor:
-    """Tokens of `mask_ST` that are to have no gradient: `share` of them (one at least), drawn from those for which
-    (log pi - its mean) (A - its mean) lies between the bounds, as these lower the entropy most. Clip-Cov, arXiv
-    2505.22617, section 4.2; there share 2e-4, bounds 1 and 5."""
+    """Tokens of `mask_ST` that are to have no gradient: `share` of them, drawn from those which are not clipped anyway
+    and for which (log pi - its mean) (A - its mean) lies between the bounds, as these lower the entropy most; means are
+    those of the mask. Where the share of a group is no whole number, chance decides, so that over many groups it is
+    kept. Clip-Cov, arXiv 2505.22617, section 4.2; there share 2e-4, bounds 1 and 5."""
     means = (log_probs_ST[mask_ST].mean(), advantages_S[:, None].expand_as(log_probs_ST)[mask_ST].mean())
     covariance_ST = (log_probs_ST - means[0]) * (advantages_S[:, None] - means[1])
     low, high = bounds
-    candidates = ((covariance_ST > low) & (covariance_ST < high) & mask_ST).nonzero().cpu()
-    drawn = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
-    chosen = candidates[drawn[: max(1, int(share * int(mask_ST.sum())))]].to(mask_ST.device)
+    candidates = ((covariance_ST > low) & (covariance_ST < high) & mask_ST & ~clipped_ST).nonzero().cpu()
+    generator = torch.Generator().manual_seed(seed)
+    count = int(share * int(mask_ST.sum()) + float(torch.rand((), generator=generator)))
+    drawn = torch.randperm(len(candidates), generator=generator)
+    chosen = candidates[drawn[:count]].to(mask_ST.device)
     left_out_ST = torch.zeros_like(mask_ST)
     left_out_ST[chosen[:, 0], chosen[:, 1]] = True
     return left_out_ST

@@ -60,19 +60,21 @@ def rollout_figures(samples: Sequence[Sample], rows: Sequence[Sequence[Rollout]]
     return figures
 
 
-def collapse(figures: Figures, settings: GrpoSettings) -> str:
-    """What has collapsed, with its limit and what to do; "" while all is well."""
-    if figures.get("calls", 1.0) < settings.min_call_share:
+def collapse(figures: Figures, settings: GrpoSettings, usual_calls: float | None = None) -> str:
+    """What has collapsed, with its limit and what to do; "" while all is well. `usual_calls`: of samples that were
+    chosen for what the policy gets wrong, the share of calls at the beginning; more than half of it is no collapse."""
+    fewest = settings.min_call_share if usual_calls is None else min(settings.min_call_share, usual_calls / 2)
+    if figures.get("calls", 1.0) < fewest:
         return (
             f"where a call is right, {100 * figures['calls']:.0f} % of the turns make one, less than "
-            f"grpo.min_call_share {settings.min_call_share}; lower grpo.lr, raise grpo.kl_weight, warm up longer, or "
-            "lower the limit"
+            f"grpo.min_call_share {settings.min_call_share}; in another run lower grpo.lr, raise grpo.kl_weight or "
+            "warm up longer, or lower the limit, which this one may go on with"
         )
-    if figures["surprise"] < settings.min_entropy:
+    if not figures["surprise"] >= settings.min_entropy:
         return (
             f"the mean surprise of a token is {figures['surprise']:.2g} nats, less than grpo.min_entropy "
-            f"{settings.min_entropy}: the policy hardly varies any more; lower grpo.lr, raise grpo.entropy_weight or "
-            "grpo.clip_high, or lower the limit"
+            f"{settings.min_entropy}: the policy hardly varies any more; in another run lower grpo.lr, raise "
+            "grpo.entropy_weight or grpo.clip_high, or lower the limit, which this one may go on with"
         )
     return ""
 

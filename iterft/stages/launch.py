@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -199,7 +200,10 @@ def save_weights(model: Any, out: Path, beside: Callable[[Path], None] = lambda 
         if code := re.search(r"os error (\d+)", str(error)):
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(out)) from error
         raise
-    beside(temporary)
+    try:
+        beside(temporary)
+    except RuntimeError as error:  # torch says so where a write fails
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out)) from error
     temporary.replace(out)
 
 

@@ -75,8 +75,14 @@ class Trainee:
         value.backward()  # type: ignore[no-untyped-call]
 
     def step(self, max_grad_norm: float) -> float:
-        """One step of the optimizer; the norm of the gradient before it was clipped."""
+        """One step of the optimizer; the norm of the gradient before it was clipped. ValueError where that is no
+        number: all weights would be lost."""
         norm = torch.nn.utils.clip_grad_norm_(self.trained, max_grad_norm)
+        if not torch.isfinite(norm):
+            raise ValueError(
+                f"grpo: the gradient of an update is {float(norm)}; in another run lower grpo.lr, or set "
+                "model.dtype=float32; the steps before this one are kept"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad()
         return float(norm)
