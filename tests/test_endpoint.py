@@ -113,7 +113,9 @@ def test_tries_are_bounded_and_the_fault_names_status_message_and_what_to_do() -
 
 
 @pytest.mark.parametrize(
-    ("told", "least"), [("1", 1.0), (format_datetime(datetime.now(UTC) - timedelta(days=1)), 0.2), ("soon", 0.2)]
+    ("told", "least"),
+    [("1", 1.0), (format_datetime(datetime.now(UTC) - timedelta(days=1)), 0.2), ("soon", 0.2)],
+    ids=["seconds", "a day that is over", "words"],  # the same in each process that collects them
 )
 def test_a_server_that_is_busy_is_given_the_time_it_asks_for(told: str, least: float) -> None:
     with talking(in_turn(refused(429, "busy", Retry_After=told), OK), max_wait_s=2.0) as (model, _):
@@ -123,7 +125,9 @@ def test_a_server_that_is_busy_is_given_the_time_it_asks_for(told: str, least: f
         assert model.usage.trouble == {"rate limited": 1}
 
 
-@pytest.mark.parametrize("told", ["3600", format_datetime(datetime.now(UTC) + timedelta(hours=1))])
+@pytest.mark.parametrize(
+    "told", ["3600", format_datetime(datetime.now(UTC) + timedelta(hours=1))], ids=["seconds", "an hour from now"]
+)
 def test_a_server_that_asks_for_more_time_than_there_is_is_not_asked_again(told: str) -> None:
     fault, num_requests = fault_of(in_turn(refused(429, "busy", Retry_After=told)))
     assert (fault.reason, num_requests) == ("rate limited", 1)
