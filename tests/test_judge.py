@@ -377,7 +377,7 @@ def test_samples_are_judged_over_a_real_endpoint_that_stalls_refuses_and_garbles
     samples = [replace(sample, id=f"{sample.id} {turn}") for turn in range(4) for sample in (*RIGHT, *FAULTS.values())]
     log = Log(tmp_path / "metrics.jsonl", quiet=True)
     with toy_server(answer) as server:
-        settings = EndpointSettings(base_url=server.url, model="toy", timeout_s=0.5, max_wait_s=0.02, concurrency=6)
+        settings = EndpointSettings(base_url=server.url, model="toy", timeout_s=2.0, max_wait_s=0.02, concurrency=6)
         with endpoint(settings, log) as model:
             result = judge_all(samples, model, JudgeSettings(), log)
     assert result.counts == {key: 4 * count for key, count in judged(samples[:10], toy).counts.items()}

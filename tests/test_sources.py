@@ -197,16 +197,20 @@ def test_a_hub_set_is_loaded_by_datasets(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("form", FORM_NAMES)
 def test_a_recipe_takes_a_file_of_any_form(tmp_path: Path, form: str) -> None:
-    path = save(tmp_path / "rows.jsonl", written(form, len(CONVERSATIONS)))
-    files = [f"data.train={path}", f"data.held_out={path}", f"data.form={form}", "data.num_held_out=80"]
+    rows = written(form, len(CONVERSATIONS))
+    paths = {part: save(tmp_path / f"{part}.jsonl", rows[at::2]) for at, part in enumerate(("train", "held_out"))}
+    files = [*(f"data.{part}={path}" for part, path in paths.items()), f"data.form={form}", "data.num_held_out=80"]
     data = build.data(Recipe.load("debug", files), None)
     assert data.train and data.held_out and data.dropped == {}
 
 
 def test_a_conversation_with_a_call_that_the_dialect_cannot_write_is_dropped(tmp_path: Path) -> None:
     row = json.loads(json.dumps(WRITERS["sharegpt"](MULTI_TURN[0])).replace("look_up", "look up"))
-    path = save(tmp_path / "rows.jsonl", [row, WRITERS["sharegpt"](MULTI_TURN[1])])
-    recipe = Recipe.load("debug", [f"data.train={path}", f"data.held_out={path}"])
+    rows = [row, WRITERS["sharegpt"](MULTI_TURN[1])]
+    others = json.loads(json.dumps(rows).replace('"from": "human", "value": "', '"from": "human", "value": "Now: '))
+    assert others != rows
+    paths = (save(tmp_path / "rows.jsonl", rows), save(tmp_path / "others.jsonl", others))
+    recipe = Recipe.load("debug", [f"data.train={paths[0]}", f"data.held_out={paths[1]}"])
     dropped = build.data(recipe, None).dropped
     assert dropped == {
         "train: the pythonic dialect cannot write a name in it": 4,
