@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-import json
 import random
 import tempfile
 from collections import Counter
@@ -16,9 +15,9 @@ from typing import Any
 
 from iterft.augment import augment
 from iterft.augment.pool import load_pool
-from iterft.chat import Dialect, parse, plain_messages
+from iterft.chat import Dialect, call_in_text, parse, plain_messages
 from iterft.config import EndpointSettings
-from iterft.data import Loaded, collector_paused, load_samples, split_by_tool
+from iterft.data import Loaded, asked_in, collector_paused, load_samples, split_by_tool
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.llama3 import LLAMA3
 from iterft.dialects.mistral import MISTRAL
@@ -45,8 +44,6 @@ REWARDS: dict[str, Callable[[], Verifier]] = {
     "graded_match": GradedMatch,
 }
 
-CALL_OPENINGS = frozenset("[{<")
-"""One of these is in every call of every dialect."""
 FAILS = "reference fails its own verifier"
 
 
@@ -157,12 +154,6 @@ def parts(recipe: Recipe) -> tuple[list[Sample], list[Sample], Counter[str]]:
     return train, held_out, dropped
 
 
-def asked_in(sample: Sample) -> str:
-    """What tells prompts apart: their messages and the names of their tools, in whatever order these are shown."""
-    names = sorted(tool["name"] for tool in sample.prompt.tools)
-    return json.dumps([list(sample.prompt.messages), names], sort_keys=True, default=str)
-
-
 def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
     """Why a sample's reference cannot be used, to be learnt or just to judge by; "" when it can."""
     verdict = world.judge(sample, reference_turn(sample))
@@ -172,7 +163,7 @@ def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
         return f"the {world.dialect.name} dialect cannot write a name in it"
     if is_learnt and not sample.answer and not sample.text:
         return "no call is right and there is no text to learn instead"
-    if not sample.answer and reads_as_call(sample.text):
+    if not sample.answer and call_in_text(DIALECTS.values(), sample.text):
         return "no call is right, but its text reads as one"
     if is_learnt and not reads_back(world.dialect, sample):
         return f"the {world.dialect.name} dialect does not read its reference back"
@@ -183,12 +174,6 @@ def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
 
 def reference_turn(sample: Sample) -> Turn:
     return Turn("" if sample.answer else sample.text, reference_calls(sample))
-
-
-def reads_as_call(text: str) -> bool:
-    """Whether some dialect finds a call in the text of a reply: one that was written into the text of its row."""
-    has_opening = not CALL_OPENINGS.isdisjoint(text)
-    return has_opening and any(parse(dialect, text).calls for dialect in DIALECTS.values())
 
 
 def reads_back(dialect: Dialect, sample: Sample) -> bool:

@@ -8,7 +8,7 @@ with an error, never an exception. Not here: tokenisation (the policies' busines
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -16,6 +16,8 @@ from iterft.types import Message, PartialTurn, Prompt, Tool, ToolCall, Turn
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 """What encloses the part a turn of any dialect may begin with and that is neither content nor calls."""
+_CALL_OPENINGS = frozenset("[{<")
+"""One of these is in every call of every dialect."""
 _THINK_PART = re.compile(rf"[ \t\n\r]*{THINK_OPEN}(.*?){THINK_CLOSE}", re.DOTALL)
 THINK_FIRST = (
     f"Begin each reply with {THINK_OPEN}...{THINK_CLOSE}: which tool fits, which words give each value, what is "
@@ -82,6 +84,14 @@ def read(dialect: Dialect, text: str) -> Scan:
 def parse(dialect: Dialect, text: str) -> Turn:
     """The whole turn `text`. Never raises: malformed text is a turn with an error."""
     return finish(dialect.scan(text).partial)
+
+
+def call_in_text(dialects: Iterable[Dialect], text: str) -> tuple[Dialect, ToolCall] | None:
+    """The first dialect that finds a call in the text of a reply, and that call; None where it is prose in all."""
+    if _CALL_OPENINGS.isdisjoint(text):
+        return None
+    turns = ((dialect, parse(dialect, text)) for dialect in dialects)
+    return next(((dialect, turn.calls[0]) for dialect, turn in turns if turn.calls), None)
 
 
 def finish(partial: PartialTurn) -> Turn:

@@ -185,6 +185,12 @@ def earlier_calls(sample: Sample) -> list[Mapping[str, Any]]:
     return [call for message in sample.prompt.messages for call in message.get("tool_calls") or ()]
 
 
+def asked_in(sample: Sample) -> str:
+    """What tells prompts apart: their messages and the names of their tools, in whatever order these are shown."""
+    names = sorted(tool["name"] for tool in sample.prompt.tools)
+    return json.dumps([list(sample.prompt.messages), names], sort_keys=True, default=str)
+
+
 def beginning(sample: Sample) -> str:
     """What the samples of one conversation have in common: its messages up to the first of the user; the sample's id
     where it has none."""

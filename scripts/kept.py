@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iterft.journal import digest_of
-from iterft.synth.rows import row_of
+from iterft.synth.rows import replacing, row_of
 from iterft.types import Sample
 
 
@@ -17,10 +17,8 @@ def kept(file: Path, of: Any, compute: Callable[[], Any]) -> Any:
     key = json.loads(json.dumps(of, default=str))
     if not file.exists():
         result = compute()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.tmp")
-        temporary.write_text(json.dumps({"of": key, "result": result}), encoding="utf-8")
-        temporary.replace(file)
+        with replacing(file) as out:
+            json.dump({"of": key, "result": result}, out)
     found = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or found.get("of") != key:
         known = found.get("of") if isinstance(found, dict) else "what an older version did"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from itertools import takewhile
 
-from iterft.chat import THINK_CLOSE, THINK_OPEN, parse
+from iterft.chat import THINK_CLOSE, THINK_OPEN, call_in_text
 from iterft.synth.rules.dialogue import main_script, wanted_script
 from iterft.synth.rules.facts import Facts, Rule, calls_of, shown
 
@@ -22,7 +22,6 @@ CALL_KINDS = frozenset(
 NO_CALL_KINDS = frozenset(["no_tool", "no_call", "missing_info", "irrelevance", "summary"])
 """Kinds of samples that say whether a call is right."""
 
-_OPENINGS = frozenset("[{<")
 """A call begins with one of these in every dialect."""
 _ROLES = ("system", "user", "assistant", "tool")
 _ONE_CALL = re.compile(
@@ -160,13 +159,8 @@ def call_where_none_is_right(facts: Facts) -> str:
 
 def call_in_prose(facts: Facts) -> str:
     """Prose does not read as a call in any dialect."""
-    if _OPENINGS.isdisjoint(facts.reply):
-        return ""
-    for dialect in facts.dialects:
-        turn = parse(dialect, facts.reply)
-        if turn.calls:
-            return f"reads as a call of {turn.calls[0].name} in the {dialect.name} dialect"
-    return ""
+    found = call_in_text(facts.dialects, facts.reply)
+    return f"reads as a call of {found[1].name} in the {found[0].name} dialect" if found else ""
 
 
 def prose_where_a_call_is_due(facts: Facts) -> str:
