@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iterft.log import Log
-from iterft.loop import quieten_libraries
 from iterft.protocols import PolicyFailure
+from iterft.surroundings import quieten_libraries
 from iterft.types import Message, Prompt, Tool, Turn
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
 from iterft.rewards.template_match import TemplateMatch
 from iterft.rollout import World, reference_calls, reference_text, reference_thought, roll_out
-from iterft.store import recipe_and_checkpoint
+from iterft.store import ENGINE_LOG, recipe_and_checkpoint
 from iterft.template import Template
 from iterft.tokens import encode_turn, num_tokens_of, render_prompt
 from iterft.types import Checkpoint, Sample, Turn
@@ -81,11 +81,12 @@ def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
     settings = recipe.data
     train, held_out, dropped = parts(recipe)
     judged = world(recipe)
-    learns = recipe.warms_up or recipe.mines_pairs  # rollouts alone need no turn to learn
+    learns, scores = recipe.warms_up or recipe.mines_pairs, recipe.finds_deficient  # rollouts alone need no turn
     failures: list[str] = []
 
     def usable(sample: Sample, part: str) -> bool:
-        fault = reference_fault(judged, sample, is_learnt=learns and part == "train")
+        is_train = part == "train"
+        fault = reference_fault(judged, sample, is_learnt=is_train and learns, is_scored=is_train and scores)
         if fault.startswith(FAILS):
             failures.append(f"sample {sample.id}: {judged.explain(sample, reference_turn(sample))}")
         if not fault and num_tokens is not None:
@@ -154,12 +155,13 @@ def parts(recipe: Recipe) -> tuple[list[Sample], list[Sample], Counter[str]]:
     return train, held_out, dropped
 
 
-def reference_fault(world: World, sample: Sample, *, is_learnt: bool) -> str:
-    """Why a sample's reference cannot be used, to be learnt or just to judge by; "" when it can."""
+def reference_fault(world: World, sample: Sample, *, is_learnt: bool, is_scored: bool = False) -> str:
+    """Why a sample's reference cannot be used, to be learnt, to have its log-prob told, or just to judge by; "" when it
+    can."""
     verdict = world.judge(sample, reference_turn(sample))
     if verdict.value < 1.0:
         return f"{FAILS} ({verdict.reason})"
-    if not is_writable(world.dialect, sample, with_reference=is_learnt):
+    if not is_writable(world.dialect, sample, with_reference=is_learnt or is_scored):
         return f"the {world.dialect.name} dialect cannot write a name in it"
     if is_learnt and not sample.answer and not sample.text:
         return "no call is right and there is no text to learn instead"
@@ -247,7 +249,7 @@ def serve_vllm(recipe: Recipe, base: str, template: Template, log: Log) -> Serve
 
     folder = log.metrics_path.parent if log.metrics_path else Path(tempfile.mkdtemp(prefix="iterft-vllm-"))
     longest = max(recipe.data.max_prompt_tokens, longest_bfcl_prompt(recipe, template))
-    engine = VllmEngine(base, recipe.model, recipe.policy, longest, log, folder / "vllm.log")
+    engine = VllmEngine(base, recipe.model, recipe.policy, longest, log, folder / ENGINE_LOG)
 
     @contextmanager
     def serving(checkpoint: Checkpoint) -> Iterator[Any]:

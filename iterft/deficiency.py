@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,14 +36,20 @@ def find_deficient(
     *,
     plant: bool,
     whole_turns: bool,
+    max_prompt_tokens: int = sys.maxsize,
 ) -> Check:
     """Draws turns for some samples and says which are deficient, by what can be learnt from them within call and
     no-call, and which are mastered, in-batch negatives apart; `history` is what earlier checks know.
 
     `plant` says whether the search may plant references: without it, a sample of pass rate 0 teaches nothing.
-    `whole_turns`: wrong turns go on after their first error."""
+    `whole_turns`: wrong turns go on after their first error. `max_prompt_tokens`: of in-batch negatives, whose tools
+    are another's."""
     candidates = pick_candidates(samples, history, settings, seed)
-    asked = [*candidates, *in_batch_negatives(candidates, settings.negative_share, seed)]
+
+    def fits(sample: Sample) -> bool:
+        return len(policy.render(sample.prompt)) <= max_prompt_tokens
+
+    asked = [*candidates, *in_batch_negatives(candidates, settings.negative_share, seed, fits)]
     references = reference_turns(policy, world, asked)
     rows = roll_out(
         policy,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import gc
 import shutil
 import signal
@@ -25,6 +24,7 @@ from iterft.log import Log
 from iterft.protocols import PolicyFailure
 from iterft.recipe import DEFAULT_RECIPE, Recipe
 from iterft.store import Store
+from iterft.surroundings import out_of_memory, quieten_libraries, refuse_many_processes, unwritable
 from iterft.types import Checkpoint, Experience
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from iterft.types import Check, Checked, Sample, Tree
 
 RUNS = Path("runs")
-FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -130,6 +129,8 @@ class Iterator:
         if not recipe.mines_pairs:
             return Experience(tuple(samples), (), seed), counts
         mined = mine_pairs([*trees, *others], recipe.pairs)
+        if not mined.pairs:
+            self.store.forget(iteration)  # what was found leads nowhere; other settings find something else
         self.store.write_pairs(iteration, mined.pairs)
         reasons = dict(Counter(pair.reason for pair in mined.pairs).most_common())
         log.say(f"iteration {iteration}: {len(mined.pairs)} pairs from {len(trees)} trees {reasons}")
@@ -163,13 +164,15 @@ class Iterator:
                     self.log,
                     plant=recipe.search.plant,
                     whole_turns=recipe.whole_turns,
+                    max_prompt_tokens=recipe.data.max_prompt_tokens,
                 )
+                if not check.weak:
+                    raise ValueError(
+                        f"iteration {iteration}: no sample is deficient, so there is nothing to learn from; try more "
+                        "candidates (the same command with deficiency.num_candidates set higher goes on), or give "
+                        "harder data and another folder"
+                    )
                 self.store.write_check(iteration, check)
-        if not check.weak:
-            raise ValueError(
-                f"iteration {iteration}: no sample is deficient, so there is nothing to learn from; give harder "
-                "data, or more candidates (deficiency.num_candidates)"
-            )
         self.log.say(
             f"iteration {iteration}: {len(check.weak)} deficient samples, {len(check.mastered)} mastered, "
             f"{len(check.negatives)} in-batch negatives"
@@ -197,6 +200,7 @@ class Iterator:
         """Data, tokenizer and the plug-ins of the recipe; everything that can be wrong with them is found here."""
         from iterft import build
         from iterft.augment import changes_in
+        from iterft.models import refuse_short_context
         from iterft.tokens import render_prompt
         from iterft.warmup import tier_table
 
@@ -208,6 +212,7 @@ class Iterator:
         data = build.data(recipe, lambda sample: len(render_prompt(loaded()[1], sample.prompt)))
         self.base, self.template = loaded()
         self.tokenizer = self.template.tokenizer
+        refuse_short_context(self.base, recipe.data.max_prompt_tokens, recipe.policy.max_new_tokens)
         self.train, self.held_out = data.train, data.held_out
         if data.dropped:
             log.say("rows dropped: " + ", ".join(f"{reason} {count}" for reason, count in data.dropped.items()))
@@ -219,7 +224,7 @@ class Iterator:
             log.say(f"  augmented: {changes or 'nothing, no sample can be changed as data asks for'}")
         for source, tiers in tier_table(self.train, recipe.warmup.tiers).items():
             log.say(f"  {source or 'no source'}: " + ", ".join(f"{tier} {count}" for tier, count in tiers.items()))
-        self.samples = self.train[recipe.warmup.num_samples :] or self.train
+        self.samples = self.train[recipe.warmup.num_samples if recipe.warms_up else 0 :] or self.train
         self.world = build.world(recipe)
         self.serve = build.serve(recipe, self.base, self.template, log)
         self.serve_evaluated = self.serve
@@ -298,29 +303,6 @@ class Iterator:
             self.store.write_seconds(self.iteration, self.seconds)
 
 
-def quieten_libraries() -> None:
-    """Our own bars and lines are the run's console; the libraries keep their warnings for when they matter, and the hub
-    its bars for downloads."""
-    import logging
-    import os
-    import warnings
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import datasets
-    import transformers
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
-
-    datasets.disable_progress_bars()
-    had_none = are_progress_bars_disabled()
-    transformers.utils.logging.disable_progress_bar()  # of loading, and of downloads too
-    if not had_none:
-        enable_progress_bars()
-    transformers.utils.logging.set_verbosity_error()
-    for library in ("trl", "bitsandbytes"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="peft|trl|torch")
-
-
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m iterft.loop",
@@ -335,17 +317,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def unwritable(error: OSError, place: object) -> str:
-    """What to say of a file, or of the `place` where no file is named, that cannot be written. Raises any other
-    error."""
-    if error.errno not in FULL_OR_FORBIDDEN:
-        raise error
-    return (
-        f"{error.filename or place}: cannot be written ({error.strerror}); make room or give access, and the same "
-        "command goes on from here"
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit code: 2 for bad input, 1 when the engine failed, 130 when interrupted."""
     options = parse_arguments(arguments)
@@ -355,6 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dry_run:
             print(recipe.to_yaml(), end="")
             return 0
+        refuse_many_processes()
         run = Iterator(recipe, options.run).run()
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -364,6 +336,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except PolicyFailure as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        print(f"error: {out_of_memory(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)

@@ -165,6 +165,25 @@ def needs_autocast(settings: ModelSettings) -> bool:
     return settings.tuning == "full" and device().type == "cuda" and dtype_of(settings.dtype) == torch.bfloat16
 
 
+def context_of(path: str) -> int | None:
+    """Tokens that the resolved base was made for; None where it does not say."""
+    from transformers import AutoConfig
+
+    config = load_or_explain(AutoConfig, path).get_text_config()
+    context: int | None = getattr(config, "max_position_embeddings", None)
+    return context
+
+
+def refuse_short_context(path: str, max_prompt_tokens: int, max_new_tokens: int) -> None:
+    """ValueError where prompts and turns may be longer than the base was made for."""
+    context = context_of(path)
+    if context is not None and max_prompt_tokens + max_new_tokens > context:
+        raise ValueError(
+            f"data.max_prompt_tokens: {max_prompt_tokens} and policy.max_new_tokens: {max_new_tokens} are together "
+            f"more than the {context} tokens that model.base {path} was made for; lower them, or choose another model"
+        )
+
+
 def load_tokenizer(path: str) -> Any:
     """The tokenizer of a resolved base; ValueError when it has no chat template."""
     from transformers import AutoTokenizer

@@ -8,7 +8,7 @@ differs is what has to decide. Such a prompt costs little: the tools are compute
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from iterft.augment.made import REPLIES, is_single_request, where_none_fits
 from iterft.augment.pool import ToolPool
@@ -20,9 +20,12 @@ MARK = "+tools of "
 """In the id of a negative, between the id of the sample that asks and that of the one whose tools are shown."""
 
 
-def in_batch_negatives(candidates: Sequence[Sample], share: float, seed: int) -> list[Sample]:
+def in_batch_negatives(
+    candidates: Sequence[Sample], share: float, seed: int, fits: Callable[[Sample], bool] = lambda sample: True
+) -> list[Sample]:
     """One for `share` of the candidates that need a call and are a single request, those left out for which every other
-    list holds a tool like a right one. Those that show the same tools side by side."""
+    list holds a tool like a right one or makes a prompt that does not fit. Those that show the same tools side by
+    side."""
     chooser = random.Random(seed_of(seed, "negatives"))
     alike = ToolPool(()).is_alike
     shown = [group[0] for group in by_tool_list(candidates)]
@@ -32,8 +35,10 @@ def in_batch_negatives(candidates: Sequence[Sample], share: float, seed: int) ->
         used = {call.name for call in sample.answer}
         right = [tool for tool in sample.prompt.tools if tool["name"] in used]
         for other in chooser.sample(shown, len(shown)):
-            if not any(alike(tool, offered) for tool in right for offered in other.prompt.tools):
-                made.append(negative(sample, other))
+            if any(alike(tool, offered) for tool in right for offered in other.prompt.tools):
+                continue
+            if fits(found := negative(sample, other)):
+                made.append(found)
                 break
     return in_blocks(made)
 

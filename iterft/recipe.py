@@ -26,11 +26,15 @@ from iterft.config import (
     StageSettings,
     WarmupSettings,
 )
-from iterft.setting_rules import at_least, first_line, list_of, nearest, one_of, reject_unknown_keys, validate
+from iterft.setting_rules import at_least, first_line, list_of, nearest, one_of, reject_unknown_keys, setting, validate
 
 RECIPES = Path(__file__).parent / "recipes"
 """A link to the folder at the top of the repository, so that they are installed with the package."""
 DEFAULT_RECIPE = "smollm2-135m"
+
+
+def is_folder_name(name: str) -> bool:
+    return bool(name.strip()) and "/" not in name
 
 
 @dataclass(kw_only=True)
@@ -38,7 +42,7 @@ class Recipe:
     """All settings of a run. `report_to`: trackers that get our metrics as well; each has to be installed. `stages`:
     several updates in an iteration, one after the other, instead of the one that is `stage.kind`."""
 
-    name: str = DEFAULT_RECIPE
+    name: str = setting(DEFAULT_RECIPE, "must be a name for folders, without a slash", is_folder_name)
     iters: int = at_least(0, 3)
     seed: int = at_least(0, 0)
     report_to: list[str] = list_of([], "tensorboard", "wandb", "trackio")

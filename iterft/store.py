@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,15 @@ from iterft.types import (
 MINIMUM_FREE_BYTES = 2 * 1024**3
 RECIPE = "recipe.yaml"
 DATA = "data.sha256"
+ENGINE_LOG = "vllm.log"
 MAY_CHANGE = frozenset({
     "iters", "report_to", "model.max_activation_tokens", "policy.max_rows", "policy.kv_cache_gib",
-    "policy.gpu_memory_share", "policy.stall_seconds", "grpo.min_call_share", "grpo.min_entropy",
+    "policy.gpu_memory_share", "policy.stall_seconds", "warmup.batch_tokens", "stage.batch_tokens",
+    "grpo.min_call_share", "grpo.min_entropy", "deficiency.num_candidates", "search.num_simulations",
+    "pairs.min_margin",
 })  # fmt: skip
-"""Settings that a run may go on with changed: how far it goes, what the machine can take, when a guard stops it."""
+"""Settings that a run may go on with changed: how far it goes, what the machine can take, when a guard stops it, and
+what finds more where nothing was found to learn from."""
 
 
 class Store:
@@ -50,36 +54,34 @@ class Store:
 
     def __init__(self, run: Path) -> None:
         self.run = run
-        self.is_new = False
+        self.is_made = self.is_new = False  # folder and recipe, by this start
 
     @staticmethod
     def open(root: Path, name: str, recipe_yaml: str, run: Path | None) -> Store:
         """The folder to work in. Given `run`: that one (its recipe must be the same, but for `MAY_CHANGE`). Else the
         newest unfinished run of the same recipe below `root`, else a new one."""
-        folder = run or unfinished_run(root, name, recipe_yaml) or next_run(root, name)
+        folder = run or unfinished_run(root, name, recipe_yaml)
+        if folder is not None:
+            refuse_other(folder, recipe_yaml)
+        is_made = folder is None or not folder.exists()
+        try:
+            if folder is None:
+                folder = new_run(root, name)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            place = folder or root
+            raise ValueError(f"--run {place}: cannot be made ({error.strerror}); give another folder") from error
         store = Store(folder)
         known = folder / RECIPE
-        if known.exists():
-            difference = recipe_difference(known.read_text(encoding="utf-8"), recipe_yaml)
-            if difference:
-                raise ValueError(
-                    f"--run {folder}: it was started with another recipe ({difference}); "
-                    "give the same settings or another folder"
-                )
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"--run {folder}: not empty and not a run folder; give another folder")
-        store.is_new = not folder.exists()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"--run {folder}: cannot be made ({error.strerror}); give another folder") from error
+        store.is_made, store.is_new = is_made, not known.exists()
         free = shutil.disk_usage(folder).free
         if free < MINIMUM_FREE_BYTES:
             raise ValueError(
                 f"{folder}: {free / 1024**3:.1f} GiB of disk space are free, a run wants "
                 f"{MINIMUM_FREE_BYTES / 1024**3:.0f}; make room or give --run on another disk"
             )
-        if not known.exists():
+        if store.is_new:
             store.write_text(known, recipe_yaml)
         return store
 
@@ -99,9 +101,12 @@ class Store:
         self.write_text(known, digest)
 
     def discard_unused(self) -> None:
-        """Takes the folder away again if this start made it and has written nothing of a run yet."""
-        if self.is_new and [path.name for path in self.run.iterdir()] == [RECIPE]:
-            shutil.rmtree(self.run)
+        """Takes away again what this start has made, recipe and folder, if nothing of a run has been written yet. What
+        an engine said stays."""
+        if self.is_new and {path.name for path in self.run.iterdir()} <= {RECIPE, ENGINE_LOG}:
+            (self.run / RECIPE).unlink(missing_ok=True)
+            if self.is_made and not any(self.run.iterdir()):
+                self.run.rmdir()
 
     def locked(self) -> AbstractContextManager[None]:
         """Nobody else works in the folder meanwhile; ValueError when somebody does."""
@@ -187,6 +192,11 @@ class Store:
             (known if row["sample"] in by_id else negatives).append(item)
         return Check(tuple(weak), tuple(mastered), self.read_history(iteration), tuple(negatives))
 
+    def forget(self, iteration: int) -> None:
+        """Takes away what an iteration has found so far, for it to be looked for anew."""
+        for name in ("samples.jsonl", "history.json", "trees.jsonl", "pairs.jsonl"):
+            (self.folder(iteration) / name).unlink(missing_ok=True)
+
     def read_history(self, iteration: int) -> dict[str, Standing]:
         """Standings after an iteration's check; none before the first."""
         path = self.run / f"iter_{iteration:03d}" / "history.json"
@@ -256,13 +266,33 @@ def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:
     return None
 
 
-def next_run(root: Path, name: str) -> Path:
-    return root / f"{name}-{max(numbered_runs(root, name), default=0) + 1}"
+def refuse_other(folder: Path, recipe_yaml: str) -> None:
+    """ValueError where the folder is another recipe's run, or no run and not empty."""
+    known = folder / RECIPE
+    if known.exists():
+        difference = recipe_difference(known.read_text(encoding="utf-8"), recipe_yaml)
+        if difference:
+            raise ValueError(
+                f"--run {folder}: it was started with another recipe ({difference}); "
+                "give the same settings or another folder"
+            )
+    elif folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - {ENGINE_LOG}):
+        raise ValueError(f"--run {folder}: not empty and not a run folder; give another folder")
+
+
+def new_run(root: Path, name: str) -> Path:
+    """A folder of the next number, made now; each of several starts at once gets its own."""
+    while True:
+        folder = root / f"{name}-{max(numbered_runs(root, name), default=0) + 1}"
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
 
 
 def numbered_runs(root: Path, name: str) -> dict[int, Path]:
-    """n -> the folder `<name>-<n>` below `root`."""
-    folders = {folder.name.removeprefix(f"{name}-"): folder for folder in root.glob(f"{name}-*")}
+    """n -> the folder `<name>-<n>` in `root`."""
+    there = root.iterdir() if root.is_dir() else ()
+    folders = {path.name.removeprefix(f"{name}-"): path for path in there if path.name.startswith(f"{name}-")}
     return {int(number): folder for number, folder in folders.items() if number.isdecimal()}
 
 

@@ -28,9 +28,9 @@ from test_losses import experimental_batch, experimental_trainer
 from updates import FULL, LORA, QUIET, nudge, our_trainer, relative_gap, scored_pairs, stock_trainer, without_reference
 
 from iterft.config import GRPO_LOSSES, TRL_LOSSES, ModelSettings
-from iterft.loop import quieten_libraries
 from iterft.models import load_tokenizer, resolve
 from iterft.stages.dpo import pair_rows
+from iterft.surroundings import quieten_libraries
 from iterft.types import PreferencePair
 
 TREES = (1, 2, 4, 8)

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from iterft.log import Log
-from iterft.loop import quieten_libraries, unwritable
 from iterft.store import finished_checkpoint
+from iterft.surroundings import quieten_libraries, unwritable
 
 
 def main() -> int:

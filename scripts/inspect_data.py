@@ -23,11 +23,11 @@ from iterft.config import DataSettings
 from iterft.data import AUTO, Loaded, kind_of, load_samples
 from iterft.evals import bfcl
 from iterft.log import Log
-from iterft.loop import quieten_libraries
 from iterft.readers.forms import FORMS
 from iterft.readers.parts import NO_TOOLS
 from iterft.recipe import DEFAULT_RECIPE
 from iterft.rollout import reference_calls
+from iterft.surroundings import quieten_libraries
 from iterft.synth.leaks import NUM_WORDS, evaluation_of, overlap
 from iterft.types import Message, Sample
 from iterft.warmup import tier_table

@@ -32,10 +32,10 @@ from iterft.data import AUTO, collector_paused, load_samples
 from iterft.evals import bfcl
 from iterft.learner import learner_of
 from iterft.log import Log
-from iterft.loop import quieten_libraries, unwritable
 from iterft.protocols import ChatModel
 from iterft.readers.forms import FORMS
 from iterft.recipe import endpoint_settings
+from iterft.surroundings import quieten_libraries, unwritable
 from iterft.synth.backend import RULES, Backend
 from iterft.synth.catalog import ToolSpec
 from iterft.synth.evolve import evolve

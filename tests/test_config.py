@@ -131,6 +131,7 @@ def test_a_value_of_the_wrong_kind_names_its_key() -> None:
         ("stage.lr=nan", "stage.lr: must be a finite number, but it is nan"),
         ("policy.kv_cache_gib=.inf", "policy.kv_cache_gib: must be a finite number, but it is inf"),
         ("grpo.clip_cov_low=.nan", "grpo.clip_cov_low: must be a finite number, but it is nan"),
+        ("name=team/exp", "name: must be a name for folders, without a slash, but it is 'team/exp'"),
         ("deficiency.share=0", "deficiency.share: must be greater than 0 and at most 1, but it is 0"),
     ],
 )

@@ -294,6 +294,22 @@ def test_what_is_held_out_is_not_learnt_too(tmp_path: Path) -> None:
     assert data.dropped == {"train: held out too": 1}
 
 
+def test_a_reference_whose_log_prob_is_told_can_be_written(tmp_path: Path) -> None:
+    plain, odd = ({**TOOL, "name": name} for name in ("f", "get item"))
+    rows = [
+        row(id=one["name"], tools=[one], answer=[{"name": one["name"], "arguments": {}}],
+            messages=[{"role": "user", "content": one["name"]}])
+        for one in (plain, odd)
+    ]  # fmt: skip
+    held_out = row(id="held", answer=CALLED, messages=[{"role": "user", "content": "held"}])
+    bare = ["stage.kind=grpo", "warmup.num_samples=0", "model.dialect=pythonic"]
+    files = {"train": rows, "held_out": [held_out]}
+    data = data_of(tmp_path, files, *bare)
+    assert [sample.id for sample in data.train] == ["f"]
+    assert data.dropped == {"train: the pythonic dialect cannot write a name in it": 1}
+    assert len(data_of(tmp_path, files, *bare, "grpo.samples=all").train) == 2
+
+
 def test_rollouts_alone_need_no_turn_to_learn(tmp_path: Path) -> None:
     rows = [row(id=name, answer=CALLED, messages=[{"role": "user", "content": name}]) for name in "ab"]
     files = {"train": rows[:1], "held_out": rows[1:]}

@@ -11,7 +11,7 @@ PACKAGE = Path(iterft.__file__).parent
 
 LAYERS = """
 types setting_rules ways_to_write journal jinja
-protocols config chat log tool_list json_schema threads
+protocols config surroundings chat log tool_list json_schema threads
 recipe tiny template dialects
 readers chat_template
 sources completions toolsets

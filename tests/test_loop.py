@@ -18,12 +18,14 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from iterft import Iterator, Recipe, build
-from iterft.loop import Run, main, quieten_libraries
+from iterft.loop import Run, main
 from iterft.negatives import MARK
+from iterft.pairs import Mined
 from iterft.protocols import PolicyFailure
 from iterft.report.table import print_table
 from iterft.store import Journal, Store
-from iterft.types import Tree
+from iterft.surroundings import quieten_libraries
+from iterft.types import Check, Tree
 
 SMALL = [
     "data.num_train=30",
@@ -308,6 +310,7 @@ def test_a_bad_data_file_is_one_line_and_exit_code_2_and_harms_no_run(
         ("model.base=random:gpt", "model.base random:gpt"),
         ("model.base=./nowhere", "model.base ./nowhere: no such folder"),
         ("data.max_prompt_tokens=3", "max_prompt_tokens"),
+        ("data.max_prompt_tokens=4090", "are together more than the 4096 tokens that model.base"),
     ],
 )
 def test_a_bad_model_or_bound_is_one_line_and_exit_code_2(
@@ -371,6 +374,66 @@ def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(
     monkeypatch.setattr("iterft.loop.Iterator.prepare", interrupted)
     assert main(["--recipe", "debug", "--run", str(tmp_path / "run")]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_is_one_line_that_says_what_to_lower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--recipe", "debug", "--run", str(tmp_path / "run")]
+    cpu = RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"
+    )
+    for error in (torch.OutOfMemoryError("CUDA out of memory. Tried 9 GiB.\nmore"), cpu):
+
+        def full(*args: Any, error: RuntimeError = error, **more: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(build, "serve", full)
+        assert main(arguments) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: memory ran out (") and "lower policy.max_rows" in said and said.count("\n") == 1
+
+    def broken(*args: Any, **more: Any) -> Any:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(build, "serve", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        main(arguments)
+
+
+def test_one_of_several_processes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["--recipe", "debug", "--run", str(tmp_path / "run")]) == 2
+    assert "WORLD_SIZE: a run is one process on one accelerator" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_iterations_choose_from_all_samples_where_nothing_is_warmed_up(tmp_path: Path) -> None:
+    for overrides, left in (((), 22), (("warmup.epochs=0",), 30)):
+        iterator = Iterator(small_recipe(*overrides), tmp_path / str(left), quiet=True)
+        iterator.prepare()
+        assert (len(iterator.train), len(iterator.samples)) == (30, left)
+
+
+@pytest.mark.slow
+def test_a_run_that_finds_nothing_to_learn_from_goes_on_with_more_candidates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(*args: Any, **more: Any) -> Check:
+        return Check((), (), {}, ())
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr("iterft.deficiency.find_deficient", nothing)
+        with pytest.raises(ValueError, match=r"no sample is deficient.*num_candidates set higher goes on"):
+            run_of(run, "iters=1")
+    with monkeypatch.context() as patched:
+        patched.setattr("iterft.pairs.mine_pairs", lambda *args: Mined((), {}))
+        with pytest.raises(ValueError, match="pairs: none was found"):
+            run_of(run, "iters=1", "deficiency.num_candidates=7")
+    assert len(run_of(run, "iters=1", "deficiency.num_candidates=8", "search.num_simulations=5").records) == 2
 
 
 def test_downloads_from_the_hub_keep_their_bars_and_loading_has_none() -> None:

@@ -68,6 +68,22 @@ def test_it_is_found_again_by_its_id() -> None:
         assert find(sample.id, by_id) == sample
 
 
+def test_a_prompt_that_would_be_too_long_is_not_made() -> None:
+    policy, world, settings = (
+        policy_of(turns={name: {"No.": 1} for name in ("asks", "mends")}),
+        world_of(),
+        DeficiencySettings(num_samples=1, negative_share=1.0),
+    )
+    made = in_batch_negatives([ASKS, MENDS], 1.0, 0)
+    lengths = sorted(len(policy.render(sample.prompt)) for sample in made)
+    assert len(lengths) == 2 and lengths[0] < lengths[1]
+    check = find_deficient(
+        policy, world, [ASKS, MENDS], {}, settings, 0, Log(quiet=True), plant=True, whole_turns=False,
+        max_prompt_tokens=lengths[0],
+    )  # fmt: skip
+    assert [len(policy.render(item.sample.prompt)) for item in check.negatives] == lengths[:1]
+
+
 def test_they_are_checked_apart_and_teach_not_to_call() -> None:
     turns = {"asks": {HERMES.render([PARIS]): 1}, "mends": {HERMES.render([call("mend_bicycle", wheel="back")]): 1}}
     policy, world, settings = policy_of(turns=turns), world_of(), DeficiencySettings(num_samples=2, negative_share=1.0)

@@ -143,6 +143,17 @@ def test_a_state_of_other_work_is_not_gone_on_with(
         assert weights_in(other(tmp_path / "killed")) == weights_in(whole)
 
 
+def test_a_state_is_gone_on_with_wherever_its_folder_is_moved(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    start = warm_up(base, tokenizer, pairs)
+    killed_behind(2, start, tmp_path / "killed", monkeypatch)
+    (tmp_path / "killed").rename(tmp_path / "moved")
+    start(tmp_path / "moved")
+    steps = [event["step"] for event in events_in(tmp_path / "moved", "update")]
+    assert steps[:3] == [1, 2, 3], "not begun anew"
+
+
 def test_a_state_that_cannot_be_saved_ends_no_update(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,51 @@ def test_a_file_in_the_place_of_a_run_is_refused(tmp_path: Path) -> None:
 def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert open_store(tmp_path, run=tmp_path / "empty").run == tmp_path / "empty"
+
+
+def test_a_first_start_that_came_to_nothing_binds_no_folder_to_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "mounted").mkdir()
+    for folder, is_left in ((tmp_path / "mounted", True), (tmp_path / "made", False)):
+        store = open_store(tmp_path, run=folder)
+        store.discard_unused()
+        assert folder.exists() == is_left and not (folder / "recipe.yaml").exists()
+    (tmp_path / "mounted" / "vllm.log").write_text("why the engine did not start")
+    other = open_store(tmp_path, RECIPE.replace("seed: 0", "seed: 1"), tmp_path / "mounted")
+    other.discard_unused()
+    assert [path.name for path in other.run.iterdir()] == ["vllm.log"], "what the error points to"
+
+
+def test_starts_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from iterft.store import Store; sys.stdin.readline();"
+        "print(Store.open(Path(sys.argv[1]), 'toy', 'name: toy\\niters: 2\\nseed: ' + sys.argv[2], None).run.name)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    starts = [
+        subprocess.Popen([*command, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for seed in range(4)
+    ]
+    for start in starts:
+        assert start.stdin
+        start.stdin.write("\n")
+        start.stdin.flush()
+    assert sorted(start.communicate(timeout=60)[0].strip() for start in starts) == [f"toy-{n}" for n in range(1, 5)]
+
+
+def test_a_name_that_looks_like_a_pattern_is_found_again(tmp_path: Path) -> None:
+    run = Store.open(tmp_path, "exp[1]", RECIPE, None).run
+    assert (run.name, Store.open(tmp_path, "exp[1]", RECIPE, None).run) == ("exp[1]-1", run)
+    finish(Store(run), 0, 1, 2)
+    assert Store.open(tmp_path, "exp[1]", RECIPE, None).run.name == "exp[1]-2"
+
+
+def test_what_an_iteration_has_found_can_be_looked_for_anew(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    check = Check((), (), {"a": Standing(1, 0, 1.0)}, ())
+    store.write_check(1, check)
+    store.journal(1).append(tree_of("a"))
+    store.forget(1)
+    assert store.read_check(1, []) is None and store.journal(1).read() == {} and store.read_history(1) == {}
 
 
 def test_a_finished_run_can_be_prolonged(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from iterft.config import VLLM_MAX_RANK, ModelSettings, PolicySettings
-from iterft.models import device, dtype_of
+from iterft.models import context_of, device, dtype_of
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, VLLM_MAX_RANK)
 """Of adapters, as vLLM makes room for them."""
@@ -104,10 +104,7 @@ def adapted_layers(base: str) -> list[str]:
 
 def longest_sequence(base: str, needed: int) -> int:
     """Tokens of prompt and turn that the engine makes room for."""
-    from transformers import AutoConfig
-
-    context = getattr(AutoConfig.from_pretrained(base).get_text_config(), "max_position_embeddings", needed)
-    return max(needed, min(MIN_LENGTH, context))
+    return max(needed, min(MIN_LENGTH, context_of(base) or needed))
 
 
 @contextmanager

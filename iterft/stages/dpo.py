@@ -25,6 +25,7 @@ from iterft.stages.launch import (
     Sequences,
     equip,
     heaviest,
+    on_one_device,
     run_trainer,
     save_checkpoint,
     token_batches,
@@ -187,7 +188,7 @@ class DpoStage:
             **settings.extra,
         }
         try:
-            return DPOConfig(**options)
+            return on_one_device(DPOConfig(**options))
         except (TypeError, ValueError) as error:
             raise ValueError(f"stage.extra {settings.extra}: TRL's DPOConfig does not take it ({error})") from error
 

@@ -49,6 +49,12 @@ def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, 
     }
 
 
+def on_one_device(config: Any) -> Any:
+    """The config of a TRL trainer, which would spread its model over all accelerators in sight, and ours is on one."""
+    config._n_gpu = min(1, config.n_gpu)
+    return config
+
+
 NOT_SHARED = "prefixes are not shared in updates, each row is computed whole: {}"
 COUNTERS = "counters"
 """Under this key the trainer's history has `Counters` as they were then."""

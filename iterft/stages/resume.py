@@ -24,6 +24,8 @@ from iterft.setting_rules import first_line
 SAVE_EVERY = 120.0
 """Seconds from one saved state to the next."""
 WORK, WHOLE = "work.sha256", "whole"
+PLACES = ("output_dir", "logging_dir", "run_name")
+"""Settings of a trainer that say where it writes, or are called after that."""
 
 
 class Saver(TrainerCallback):  # type: ignore[misc]
@@ -87,9 +89,11 @@ def forgiving(trainer: Any, say: Callable[[str], None]) -> Callable[[Any, Any], 
 
 
 def digest_of(settings: Any, batches: Sequence[Any]) -> str:
-    """Of all that an update follows from but the weights it starts with."""
+    """Of all that an update follows from but the weights it starts with. Where the run lies, or by which way that is
+    said, is not part of it."""
     digest = hashlib.sha256()
-    for part in (settings.to_dict(), *batches):
+    chosen = {key: value for key, value in settings.to_dict().items() if key not in PLACES}
+    for part in (chosen, *batches):
         digest.update(json.dumps(part, sort_keys=True, default=str).encode())
     return digest.hexdigest()
 

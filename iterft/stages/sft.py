@@ -16,6 +16,7 @@ from iterft.stages.launch import (
     by_length,
     equip,
     heaviest,
+    on_one_device,
     rehearse,
     run_trainer,
     save_checkpoint,
@@ -59,7 +60,7 @@ def train_sft(
     )
     trainer = SFTTrainer(
         model=model,
-        args=config,
+        args=on_one_device(config),
         train_dataset=Dataset.from_list(examples[:1]),
         processing_class=tokenizer,
     )
