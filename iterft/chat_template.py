@@ -56,6 +56,7 @@ def chat_template_of(template: Template) -> str:
                 "messages",
                 OWN=template.own,
                 PARALLEL=template.parallel,
+                FOLDS=template.folds,
                 THINK_FIRST=THINK_FIRST if dialect.thinks else "",
                 BEFORE_TOOLS=before_tools,
                 AFTER_TOOLS=after_tools,

@@ -8,7 +8,7 @@ token ids (`tokens`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,8 @@ class Template:
     own        the tokenizer's template shows tools and calls
     parallel   it also writes several calls of one turn as the dialect does; where not, such a turn of the history is
                shown as the text that the dialect writes
+    folds      without `own`: the system text is shown in front of the first request, as the tokenizer's template has no
+               place for it
     settings   what the template is given besides, unchanged
     """
 
@@ -43,16 +45,44 @@ class Template:
     dialect: Dialect
     own: bool = False
     parallel: bool = False
+    folds: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def choose_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, log: Log) -> Template:
-    """As `model.template` says; ValueError where it is `own` and the tokenizer's cannot be used, and where turns shall
-    think but prompts have begun to already."""
+    """As `model.template` says; ValueError where it is `own` and the tokenizer's cannot be used, where it shows neither
+    tools nor our text, and where turns shall think but prompts have begun to already. The tokenizer's stop token is
+    from now on what its template ends turns with."""
+    end_turns_as_shown(tokenizer, dialect, settings, log)
     template = chosen_template(tokenizer, dialect, settings, log)
     if dialect.thinks:
         refuse_begun_thought(template)
     return template
+
+
+def end_turns_as_shown(tokenizer: Any, dialect: Dialect, settings: ModelSettings, log: Log) -> None:
+    """Where a template ends turns with another special token than the tokenizer's stop token (Phi's and Gemma's, or
+    those of untuned models with a chat template), it becomes the stop token: the model has learnt to end with it, and
+    past turns show it. ValueError where turns would have no end at all."""
+    template = Template(tokenizer, dialect, settings=settings.template_kwargs)
+    said = ({"role": "user", "content": USER}, {"role": "assistant", "content": WORDS})
+    try:
+        behind = apply(template, said, open_turn=False).rpartition(WORDS)
+    except ValueError:
+        behind = ("", "", "")
+    after, known = behind[2].lstrip() if behind[1] else "", tokenizer.eos_token
+    if known and (not after or after.startswith(known)):
+        return
+    found = max(
+        (token for token in tokenizer.get_added_vocab() if token and after.startswith(token)), key=len, default=""
+    )
+    if found:
+        tokenizer.eos_token = found
+        log.say(f"turns end with {found}, as in the tokenizer's chat template, and not with {known}")
+    elif not known:
+        raise ValueError(
+            "model.base: its tokenizer has no stop token (eos_token), and its chat template ends turns with none"
+        )
 
 
 def refuse_begun_thought(template: Template) -> None:
@@ -69,7 +99,7 @@ def refuse_begun_thought(template: Template) -> None:
 def chosen_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, log: Log) -> Template:
     ours = Template(tokenizer, dialect, settings=settings.template_kwargs)
     if settings.template == "ours":
-        return ours
+        return with_room(ours)
     own = replace(ours, own=True)
     reason = why_not_own(own)
     if not reason:
@@ -82,7 +112,19 @@ def chosen_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, l
             f"dialect, but {reason}; set it to auto or ours, or choose another model.dialect"
         )
     log.say(f"tools and calls are shown by our own text, as {reason} (model.template)")
-    return ours
+    return with_room(ours)
+
+
+def with_room(ours: Template) -> Template:
+    """Our text where the tokenizer's template has a place for it: in a system message, or else in front of the first
+    request. ValueError where neither is shown."""
+    for template in (ours, replace(ours, folds=True)):
+        if not (fault := faults_of(template, (plain_fault, result_fault))):
+            return template
+    raise ValueError(
+        f"model.base: our text cannot be shown by the tokenizer's chat template either, as {fault}; give a model whose "
+        "template shows plain messages of system or user"
+    )
 
 
 def prompt_text(template: Template, prompt: Prompt) -> str:
@@ -90,7 +132,18 @@ def prompt_text(template: Template, prompt: Prompt) -> str:
     prompt = whole(template, prompt)
     if template.own:
         return apply(template, tool_messages(template, prompt), prompt.tools)
-    return apply(template, plain_messages(template.dialect, prompt))
+    messages = plain_messages(template.dialect, prompt)
+    return apply(template, folded(messages) if template.folds else messages)
+
+
+def folded(messages: Sequence[Message]) -> list[Message]:
+    """The system message, if there is one in front, as the beginning of the first request."""
+    if not messages or messages[0]["role"] != "system":
+        return list(messages)
+    system, *rest = messages
+    if not rest or rest[0]["role"] != "user":
+        return [{**system, "role": "user"}, *rest]
+    return [{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
 
 
 def whole(template: Template, prompt: Prompt) -> Prompt:
@@ -172,9 +225,14 @@ def why_not_own(template: Template) -> str:
     with; results of tools are shown. Several calls in one turn are not asked for, as Llama's templates refuse them: the
     model may well make them, and past ones are shown as text (`Template.parallel`).
     """
-    for fault in (tools_fault, turn_fault, result_fault):
+    return faults_of(template, (tools_fault, turn_fault, result_fault))
+
+
+def faults_of(template: Template, checks: Sequence[Callable[[Template], str]]) -> str:
+    """What the first check says that finds one, or that the template refuses."""
+    for check in checks:
         try:
-            reason = fault(template)
+            reason = check(template)
         except ValueError as error:
             reason = str(error)
         if reason:
@@ -183,6 +241,23 @@ def why_not_own(template: Template) -> str:
 
 
 def tools_fault(template: Template) -> str:
+    missing = not_shown(template)
+    if missing[:1] == ["names of tools"]:
+        return "the tokenizer's template shows no tools"
+    return f"the tokenizer's template shows no {' and no '.join(missing)}" if missing else ""
+
+
+def plain_fault(template: Template) -> str:
+    """Of our text in plain messages."""
+    if missing := not_shown(template):
+        return f"of plain messages it leaves out {' and '.join(missing[:2])}"
+    past = ({"role": "user", "content": USER}, turn_of(PROBE_CALLS[:1]), {"role": "user", "content": USER})
+    is_shown = template.dialect.render(PROBE_CALLS[:1]) in prompt_text(template, Prompt(past, PROBE_TOOLS))
+    return "" if is_shown else "of plain messages it leaves out or changes what the assistant has said"
+
+
+def not_shown(template: Template) -> list[str]:
+    """What of a prompt with tools is missing in its text."""
     messages = ({"role": "system", "content": SYSTEM}, {"role": "user", "content": USER})
     text = prompt_text(template, Prompt(messages, PROBE_TOOLS))
     parameters = [tool["parameters"]["properties"] for tool in PROBE_TOOLS]
@@ -194,10 +269,7 @@ def tools_fault(template: Template) -> str:
         "system messages": [SYSTEM],
         "user messages": [USER],
     }
-    missing = [what for what, parts in wanted.items() if not all(part in text for part in parts)]
-    if missing[:1] == ["names of tools"]:
-        return "the tokenizer's template shows no tools"
-    return f"the tokenizer's template shows no {' and no '.join(missing)}" if missing else ""
+    return [what for what, parts in wanted.items() if not all(part in text for part in parts)]
 
 
 def turn_fault(template: Template) -> str:

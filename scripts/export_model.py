@@ -48,7 +48,11 @@ def export(run: Path, out: Path, iteration: int | None) -> None:
     plain = replace(recipe.model, quantization="none")
     partial = out.with_name(f"{out.name}.tmp")
     shutil.rmtree(partial, ignore_errors=True)
-    load_for_sampling(base, checkpoint, plain).save_pretrained(partial)
+    model = load_for_sampling(base, checkpoint, plain)
+    stop, known = template.tokenizer.eos_token_id, model.generation_config.eos_token_id
+    others = known if isinstance(known, list) else [known]
+    model.generation_config.eos_token_id = [stop, *(token for token in others if token not in (stop, None))]
+    model.save_pretrained(partial)
     try:
         template.tokenizer.chat_template = chat_template_of(template)
         prompts = f"its chat template shows tools as it has learnt them, calls in the {template.dialect.name} dialect"

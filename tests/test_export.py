@@ -39,6 +39,9 @@ def test_an_exported_model_loads_without_us_and_agrees_with_its_checkpoint(tmp_p
         ids = tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=True, return_dict=False)
         assert tuple(ids) == render_prompt(iterator.template, sample.prompt)
     exported = load_base(str(tmp_path / "out"), torch.float32)
+    assert exported.generation_config.eos_token_id[0] == tokenizer.eos_token_id, (
+        "whoever serves it stops where turns end"
+    )
     assert {type(module).__name__ for module in exported.modules()}.isdisjoint({"Linear4bit", "lora.Linear"})
     with torch.no_grad():
         logits = exported.eval()(IDS).logits

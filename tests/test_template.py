@@ -15,6 +15,7 @@ from toys import PARIS, ROME, TOOLS
 from iterft import Iterator, Recipe
 from iterft.build import DIALECTS, data
 from iterft.chat import THINK_FIRST, Dialect, plain_messages
+from iterft.chat_template import chat_template_of
 from iterft.config import ModelSettings
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.llama3 import LLAMA3
@@ -30,8 +31,10 @@ from iterft.template import (
     writes_several_calls,
 )
 from iterft.tiny import build_tiny, train_tokenizer
+from iterft.tokens import encode_turn
 from iterft.types import Prompt, Sample, ToolCall
 
+QUIET = Log(quiet=True)
 SHIPPED = Path(trl.__file__).parent / "chat_templates"
 NO_THINKING = {"enable_thinking": False}
 OWN = {
@@ -108,6 +111,61 @@ def test_the_templates_that_trl_ships_pass_with_the_dialect_they_write_and_no_ot
     reason = why_not_own(shipped(tokenizer, name, dialect, settings))
     assert (reason == "") == (dialect is writes), reason
     assert "\n" not in reason
+
+
+def chosen(
+    tokenizer: Any, name: str, stop: str, log: Log = QUIET, extra: tuple[str, ...] = (), **settings: Any
+) -> Template:
+    """By our own text, the tokenizer's stop token being `stop`."""
+    tokenizer = deepcopy(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(extra)})
+    tokenizer.chat_template = (SHIPPED / f"{name}.jinja").read_text(encoding="utf-8")
+    tokenizer.eos_token = stop
+    return choose_template(tokenizer, HERMES, ModelSettings(template="ours", **settings), log)
+
+
+@pytest.mark.parametrize(("name", "end"), [("phi3", "<|end|>"), ("gemma3", "<end_of_turn>"), ("qwen2_5", "<|im_end|>")])
+def test_turns_end_as_the_template_shows_them(
+    tokenizer: Any, name: str, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = chosen(tokenizer, name, "<|endoftext|>", Log(), (end,))
+    assert template.tokenizer.eos_token == end
+    assert (
+        f"turns end with {end}, as in the tokenizer's chat template, and not with <|endoftext|>"
+        in capsys.readouterr().out
+    )
+    past = prompt_text(template, history(PARIS))
+    assert past.partition("Sunny.")[2].startswith(end), "as what is learnt ends"
+    assert encode_turn(template.tokenizer, "Sunny.")[-1] == template.tokenizer.convert_tokens_to_ids(end)
+    chosen(tokenizer, name, end, Log(), (end,))
+    assert capsys.readouterr().out == "", "it does already"
+
+
+def test_turns_without_an_end_are_refused(tokenizer: Any) -> None:
+    tokenizer = deepcopy(tokenizer)
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}"
+    )
+    settings = ModelSettings(template="ours")
+    assert choose_template(tokenizer, HERMES, settings, QUIET).tokenizer.eos_token == "<|im_end|>"
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match=r"^model.base: its tokenizer has no stop token"):
+        choose_template(tokenizer, HERMES, settings, QUIET)
+
+
+def test_without_a_place_for_system_messages_the_first_request_shows_the_tools(tokenizer: Any) -> None:
+    template = chosen(tokenizer, "gemma", "<end_of_turn>", extra=("<end_of_turn>",))
+    text = prompt_text(template, history(PARIS))
+    assert text.index("weather\n  city") < text.index("Weather?") < text.index("result 0"), (
+        "as system messages are refused"
+    )
+    assert chat_template_of(template), "which shows the same prompts"
+    assert not chosen(tokenizer, "qwen2_5", "<|im_end|>").folds
+
+
+def test_a_template_that_shows_no_plain_messages_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(ValueError, match=r"^model.base: our text cannot be shown .* leaves out names of tools and"):
+        chosen(tokenizer, "idefics3", "<|im_end|>")
 
 
 @pytest.mark.parametrize("name", OWN)
