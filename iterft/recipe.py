@@ -7,7 +7,7 @@ the rule and the value. Not here: what the settings do (the modules that take th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from iterft.setting_rules import at_least, first_line, list_of, nearest, one_of,
 RECIPES = Path(__file__).parent / "recipes"
 """A link to the folder at the top of the repository, so that they are installed with the package."""
 DEFAULT_RECIPE = "smollm2-135m"
+USED_BY_CHECKS = ("plant", "step", "extent", "self_weight")
+"""Settings of search and pairs that say how deficient samples are looked for, too."""
 
 
 def is_folder_name(name: str) -> bool:
@@ -84,6 +86,20 @@ class Recipe:
         """Whether wrong turns are sampled to their end, as grades need it; else each ends with its first error, which
         is all that pairs of argument steps need."""
         return self.search.step != "argument" or self.pairs.extent == "turn" or self.search.self_weight > 0
+
+    @property
+    def unused_settings(self) -> list[str]:
+        """Names of settings that differ from their defaults and that only an update on pairs would look at, where there
+        is none."""
+        only_pairs = {"stage": ("kind", "update_rate"), "pairs": USED_BY_CHECKS, "search": USED_BY_CHECKS}
+        usual = Recipe()
+        return [
+            f"{section}.{entry.name}"
+            for section, used in ({} if self.mines_pairs else only_pairs).items()
+            for entry in fields(getattr(self, section))
+            if entry.name not in used
+            and getattr(getattr(self, section), entry.name) != getattr(getattr(usual, section), entry.name)
+        ]
 
     @staticmethod
     def load(name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[str] = ()) -> Recipe:

@@ -204,6 +204,19 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_settings_that_no_update_looks_at_are_known() -> None:
+    changed = ["stage.lr=0.5", "search.step=call", "search.num_simulations=9", "grpo.lr=0.5"]
+    assert Recipe.load("debug", changed).unused_settings == []
+    alone = Recipe.load("debug", [*changed, "stage.kind=grpo"]).unused_settings
+    assert {"stage.lr", "search.num_simulations"} <= set(alone) and {"grpo.lr", "search.step"}.isdisjoint(alone)
+    assert Recipe.load("debug", [*changed, "stages=[dpo, grpo]"]).unused_settings == []
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_shipped_recipe_says_what_it_does_not_use(name: str) -> None:
+    assert Recipe.load(name).unused_settings == []
+
+
 def test_an_override_may_be_the_empty_string() -> None:
     assert Recipe.load("debug", ["data.held_out="]).data.held_out == ""
     with pytest.raises(ValueError, match=r"--set stage\.lr=: key 'stage\.lr'"):
