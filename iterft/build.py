@@ -63,11 +63,12 @@ def dialect(recipe: Recipe) -> Dialect:
 
 def base_and_template(recipe: Recipe, log: Log) -> tuple[str, Template]:
     """The base model, fetched if need be, and how prompts are shown to it. ValueError when it cannot be had."""
-    from iterft.models import load_tokenizer, resolve
+    from iterft.models import load_tokenizer, resolve, stops_of
     from iterft.template import choose_template
 
     base = resolve(recipe.model, log)
-    return base, choose_template(load_tokenizer(base), dialect(recipe), recipe.model, log)
+    template = choose_template(load_tokenizer(base), dialect(recipe), recipe.model, log)
+    return base, replace(template, other_stops=stops_of(base) - {template.tokenizer.eos_token_id})
 
 
 def world(recipe: Recipe) -> World:
@@ -156,8 +157,7 @@ def parts(recipe: Recipe) -> tuple[list[Sample], list[Sample], Counter[str]]:
 
 
 def reference_fault(world: World, sample: Sample, *, is_learnt: bool, is_scored: bool = False) -> str:
-    """Why a sample's reference cannot be used, to be learnt, to have its log-prob told, or just to judge by; "" when it
-    can."""
+    """Why a sample's reference cannot be learnt, scored by the policy, or just judged by; "" when it can."""
     verdict = world.judge(sample, reference_turn(sample))
     if verdict.value < 1.0:
         return f"{FAILS} ({verdict.reason})"

@@ -194,6 +194,17 @@ def load_tokenizer(path: str) -> Any:
     return tokenizer
 
 
+def stops_of(path: str) -> frozenset[int]:
+    """Ids with which the resolved base ends what it generates, as its `generation_config.json` says; none without."""
+    from transformers import GenerationConfig
+
+    try:
+        said = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:
+        return frozenset()
+    return frozenset([said] if isinstance(said, int) else said or ())
+
+
 def load_base(path: str, dtype: torch.dtype, quantization: str = "none") -> Any:
     """The causal LM of a resolved base, on the accelerator if there is one; its linear layers in 4 bits for "nf4"
     (QLoRA, arXiv 2305.14314: NF4, its constants quantised too, products in `dtype`)."""

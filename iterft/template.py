@@ -39,6 +39,7 @@ class Template:
     folds      without `own`: the system text is shown in front of the first request, as the tokenizer's template has no
                place for it
     settings   what the template is given besides, unchanged
+    other_stops   ids besides the stop token with which the model may end a turn, as Llama's do before a tool's result
     """
 
     tokenizer: Any
@@ -47,6 +48,7 @@ class Template:
     parallel: bool = False
     folds: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    other_stops: frozenset[int] = frozenset()
 
 
 def choose_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, log: Log) -> Template:

@@ -6,7 +6,7 @@ Not here: the model that samples ids (`engine`), how calls are written (`chat`),
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -25,11 +25,11 @@ def encode_turn(tokenizer: Any, text: str) -> tuple[int, ...]:
     return (*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id)
 
 
-def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """What each id adds to the decoded text; the stop token adds "". A character spread over several ids belongs to the
-    last of them."""
+def token_texts(tokenizer: Any, ids: Sequence[int], other_stops: Container[int] = ()) -> list[str]:
+    """What each id adds to the decoded text; what ends a turn, the stop token or one of `other_stops`, adds "". A
+    character spread over several ids belongs to the last of them."""
     stop_id = tokenizer.eos_token_id  # a property that is slow
-    visible = [token for token in ids if token != stop_id]
+    visible = [token for token in ids if token != stop_id and token not in other_stops]
     whole = tokenizer.decode(visible)
     for split in (_each_alone, _each_character, _each_beginning):
         pieces = split(tokenizer, visible)

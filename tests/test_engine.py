@@ -24,6 +24,7 @@ from iterft.engine.generate import PrefixDecoder
 from iterft.engine.head import CHUNK, token_scores
 from iterft.engine.kept import size_of
 from iterft.engine.low_rank import fuse_adapters
+from iterft.engine.plain import PlainDecoder
 from iterft.engine.prefix_tree import UNLIMITED, Counters, score_sequences
 from iterft.engine.trie import build_rows, merge
 from iterft.log import Log
@@ -257,6 +258,20 @@ def test_prompts_that_share_their_beginning_meet_in_a_wave_whatever_their_length
     misses = decoder.counters.misses
     decode_all(decoder.stream, [Fork(prompt, (), 1, 5) for prompt in prompts], 1.0, 4)
     assert decoder.counters.misses == misses
+
+
+def test_other_stops_end_rows_too() -> None:
+    model, requests = model_of(), requests_of(3)
+    free = decode_all(decoder_of(model).stream, requests, 1.0, 12)
+    stop_id, other = free[0][0].ids[3], free[1][0].ids[5]
+    for decoder in (
+        PrefixDecoder(model, stop_id, PLENTY, 64, [other]),
+        PlainDecoder(model, stop_id, 64, [other]),
+    ):
+        for before, after in zip(free, decode_all(decoder.stream, requests, 1.0, 12), strict=True):
+            for one, cut in zip(before, after, strict=True):
+                ends = [at for at, token in enumerate(one.ids, start=1) if token in (stop_id, other)]
+                assert cut.ids == one.ids[: ends[0] if ends else None] and cut.stopped == bool(ends)
 
 
 def test_rows_enter_as_others_end() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from iterft import models
+from iterft import Recipe, build, models
 from iterft.config import ModelSettings
 from iterft.log import Log
 
@@ -96,6 +97,18 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"^model.base .*: the folder holds no weights \(\*.safetensors\)"):
         resolve(str(tmp_path))
+
+
+def test_a_turn_may_end_with_what_the_model_ends_with(base: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(base, folder)
+    recipe = Recipe.load("debug", [f"model.base={folder}"])
+    known = build.base_and_template(recipe, QUIET)[1]
+    assert known.other_stops == frozenset()
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [known.tokenizer.eos_token_id, 7]}))
+    assert build.base_and_template(recipe, QUIET)[1].other_stops == {7}
+    (folder / "generation_config.json").unlink()
+    assert build.base_and_template(recipe, QUIET)[1].other_stops == frozenset()
 
 
 def test_damaged_weights_are_refused(base: str, tmp_path: Path) -> None:

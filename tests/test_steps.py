@@ -147,6 +147,13 @@ def test_token_texts_join_to_the_decoded_whole(tokenizer: Any, text: str) -> Non
     assert pieces[:-1] == _each_beginning(tokenizer, ids[:-1]), "what is quick says the same"
 
 
+def test_whatever_ends_a_turn_says_nothing(tokenizer: Any) -> None:
+    other = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    ids = (*encode_turn(tokenizer, "No.")[:-1], other)
+    assert "".join(token_texts(tokenizer, ids)) == "No.<|endoftext|>"
+    assert token_texts(tokenizer, ids, {other})[-1] == "" and "".join(token_texts(tokenizer, ids, {other})) == "No."
+
+
 def test_a_character_over_several_tokens_belongs_to_the_last_of_them(tokenizer: Any) -> None:
     ids = encode_turn(tokenizer, "a😀b")
     pieces = token_texts(tokenizer, ids)

@@ -119,6 +119,15 @@ def test_a_stop_token_ends_a_turn_and_belongs_to_it(policy: VllmPolicy) -> None:
     assert (row.ids, row.finish_reason) == (whole.ids[: whole.ids.index(policy.stop_id) + 1], "stop")
 
 
+def test_so_does_another_that_the_model_may_end_with(policy: VllmPolicy) -> None:
+    (whole,) = greedy(policy, PREFIXES[3:4])
+    end = whole.ids[5]
+    policy.template = replace(policy.template, other_stops=frozenset({end}))
+    (row,) = greedy(policy, PREFIXES[3:4])
+    assert (row.ids, row.finish_reason) == (whole.ids[: whole.ids.index(end) + 1], "stop")
+    assert policy.token_texts(row.ids)[-1] == ""
+
+
 def test_draws_depend_on_seed_and_number_alone(policy: VllmPolicy) -> None:
     (alone,) = policy.sample(PREFIXES[3:4], [2], 1.0, [7])
     among = policy.sample(PREFIXES, [3, 1, 2, 4, 2, 1], 1.0, [1, 2, 3, 7, 4, 5])[3]

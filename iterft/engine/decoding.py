@@ -6,7 +6,7 @@ Shapes: A active rows, V vocabulary, K key/value heads, L prompt length, E head 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -123,16 +123,16 @@ def choose(logits_AV: torch.Tensor, temperature: float, draws_A: torch.Tensor) -
     return picked.squeeze(-1).clamp(max=logits_AV.shape[-1] - 1)
 
 
-def is_done(row: DecodingRow, stop_id: int, max_new_tokens: int) -> bool:
+def is_done(row: DecodingRow, stops: Container[int], max_new_tokens: int) -> bool:
     """Whether the row ends with its last token; notes in the row if that is because it is refuted."""
-    if row.ids[-1] == stop_id:
+    if row.ids[-1] in stops:
         return True
     row.refuted = row.fork.refute is not None and row.fork.refute(tuple(row.ids))
     return row.refuted or len(row.ids) == max_new_tokens
 
 
-def decoded(row: DecodingRow, stop_id: int) -> Decoded:
-    return Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] == stop_id, row.refuted)
+def decoded(row: DecodingRow, stops: Container[int]) -> Decoded:
+    return Decoded(tuple(row.ids), tuple(row.logprobs), row.ids[-1] in stops, row.refuted)
 
 
 Stream = Callable[[deque[Fork], float, int], Iterator[tuple[Fork, list[Decoded]]]]

@@ -12,7 +12,7 @@ size, D hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import Any
 
@@ -55,9 +55,12 @@ class PrefixDecoder:
     """Decodes from one model; keeps KV of prompts and turns up to `cache_bytes`, which also bounds the KV of the
     prompts that are decoded at a time."""
 
-    def __init__(self, model: Any, stop_id: int, cache_bytes: int, max_rows: int) -> None:
+    def __init__(
+        self, model: Any, stop_id: int, cache_bytes: int, max_rows: int, other_stops: Iterable[int] = ()
+    ) -> None:
+        """Rows end with `stop_id` or one of `other_stops`."""
         self.model = model.eval()
-        self.stop_id = stop_id
+        self.stops = {stop_id, *other_stops}
         self.max_rows = max_rows
         self.counters = DecodeCounters()
         self.kept = KeptKv(cache_bytes)
@@ -94,13 +97,13 @@ class PrefixDecoder:
             assert wave is not None, "rows are live only inside a wave"
             logits_AV = self.model.get_output_embeddings()(hidden_AD)
             tokens_A = take_next(live, logits_AV, temperature, self.counters)
-            going_on = [not is_done(row, self.stop_id, max_new_tokens) for row in live]
+            going_on = [not is_done(row, self.stops, max_new_tokens) for row in live]
             ended = [at for at, goes_on in enumerate(going_on) if not goes_on]
             self.keep_written(wave, live, ended)
             going.subtract(live[at].fork for at in ended)
             done = [fork for fork in dict.fromkeys(live[at].fork for at in ended) if going[fork] == 0]
             live = [row for row, goes_on in zip(live, going_on, strict=True) if goes_on]
-            yield from [(fork, [decoded(row, self.stop_id) for row in groups.pop(fork)]) for fork in done]
+            yield from [(fork, [decoded(row, self.stops) for row in groups.pop(fork)]) for fork in done]
             if live:
                 stays = np.array(going_on)
                 wave.rows = wave.rows[stays]

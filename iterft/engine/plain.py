@@ -8,7 +8,7 @@ Shapes: R rows, T tokens of a row (padded), V vocabulary.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,9 +35,11 @@ SCORED_TOKENS = 4096
 class PlainDecoder:
     """Decodes from one model, at most `max_rows` rows at a time; keeps nothing between calls."""
 
-    def __init__(self, model: Any, stop_id: int, max_rows: int) -> None:
+    def __init__(self, model: Any, stop_id: int, max_rows: int, other_stops: Iterable[int] = ()) -> None:
+        """Rows end with `stop_id` or one of `other_stops`."""
         self.model = model.eval()
         self.stop_id = stop_id
+        self.stops = {stop_id, *other_stops}
         self.max_rows = max_rows
         self.counters = DecodeCounters()
         self.device = next(model.parameters()).device
@@ -56,8 +58,7 @@ class PlainDecoder:
             for start in range(0, len(rows), self.max_rows):
                 self.decode_rows(rows[start : start + self.max_rows], temperature, max_new_tokens)
             yield from [
-                (fork, [decoded(row, self.stop_id) for row in group])
-                for fork, group in zip(chosen, groups, strict=True)
+                (fork, [decoded(row, self.stops) for row in group]) for fork, group in zip(chosen, groups, strict=True)
             ]
 
     def decode_rows(self, rows: Sequence[DecodingRow], temperature: float, max_new_tokens: int) -> None:
@@ -84,7 +85,7 @@ class PlainDecoder:
             next_R1[live, 0] = tokens
             ids_RT = next_R1 if cache is not None else torch.cat([ids_RT, next_R1], dim=1)
             mask_RT = torch.cat([mask_RT, mask_RT.new_ones(len(rows), 1)], dim=1)
-            live = [at for at in live if not is_done(rows[at], self.stop_id, max_new_tokens)]
+            live = [at for at in live if not is_done(rows[at], self.stops, max_new_tokens)]
 
     @torch.inference_mode()
     def logprob(self, prompts: Sequence[Ids], continuations: Sequence[Ids]) -> list[list[float]]:

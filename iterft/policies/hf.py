@@ -36,7 +36,12 @@ class HfPolicy:
         self.settings = settings
         self.stop_id: int = template.tokenizer.eos_token_id
         self.decoder = decoder_of(
-            model, self.stop_id, settings.kv_cache_gib, settings.max_rows, share_prefixes=share_prefixes
+            model,
+            self.stop_id,
+            settings.kv_cache_gib,
+            settings.max_rows,
+            share_prefixes=share_prefixes,
+            other_stops=template.other_stops,
         )
         vocab_size = model.config.get_text_config().vocab_size
         self.grammars = Grammars(self.tokenizer, vocab_size, self.stop_id) if constrained else None
@@ -53,7 +58,7 @@ class HfPolicy:
         return encode_turn(self.tokenizer, text)
 
     def token_texts(self, ids: Sequence[int]) -> list[str]:
-        return token_texts(self.tokenizer, ids)
+        return token_texts(self.tokenizer, ids, self.template.other_stops)
 
     def sample(
         self,

@@ -52,7 +52,7 @@ class VllmPolicy:
         return encode_turn(self.tokenizer, text)
 
     def token_texts(self, ids: Sequence[int]) -> list[str]:
-        return token_texts(self.tokenizer, ids)
+        return token_texts(self.tokenizer, ids, self.template.other_stops)
 
     def sample(
         self,
@@ -113,7 +113,7 @@ class VllmPolicy:
             row.ids.append(token)
             row.logprobs.append(scores[token].logprob)
             self.counters.sampled += 1
-            if token == self.stop_id:
+            if token == self.stop_id or token in self.template.other_stops:
                 row.finish_reason = "stop"
             elif refute is not None and refute(tuple(row.ids)):
                 row.finish_reason = "refuted"
@@ -140,7 +140,7 @@ class VllmPolicy:
             seed=int(seed[0]) >> 1,
             max_tokens=self.settings.max_new_tokens,
             logprobs=0,
-            stop_token_ids=[self.stop_id],
+            stop_token_ids=[self.stop_id, *sorted(self.template.other_stops)],
             ignore_eos=True,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA if request.refute else RequestOutputKind.FINAL_ONLY,
