@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from iterft.chat import Dialect, finish, parse, read, think_part
 from iterft.log import Log
@@ -125,19 +126,29 @@ def reference_calls(sample: Sample) -> tuple[ToolCall, ...]:
 
 
 def settle_call(call: ToolCall) -> ToolCall:
-    """A call with plain values: of each argument the first accepted one; what may be left out is left out."""
-    kept = {key: values[0] for key, values in call.arguments.items() if len(values) == 1 or "" not in values}
-    return ToolCall(call.name, {key: settle(value) for key, value in kept.items()})
+    """The call with plain values: of each argument the first alternative, see `types.Sample`."""
+    return ToolCall(call.name, {key: settle(values[0]) for key, values in call.arguments.items() if is_written(values)})
 
 
 def settle(value: object) -> object:
     """One alternative as a plain value: an accepted object holds lists of alternatives one level deep."""
     if isinstance(value, dict):
         kept = ((key, options) for key, options in value.items() if isinstance(options, list))
-        return {key: options[0] for key, options in kept if len(options) == 1 or options[0] != ""}
+        return {key: options[0] for key, options in kept if is_written(options)}
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         return [settle(item) for item in value]
     return value
+
+
+def is_written(alternatives: Sequence[object]) -> bool:
+    """Whether the reference writes the argument (or field): not where "" stands in front of other alternatives, and not
+    where there are none."""
+    return len(alternatives) == 1 or (bool(alternatives) and alternatives[0] != "")
+
+
+def left_out_first(alternatives: Sequence[Any]) -> list[Any]:
+    """The same alternatives of a reference that leaves the argument out, if that is among them."""
+    return sorted(alternatives, key=lambda each: each != "")
 
 
 def reference_text(dialect: Dialect, sample: Sample) -> str:

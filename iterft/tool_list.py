@@ -43,7 +43,7 @@ def describe_tools(tools: Sequence[Tool]) -> str:
 
 
 def tool_lines(tool: Tool) -> Iterator[str]:
-    description = one_line(tool.get("description", ""))
+    description = one_line(tool.get("description"))
     yield f"{tool['name']}: {description}" if description else f"{tool['name']}"
     schema = tool.get("parameters") or {}
     yield from parameter_lines(schema, INDENT)
@@ -60,7 +60,7 @@ def parameter_lines(schema: Mapping[str, Any], indent: str) -> Iterator[str]:
             continue
         marks = [type_text(parameter)] + ([] if name in required else ["optional"])
         marks += other_keywords(parameter) + item_keywords(parameter)
-        description = one_line(parameter.get("description", ""))
+        description = one_line(parameter.get("description"))
         yield f"{indent}{name} ({', '.join(marks)})" + (f": {description}" if description else "")
         inner: Any = parameter
         while isinstance(inner, dict) and isinstance(inner.get("items"), dict):
@@ -69,10 +69,10 @@ def parameter_lines(schema: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def type_text(schema: Mapping[str, Any]) -> str:
-    """`string`, `array of integer`, `"a" | "b"`, ...; "any" where nothing is declared."""
+    """`string`, `array of integer`, `"a" | "b"`, ...; "any" where nothing is declared, or null is."""
     if isinstance(schema.get("enum"), list):
         return " | ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
-    declared = schema.get("type", "any")
+    declared = "any" if schema.get("type") is None else schema["type"]
     if isinstance(schema.get("items"), dict):
         items = type_text(schema["items"])
         return f"{declared} of {f'({items})' if '|' in items else items}"
@@ -98,4 +98,5 @@ def as_json(value: Any) -> str:
 
 
 def one_line(text: Any) -> str:
-    return " ".join(str(text).split())
+    """Nothing where it is null."""
+    return "" if text is None else " ".join(str(text).split())

@@ -16,6 +16,9 @@ Message = Mapping[str, Any]
 Tool = Mapping[str, Any]
 """One tool: name, description, parameters (a JSON schema of type "object")."""
 
+BFCL = "bfcl"
+"""The source of BFCL's items, which are judged by BFCL's own rules."""
+
 REASONS = (
     "unparsable",
     "unneeded_call",
@@ -54,8 +57,9 @@ class Sample:
 
     `answer` follows the form BFCL publishes: one entry per call, each argument a list of accepted values; "" in that
     list means that the argument may be left out; values inside an accepted object are lists of alternatives again.
-    An empty `answer` means that no call is right; `text` then holds a reply in prose. `thought`: what the think part of
-    a right turn may say, "" where that is not known.
+    The first alternative is the reference, which is what is learnt: "" in front of others leaves the argument out, ""
+    behind them writes it; "" alone is the empty text. An empty `answer` means that no call is right; `text` then holds
+    a reply in prose. `thought`: what the think part of a right turn may say, "" where that is not known.
     """
 
     id: str

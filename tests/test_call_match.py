@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from iterft.rewards.call_match import CallMatch
+from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.value_match import value_fault
 from iterft.types import REASONS, PartialTurn, Prompt, Reward, Sample, ToolCall, Trajectory, Turn
 
@@ -53,6 +54,10 @@ def sample_of(*answer: ToolCall) -> Sample:
 
 def verdict(sample: Sample, *calls: ToolCall, error: str = "") -> Reward:
     return judge(Trajectory(sample, (Turn("", calls, error),)))
+
+
+def verdict_on_words(words: str) -> Reward:
+    return judge(Trajectory(sample_of(), (Turn(words),)))
 
 
 def explained(sample: Sample, *calls: ToolCall, error: str = "") -> str:
@@ -176,7 +181,6 @@ def test_a_parameter_of_the_tool_that_the_reference_leaves_out_is_told_from_one_
 
 VALUES = {
     "BFCL float takes an int": (5, [5.0], {"type": "float"}, ""),
-    "an int in a list of floats does not": ([1, 2.0], [[1.0, 2.0]], {"type": "array", "items": {"type": "float"}}, "x"),
     "BFCL dict is an object": ({"a": "X"}, [{"a": ["x"]}], {"type": "dict"}, ""),
     "BFCL tuple takes a tuple": ((1, 2), [[1, 2]], {"type": "tuple", "items": {"type": "integer"}}, ""),
     "BFCL any is a string": ("A-b", ["ab"], {"type": "any"}, ""),
@@ -196,6 +200,101 @@ VALUES = {
 @pytest.mark.parametrize(("value", "alternatives", "schema", "fault"), VALUES.values(), ids=VALUES)
 def test_both_vocabularies_and_loose_schemas_are_read(value: Any, alternatives: Any, schema: Any, fault: str) -> None:
     assert bool(value_fault(value, alternatives, schema)) == bool(fault)
+    assert bool(value_fault(value, alternatives, schema, as_bfcl=True)) == bool(fault)
+
+
+NUMBERS = {"type": "array", "items": {"type": "number"}}
+TEXT = {"type": "string"}
+OURS_AND_BFCLS = {
+    "an int in front of a float": ([13, 52.5], [[13, 52.5]], NUMBERS, True, True),
+    "an int behind a float": ([52.5, 13], [[52.5, 13]], NUMBERS, True, False),
+    "an int in a list of floats": ([1, 2.0], [[1.0, 2.0]], NUMBERS, True, False),
+    "a boolean in a list of floats": ([True, 2.0], [[1.0, 2.0]], NUMBERS, False, False),
+    "true for 1 under anyOf": (True, [1], {"anyOf": [{"type": "integer"}, {"type": "null"}]}, False, True),
+    "1 for true in a list of types": (1, [True], {"type": ["boolean", "null"]}, False, True),
+    "true for 1 in an array without items": ([True], [[1]], {"type": "array"}, False, True),
+    "true for 1 in an object": ({"n": True}, [{"n": [1]}], {"type": "object"}, False, True),
+    "true for 1 deep in an object": ({"n": [[True]]}, [{"n": [[[1]]]}], {"type": "object"}, False, True),
+    "true for 1 where the reference has another type": (True, [1], {"type": "boolean"}, False, True),
+    "two factors and a quotient": ("12*5", ["12/5"], TEXT, False, True),
+    "the same with blanks": ("12 * 5", ["12 / 5"], TEXT, False, True),
+    "another day": ("2024-1-15", ["2024-11-5"], TEXT, False, True),
+    "another sign": ("-5", ["5"], TEXT, False, True),
+    "another point": ("1.5", ["15"], TEXT, False, True),
+    "another number of two": ("5 12", ["51 2"], TEXT, False, True),
+    "another sign alone": ("*", ["/"], TEXT, False, True),
+    "a sign for leaving out": ("-", ["Oslo", ""], TEXT, False, True),
+    "a sign in a list for an empty text": (["-"], [[""]], {"type": "array", "items": TEXT}, False, True),
+    "an enum with another joint": ("very_high", ["Very-High"], TEXT, True, True),
+    "a comma behind a number": ("May 15, 2024.", ["may 15 2024"], TEXT, True, True),
+    "blanks beside words": ("10 am", ["10AM"], TEXT, True, True),
+    "an address": ("12 Main St., Apt 5, Oslo", ["12 main st apt 5 oslo"], TEXT, True, True),
+    "a path": ("./docs/my_file", ["docs/myfile"], TEXT, True, True),
+    "quotes": ("it's", ['it"s'], TEXT, True, True),
+}
+
+
+@pytest.mark.parametrize(("value", "accepted", "schema", "ours", "bfcls"), OURS_AND_BFCLS.values(), ids=OURS_AND_BFCLS)
+def test_on_data_other_than_bfcl_no_value_is_taken_for_another(
+    value: Any, accepted: Any, schema: Any, ours: bool, bfcls: bool
+) -> None:
+    assert (value_fault(value, accepted, schema) == "") == ours
+    assert (value_fault(value, accepted, schema, as_bfcl=True) == "") == bfcls
+
+
+def test_the_source_of_a_sample_says_by_which_rules_it_is_judged() -> None:
+    sample = pings("10.0.0.1")
+    for judged in (judge, GradedMatch()):
+        assert judged(Trajectory(sample, (Turn("", (ping("1.0.0.01"),), thought="t"),))).value < 1.0
+        assert (
+            judged(Trajectory(replace(sample, source="bfcl"), (Turn("", (ping("1.0.0.01"),), thought="t"),))).value
+            == 1.0
+        )
+    partial = PartialTurn(in_call=True, open_name="ping", open_arguments={"host": "1.0.0.01"})
+    assert judge.objection(sample, partial) == "wrong_value"
+    assert judge.objection(replace(sample, source="bfcl"), partial) == ""
+
+
+@pytest.mark.parametrize("others", [True, {"type": "integer"}])
+def test_parameters_that_are_not_listed_are_known_where_the_schema_says_that_there_are_others(others: Any) -> None:
+    tool = {**PING, "parameters": {**PING["parameters"], "additionalProperties": others}}
+    sample = Sample("s", Prompt((), (tool,)), (ToolCall("ping", {"host": ["a"], "count": [3]}),))
+    assert verdict(sample, ToolCall("ping", {"host": "a", "count": 3})).value == 1.0
+    assert verdict(sample, ToolCall("ping", {"host": "a", "count": 4})).reason == "wrong_value"
+    asked = PartialTurn(in_call=True, open_name="ping", open_arguments={"host": "a"}, expects="argument")
+    assert judge.objection(sample, asked) == ""
+    written = ToolCall("ping", {"host": "a", "count": "3"})
+    assert verdict(sample, written).reason == ("wrong_value" if others is True else "wrong_type")
+    closed = replace(sample, prompt=Prompt((), (PING,)))
+    assert verdict(closed, ToolCall("ping", {"host": "a", "count": 3})).reason == "unknown_parameter"
+
+
+BOTCHED = ["ping(host='a')", "Sure: ping(host='a').", 'I do {"name": "ping", "arguments": {}}', '{"name" : "book"}']
+PROSE = ["Which host shall I ping?", "I can ping (if you want) a host.", "Done (ping).", "mapping(x)", "s.ping(x)", ""]
+
+
+@pytest.mark.parametrize("words", BOTCHED)
+def test_where_no_call_is_right_words_that_write_one_are_a_malformed_turn(words: str) -> None:
+    sample = sample_of()
+    trajectory = Trajectory(sample, (Turn(words, thought=""),))
+    assert judge(trajectory) == Reward(0.0, "unparsable")
+    assert "ping" in judge.explain(trajectory) or "book" in judge.explain(trajectory)
+    assert GradedMatch()(trajectory).parts["correct"] == -3.0
+    assert judge.objection(sample, PartialTurn(content=words, no_more_calls=True)) == "unparsable"
+    assert judge.objection(sample, PartialTurn(undecided=words, finished=True)) == "unparsable"
+    assert judge(replace(trajectory, sample=replace(sample, source="bfcl"))).value == 1.0
+    assert judge(replace(trajectory, sample=replace(sample, text=words))).value == 1.0
+
+
+@pytest.mark.parametrize("words", PROSE)
+def test_where_no_call_is_right_prose_about_a_tool_is_right(words: str) -> None:
+    assert verdict_on_words(words).value == 1.0
+
+
+def test_a_blank_before_the_bracket_is_a_call_where_the_name_is_no_word() -> None:
+    tool = {**PING, "name": "ping_host"}
+    sample = replace(sample_of(), prompt=Prompt((), (tool,)))
+    assert judge(Trajectory(sample, (Turn("ping_host (a)"),))).reason == "unparsable"
 
 
 def test_a_tool_without_listed_parameters_is_judged_by_the_reference_alone() -> None:

@@ -51,7 +51,7 @@ ODD = (
                 "x": {},
                 "y": True,
                 "items": {"type": ["string", "null"], "default": None, "format": "<a>"},
-                "get": {"type": None, "enum": "no list", "minimum": -0.5},
+                "get": {"type": None, "enum": "no list", "minimum": -0.5, "description": None},
                 "keys": {"enum": ["Zürich", 1, None, {"a": [True]}], "items": {"type": "string"}},
                 "grid": {"type": "array", "items": {"type": "array", "items": {"enum": ["a", "b"]}}, "minItems": 2},
                 "legs": {

@@ -45,13 +45,24 @@ def test_marks_lie_at_the_ends_of_names_values_and_calls() -> None:
 
 
 PROSE = {
-    PYTHONIC: {"I see.": "I", "[see (it)": "[see ", "[1, 2]": "[1,", "\n<there>": "\n<the", "[]": "[]"},
+    PYTHONIC: {
+        "I see.": "I",
+        "[see it]": "[see i",
+        "[see (it)": "[see (it)",
+        "[see (it is)": "[see (it i",
+        "[1, 2]": "[1,",
+        "\n<there>": "\n<the",
+        "[]": "[]",
+    },
     LLAMA3: {
         "I see.": "I",
         "{}": "{}",
         '{"no": 1}': '{"no',
         '{ "names": []}': '{ "names',
         '{"name", 1}': '{"name",',
+        '{"type": "circle", "name": "c"}': '{"type": "c',
+        '{"type": "function"}': '{"type": "function"}',
+        '{"type": "function", "function": {}}': '{"type": "function", "f',
         '{"parameter": {}}': '{"parameter"',
         "<|pytho>": "<|pytho>",
         "[f()]": "[",
@@ -82,6 +93,42 @@ def test_llama3_accepts_a_leading_tag_swapped_keys_missing_arguments_and_free_wh
     assert parse(LLAMA3, '<|python_tag|>{"name": "f", "parameters": {"a": 1}}').calls == (F,)
     assert parse(LLAMA3, '\n<|python_tag|> {"parameters":{"a":1},"name":"f"}\n;\n{"name" : "g"} ').calls == (F, G)
     assert parse(LLAMA3, '{ "parameters": {"a": 1}, "name": "f" };{"name": "g", "parameters": {}}').calls == (F, G)
+
+
+TYPED = [
+    '{"type": "function", "name": "f", "parameters": {"a": 1}}',
+    ' { "type":"function" , "parameters": {"a": 1}, "name": "f"}',
+    '{"name": "f", "type": "function", "parameters": {"a": 1}}',
+    '{"parameters": {"a": 1}, "name": "f", "type": "function"}',
+    '<|python_tag|>{"type": "function", "name": "f", "parameters": {"a": 1}}',
+]
+
+
+@pytest.mark.parametrize("text", TYPED)
+def test_llama3_reads_the_type_that_its_models_write(text: str) -> None:
+    assert parse(LLAMA3, text).calls == (F,)
+    assert parse(LLAMA3, f'{text}; {{"type": "function", "name": "g"}}').calls == (F, G)
+    assert_prefixes_agree(LLAMA3, text)
+
+
+@pytest.mark.parametrize("text", ["[f (a=1)]", "[ f\n( a =1)]", "[f\t(a=1) ]"])
+def test_pythonic_reads_blanks_between_a_name_and_its_bracket(text: str) -> None:
+    assert parse(PYTHONIC, text).calls == (F,)
+    assert parse(PYTHONIC, text.replace("]", ", g ()]")).calls == (F, G)
+    for whole in (text, text.replace("]", ", g ()]"), "[g ()]", "[g ( ) ]", "[see (it)]", "[f (a b)]"):
+        assert_prefixes_agree(PYTHONIC, whole)
+
+
+def assert_prefixes_agree(dialect: Dialect, text: str) -> None:
+    """What is settled of a prefix is settled of the text, in its place."""
+    late = dialect.scan(text)
+    for end in range(len(text)):
+        early = dialect.scan(text[:end])
+        assert late.marks[: len(early.marks)] == early.marks, text[:end]
+        assert all(mark.end >= end for mark in late.marks[len(early.marks) :]), text[:end]
+        assert late.partial.calls[: len(early.partial.calls)] == early.partial.calls
+        assert late.partial.content.startswith(early.partial.content)
+        assert not early.partial.error
 
 
 def test_mistral_accepts_swapped_keys_missing_arguments_and_free_white_space() -> None:
@@ -221,6 +268,8 @@ LLAMA3_FAULTS = {
     '{"name": "f", "a': 'expected "parameters"',
     '{"name": ""': "empty tool name",
     '{"name": 3': 'expected "',
+    '{"name": "f", "type": "t': 'expected "function"',
+    '{"type": "function", "name": "f", "t': 'expected "parameters"',
     '{"parameters": [': "expected {",
     '{"name": "f", "parameters": {"a": T': "expected a value",
     '{"name": "f"}}': "expected ;",
@@ -314,7 +363,10 @@ HERMES_PARTIALS = {
 PYTHONIC_PARTIALS = {
     " [": PartialTurn(undecided="["),
     "[get_wea": PartialTurn(undecided="[get_wea"),
-    "[see ": PartialTurn(content="[see ", no_more_calls=True),
+    "[see ": PartialTurn(undecided="[see "),
+    "[see i": PartialTurn(content="[see i", no_more_calls=True),
+    "[f (a": PartialTurn(undecided="[f (a"),
+    "[f (a=": PartialTurn(open_list=True, in_call=True, open_name="f"),
     "<thi": PartialTurn(undecided="<thi"),
     "[f(": PartialTurn(open_list=True, in_call=True, open_name="f"),
     "[f(a=1": PartialTurn(open_list=True, in_call=True, open_name="f"),

@@ -211,6 +211,16 @@ def test_schemas_that_say_little_or_speak_bfcl_are_taken_for_what_they_say(
     assert is_right({"type": "tuple", "items": {"type": "float"}}, [1, 2.5]) and not is_right({"type": "tuple"}, 1)
     of_numbers = {"type": "object", "additionalProperties": {"type": "number"}}
     assert is_right(of_numbers, {"k": 1, "l": 2.5}) and not is_right(of_numbers, {"k": "1"})
+    for schema in ({"type": "object", "properties": {}}, {"type": "object", "properties": {}, "nullable": True}):
+        assert is_right(schema, {}) and is_right(schema, {"k": 1, "l": {"m": [None]}}) and not is_right(schema, 1)
+        assert is_right(schema, None) == ("nullable" in schema)
+        assert is_right({**schema, **of_numbers}, {"k": 1}) and not is_right({**schema, **of_numbers}, {"k": "1"})
+    for schema in ({"type": "object", "additionalProperties": False}, {"type": "object", "properties": {}}):
+        schema = {**schema, "additionalProperties": False}
+        assert is_right(schema, {}) and not is_right(schema, {"k": 1})
+    for schema in ({"type": "string"}, {"enum": ["a", "b"]}, {"anyOf": [{"type": "string"}]}, {"type": ["string"]}):
+        schema = {**schema, "nullable": True}
+        assert [is_right(schema, value) for value in anything[:6]] == [False, False, True, False, True, False]
     assert is_right({"enum": [*ODD, 5, None]}, 5) and all(is_right({"enum": [*ODD, 5]}, value) for value in ODD)
     assert all(is_right({"type": "number"}, value) for value in (0, -0.0, 1e22, 5e-324, 9.9e307, 10**60, 1.25e-5))
 
@@ -270,10 +280,10 @@ def accepted_form(value: Any) -> Any:
 
 
 def closed(schema: Any) -> Any:
-    """The schema with no keys but those it lists."""
+    """The schema with no keys but those it lists, if it lists any."""
     if isinstance(schema, Mapping):
         inner = {key: closed(value) for key, value in schema.items()}
-        return {**inner, "additionalProperties": False} if "properties" in schema else inner
+        return {**inner, "additionalProperties": False} if schema.get("properties") else inner
     return schema
 
 
@@ -283,7 +293,8 @@ def tool_of(draw: Random, name: str, *, free: bool = True) -> Tool:
 
 
 def object_schema(draw: Random, depth: int, free: bool) -> dict[str, Any]:
-    names = draw.sample(["a", "ab", "a_b", "größe", "x-y", "type", "p.q"], draw.randint(0, 4))
+    least = 0 if free or depth == 3 else 1  # an object inside that lists no keys is free
+    names = draw.sample(["a", "ab", "a_b", "größe", "x-y", "type", "p.q"], draw.randint(least, 4))
     properties = {name: schema_of(draw, depth - 1, free) for name in names}
     return {"type": "object", "properties": properties, "required": [name for name in names if draw.random() < 0.5]}
 
@@ -298,9 +309,7 @@ def schema_of(draw: Random, depth: int, free: bool) -> dict[str, Any]:
         case "object":
             return object_schema(draw, depth, free)
         case "array":
-            items = schema_of(draw, depth - 1, free)
-            # JSON takes an integer for a number in a list too, the verifier (as BFCL's) does not.
-            return {"type": "array", "items": {"type": "integer"} if items.get("type") == "number" else items}
+            return {"type": "array", "items": schema_of(draw, depth - 1, free)}
         case "any":
             return {"description": "anything"}
         case kind:

@@ -67,3 +67,4 @@ def test_results_of_tools_count_and_what_may_be_left_out_need_not_be_said() -> N
     messages = ({"role": "user", "content": "go on"}, {"role": "tool", "content": '{"order_id": "ord_17"}'})
     call = ToolCall("f", {"order_id": ["ord_17"], "limit": [10, ""]})
     assert ungrounded(Sample("s", Prompt(messages, ()), (call,))) == []
+    assert ungrounded(Sample("s", Prompt(messages, ()), (ToolCall("f", {"limit": [10]}),))) == ["f: limit"]

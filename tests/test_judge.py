@@ -305,7 +305,7 @@ def test_no_samples_are_judged_in_no_time() -> None:
 
 def test_what_is_shown_holds_tools_conversation_and_first_accepted_values() -> None:
     shown: list[str] = []
-    wide = replace(WEATHER, answer=(ToolCall("weather", {"city": ["Paris", "paris, France"], "days": [3, ""]}),))
+    wide = replace(WEATHER, answer=(ToolCall("weather", {"city": ["Paris", "paris, France"], "days": ["", 3]}),))
     judged([wide, UNSAID], ToyJudge(hear=lambda question, user: shown.append(user)))
     assert "weather\n  city (string)\n  days (integer)" in part(shown[0], "tools")
     assert part(shown[0], "conversation") == json.dumps(WEATHER.prompt.messages[0])

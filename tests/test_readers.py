@@ -474,17 +474,23 @@ def test_accepted_values_of_another_form_or_another_answer_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("accepted", "given"),
+    ("accepted", "given", "answer"),
     [
-        ({"x": [1, 2]}, {"x": 2}),
-        ({"x": [1, ""]}, {}),
-        ({"x": [{"city": ["Oslo", "oslo"], "zip": ["", 1]}]}, {"x": {"city": "oslo"}}),
-        ({"x": [[{"n": [3]}, {"n": [4, 5]}]]}, {"x": [{"n": 3}, {"n": 5}]}),
+        ({"x": [1, 2]}, {"x": 2}, {"x": [2, 1]}),
+        ({"x": [1, ""]}, {}, {"x": ["", 1]}),
+        (
+            {"x": [{"city": ["Oslo", "oslo"], "zip": ["", 1]}]},
+            {"x": {"city": "oslo"}},
+            {"x": [{"city": ["oslo", "Oslo"], "zip": ["", 1]}]},
+        ),
+        ({"x": [[{"n": [3]}, {"n": [4, 5]}]]}, {"x": [{"n": 3}, {"n": 5}]}, {"x": [[{"n": [3]}, {"n": [5, 4]}]]}),
     ],
 )
-def test_an_answer_among_what_is_accepted_is_read(accepted: dict[str, Any], given: dict[str, Any]) -> None:
+def test_an_answer_among_what_is_accepted_comes_first(
+    accepted: dict[str, Any], given: dict[str, Any], answer: dict[str, Any]
+) -> None:
     (sample,) = read(own_row(accepted, **given), "own")
-    assert sample.answer == (ToolCall("f", accepted),)
+    assert sample.answer == (ToolCall("f", answer),)
 
 
 def test_a_prompt_that_ends_with_the_assistant_and_a_number_out_of_range_are_refused() -> None:

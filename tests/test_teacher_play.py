@@ -152,8 +152,8 @@ def test_thoughts_cite_the_conversation_and_nothing_else(stock: Stock) -> None:
     assert thought_of(Action((), "Where?"), messages, [tool]) == ""
 
 
-def test_an_argument_that_is_set_to_its_default_may_be_left_out(stock: Stock) -> None:
+def test_an_argument_that_is_set_to_its_default_is_left_out(stock: Stock) -> None:
     tool = stock.tools["list_orders"].spec.schema
     (answer,) = answer_of([ToolCall("list_orders", {"customer_id": "u_1", "limit": 10, "status": "open"})], [tool])
-    assert answer.arguments == {"customer_id": ["u_1"], "limit": [10, ""], "status": ["open"]}
+    assert answer.arguments == {"customer_id": ["u_1"], "limit": ["", 10], "status": ["open"]}
     assert json.loads(json.dumps(answer.arguments)) == answer.arguments

@@ -56,6 +56,16 @@ def test_odd_schemas_are_shown_and_never_raise():
     ]
 
 
+def test_what_is_null_is_not_shown():
+    nothing = {"name": "f", "description": None, "parameters": None}
+    shown = tool(city={"type": None, "description": None, "enum": None, "items": None, "default": None})
+    assert describe_tools([nothing, {**shown, "description": None}]).splitlines() == [
+        "f",
+        "get_forecast",
+        "  city (any)",
+    ]
+
+
 def test_what_a_list_wants_of_its_items_and_definitions_are_shown():
     day = {"type": "string", "format": "date", "description": "As YYYY-MM-DD"}
     rows = {"type": "array", "items": {"type": "array", "items": {"type": "integer", "maximum": 9}}}

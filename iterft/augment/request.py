@@ -53,7 +53,8 @@ class Said:
 
     @property
     def first(self) -> Any:
-        return self.accepted[0]
+        """The first that is written; "" where none is."""
+        return next((value for value in self.accepted if value != ""), "")
 
 
 def request_index(sample: Sample) -> int | None:

@@ -4,9 +4,11 @@ The text is EBNF as xgrammar reads it; who samples compiles it (`engine.constrai
 which the dialect renders them, their arguments in any order. A grammar lets through less than the dialect's reader
 takes in: no prose that begins like a call or with "<", no other white space inside a call.
 
-Looked at are names, `type`, `required`, `enum`, `const`, `items`, `properties`, `additionalProperties`, `anyOf` and
-`oneOf`; not bounds, patterns and formats. Where nothing is declared any value will do. Left open, as no grammar of this
-kind can say it: an object of which no keys are declared may repeat one. Not here: how calls are read (the dialects).
+Looked at are names, `type`, `nullable`, `required`, `enum`, `const`, `items`, `properties`, `additionalProperties`,
+`anyOf` and `oneOf`; not bounds, patterns and formats. Where nothing is declared any value will do. A value that is an
+object holds any keys where none are listed, unless `additionalProperties` is false, else the listed ones alone. Left
+open, as no grammar of this kind can say it: an object of which no keys are declared may repeat one. Not here: how calls
+are read (the dialects).
 """
 
 from __future__ import annotations
@@ -92,6 +94,8 @@ class Rules:
         return body if body.isidentifier() else self.define(body)
 
     def body(self, schema: Mapping[str, Any]) -> str:
+        if schema.get("nullable") is True:
+            return any_of([self.value({**schema, "nullable": False}), self.choice([None])])
         if isinstance(schema.get("enum"), list) and schema["enum"]:
             return self.choice(schema["enum"])
         if "const" in schema:
@@ -120,8 +124,9 @@ class Rules:
         return "free_0"
 
     def object(self, schema: Mapping[str, Any]) -> str:
-        if not isinstance(schema.get("properties"), Mapping):
-            return object_of(self.value(schema.get("additionalProperties")))
+        properties, others = schema.get("properties"), schema.get("additionalProperties")
+        if not isinstance(properties, Mapping) or not properties:
+            return quoted("{}") if others is False else object_of(self.value(others))
         members = self.members(schema, lambda name: f"{self.notation.literal(name)}: ")
         return f'"{{" {self.sequence(members, "}")}'
 

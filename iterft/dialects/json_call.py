@@ -1,8 +1,8 @@
 """One call as a JSON object, `{"name": "f", "arguments": {...}}`: what hermes, llama3 and mistral share.
 
 JSON is strict: no control characters in strings, repeated or unknown keys, trailing commas, NaN, or numbers that a
-float cannot hold. The two keys may come in either order; missing arguments are none. Not here: what stands around the
-objects (the dialects).
+float cannot hold. The two keys may come in either order; missing arguments are none; `"type": "function"` may be a
+third key where the dialect's models write it. Not here: what stands around the objects (the dialects).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from iterft.dialects.values import Literals, read_key, read_string, read_value
 from iterft.types import Tool, ToolCall
 
 _NAME = '"name"'
+TYPE, FUNCTION = '"type"', '"function"'
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -38,10 +39,10 @@ def rules_of_calls(tools: Sequence[Tool], arguments_key: str) -> tuple[Rules, st
     return rules, rules.define(any_of(calls)) if calls else ""
 
 
-def read_call_object(reader: Reader, arguments_key: str) -> None:
-    """Passes what follows the opening brace of an open call, closing brace included."""
-    arguments = f'"{arguments_key}"'
-    missing = {_NAME, arguments}
+def read_call_object(reader: Reader, arguments_key: str, *, with_type: bool = False) -> None:
+    """Passes what follows the opening brace of an open call, closing brace included. `with_type`: `"type": "function"`
+    may be there."""
+    missing = {_NAME, f'"{arguments_key}"'} | ({TYPE} if with_type else set())
     closed = False
     while not closed:
         reader.space()
@@ -52,11 +53,13 @@ def read_call_object(reader: Reader, arguments_key: str) -> None:
         reader.space()
         if key == _NAME:
             _read_name(reader)
+        elif key == TYPE:
+            reader.take((FUNCTION,))
         else:
             reader.take("{")
             reader.list_of_arguments(_read_argument, "}")
         reader.space()
-        following = ",}" if missing == {arguments} else "," if missing else "}"
+        following = ("," if missing else "") + ("" if _NAME in missing else "}")
         closed = reader.take(following) == "}"
 
 

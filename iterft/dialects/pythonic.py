@@ -1,8 +1,9 @@
 """The Pythonic dialect (BFCL's prompt, ToolACE): the whole turn is `[f(city='Paris', days=3), g()]`, or else prose.
 
 The first thing that is `[name(` decides that the turn makes calls; then nothing but white space may follow the list.
-Names of tools and arguments are any characters but white space, brackets, commas, "=" and quotes. Arguments are
-keywords. Values are Python literals that JSON could hold too (a tuple is a list), and JSON's true, false and null.
+White space may stand before the bracket, where `)` or `argument=` follows it: `[see (this)]` is prose. Names of tools
+and arguments are any characters but white space, brackets, commas, "=" and quotes. Arguments are keywords. Values are
+Python literals that JSON could hold too (a tuple is a list), and JSON's true, false and null.
 Not read: prefixed, triple-quoted and adjacent strings, octal and named escapes, numbers in another base than ten.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from iterft.chat import Dialect, Scan
@@ -21,8 +23,10 @@ from iterft.tool_list import explain_tools, show_result
 from iterft.types import Tool, ToolCall
 
 _NAME = re.compile(r"""[^\s\[\](){},='"]+""")
-_OPENING = re.compile(rf"\[[ \t\n\r]*({_NAME.pattern})\(")
-_MAYBE_OPENING = re.compile(rf"(?:\[[ \t\n\r]*(?:{_NAME.pattern})?)?")
+_SPACE = r"[ \t\n\r]"
+_OPENING = re.compile(rf"\[{_SPACE}*{_NAME.pattern}(?:\(|{_SPACE}+\({_SPACE}*(?:{_NAME.pattern}{_SPACE}*=|\)))")
+_ARGUMENT = rf"\({_SPACE}*(?:{_NAME.pattern}{_SPACE}*)?"
+_MAYBE_OPENING = re.compile(rf"(?:\[{_SPACE}*(?:{_NAME.pattern}(?:{_SPACE}+(?:{_ARGUMENT})?)?)?)?")
 _ESCAPES = {"\\": "\\", "'": "'", '"': '"', "\n": "", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r"}
 _ESCAPES |= {"t": "\t", "v": "\v"}
 _NUM_DIGITS = {"x": 2, "u": 4, "U": 8}
@@ -91,18 +95,20 @@ def _scan(text: str) -> Scan:
 
 def _read_turn(reader: Reader) -> None:
     settled = reader.think()
-    if _OPENING.match(reader.text, reader.position):
-        reader.list_of_calls(_read_call)
+    if opening := _OPENING.match(reader.text, reader.position):
+        reader.list_of_calls(partial(_read_call, decided=opening.end() - 1))
         return
     decided = _MAYBE_OPENING.match(reader.text, reader.position).end()  # type: ignore[union-attr]
     reader.prose(max(decided, settled))
 
 
-def _read_call(reader: Reader) -> None:
+def _read_call(reader: Reader, decided: int) -> None:
+    """Passes one call; a name before the character at `decided` is settled by that alone."""
     name = reader.run(_NAME, "the name of a tool")
+    reader.space()
     reader.take("(")
     reader.open_call()
-    reader.name(name)
+    reader.name(name, max(reader.position, decided))
     reader.list_of_arguments(_read_argument, ")")
     reader.close_call()
 

@@ -49,10 +49,10 @@ class Reader:
     def mark(self, kind: str) -> None:
         self.marks.append(Mark(self.position, kind))
 
-    def name(self, name: str) -> None:
-        """The open call is settled to be of tool `name`, up to here."""
+    def name(self, name: str, end: int | None = None) -> None:
+        """The open call is settled to be of tool `name`, up to `end` (up to here, where none is given)."""
         self.open_name = name
-        self.mark("name")
+        self.marks.append(Mark(self.position if end is None else end, "name"))
 
     def open_call(self) -> None:
         self.in_call, self.expects = True, ""

@@ -23,7 +23,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from iterft.config import BFCL_CALLS, BFCL_IRRELEVANCE
-from iterft.types import Message, Prompt, Sample, Tool, ToolCall, Turn
+from iterft.rollout import left_out_first
+from iterft.types import BFCL, Message, Prompt, Sample, Tool, ToolCall, Turn
 
 CATEGORIES = BFCL_CALLS + BFCL_IRRELEVANCE
 
@@ -71,8 +72,8 @@ def evaluate_bfcl(
 def load(category: str, limit: int | None = None) -> list[Sample]:
     """The category's items in their published order.
 
-    Tools are converted to JSON schema for the prompt. `env_config` keeps what the official checker needs:
-    "category" and "functions", the function documents as published.
+    Tools are converted to JSON schema for the prompt. What may be left out is left out by the reference. `env_config`
+    keeps what the official checker needs: "category" and "functions", the function documents as published.
     """
     if category not in CATEGORIES:
         raise ValueError(f"BFCL category {category!r} is not read here; choose from {', '.join(CATEGORIES)}")
@@ -123,11 +124,15 @@ def _sample(row: Mapping[str, Any], answer: Sequence[Mapping[str, Any]], categor
     return Sample(
         id=row["id"],
         prompt=Prompt(messages, tools),
-        answer=tuple(ToolCall(name, arguments) for entry in answer for name, arguments in entry.items()),
-        source="bfcl",
+        answer=tuple(_reference(name, arguments) for entry in answer for name, arguments in entry.items()),
+        source=BFCL,
         kind=category,
         env_config={"category": category, "functions": functions},
     )
+
+
+def _reference(name: str, arguments: Mapping[str, Sequence[Any]]) -> ToolCall:
+    return ToolCall(name, {key: left_out_first(alternatives) for key, alternatives in arguments.items()})
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

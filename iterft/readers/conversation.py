@@ -2,7 +2,8 @@
 
 Readers bring their turns into one form, messages as `chat.plain_messages` reads them. Earlier turns of the assistant,
 their calls and the results of tools are context, which is never trained on. What the assistant says in a row is one
-turn; what it says before the user has said anything is context only.
+turn; what it says before the user has said anything is context only. The think part that a turn begins with becomes the
+sample's thought; in the context it is left out, as templates of thinking models do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from iterft.chat import THINK_CLOSE, think_span
 from iterft.readers.parts import Row, RowFault, as_answer, decoded, shown
 from iterft.types import Message, Prompt, Sample, Tool, ToolCall
 
@@ -20,7 +22,7 @@ _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 def decisions(name: str, source: str, messages: Iterable[Message], tools: Sequence[Tool]) -> list[Sample]:
     """The samples NAME/1, NAME/2, ... RowFault when a turn is empty, answers nothing, or none is the assistant's."""
-    turns = _joined(messages)
+    turns, thoughts = _joined(messages)
     samples: list[Sample] = []
     for at, turn in enumerate(turns):
         calls = [ToolCall(call["name"], call["arguments"]) for call in turn.get("tool_calls", ())]
@@ -35,9 +37,10 @@ def decisions(name: str, source: str, messages: Iterable[Message], tools: Sequen
                 Sample(
                     id=f"{name}/{len(samples) + 1}",
                     prompt=Prompt(tuple(turns[:at]), tuple(tools)),
-                    answer=tuple(map(as_answer, calls)),
+                    answer=tuple(as_answer(call, tools) for call in calls),
                     text="" if calls else turn["content"],
                     source=source,
+                    thought=thoughts[at],
                 )
             )
     if not samples:
@@ -51,6 +54,22 @@ def message(role: str, content: str, calls: Sequence[ToolCall] = ()) -> dict[str
     if calls:
         made["tool_calls"] = [{"name": call.name, "arguments": call.arguments} for call in calls]
     return made
+
+
+def parted(text: str) -> tuple[str, str]:
+    """(the think part that a turn begins with, tags included, "" where it has none; the rest)."""
+    span = think_span(text)
+    if span is None:
+        return "", text
+    end = span[1] + len(THINK_CLOSE)
+    return text[:end], text[end:].lstrip()
+
+
+def thought_in(think_part: str) -> str:
+    """What a think part says, "" where that is nothing."""
+    span = think_span(think_part)
+    thought = think_part[slice(*span)] if span else ""
+    return thought if thought.strip() else ""
 
 
 def spoken(row: Row, roles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -84,17 +103,22 @@ def background(instructions: str) -> list[dict[str, Any]]:
     return [message("system", "\n".join(kept))] if kept else []
 
 
-def _joined(messages: Iterable[Message]) -> list[Message]:
+def _joined(messages: Iterable[Message]) -> tuple[list[Message], list[str]]:
+    """The turns without think parts, those of the assistant in a row as one; what the think part of each says."""
     turns: list[Message] = []
+    thoughts: list[str] = []
     for turn in messages:
+        think_part, content = parted(turn["content"]) if turn["role"] == "assistant" else ("", turn["content"])
+        turn, thought = {**turn, "content": content}, thought_in(think_part)
         if turns and turn["role"] == turns[-1]["role"] == "assistant":
             before = turns.pop()
             both = {**before, "content": "\n".join(filter(None, (before["content"], turn["content"])))}
             if calls := [*before.get("tool_calls", ()), *turn.get("tool_calls", ())]:
                 both["tool_calls"] = calls
-            turn = both
+            turn, thought = both, "\n".join(filter(None, (thoughts.pop(), thought)))
         turns.append(turn)
-    return turns
+        thoughts.append(thought)
+    return turns, thoughts
 
 
 def _calls(turn: Message) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from iterft.chat import parse
 from iterft.dialects.hermes import HERMES
-from iterft.readers.conversation import background, decisions, message, spoken
+from iterft.readers.conversation import background, decisions, message, parted, spoken
 from iterft.readers.parts import Row, RowFault, json_objects, parse_json, read_tools, row_id, shown, source_of
 from iterft.types import Sample
 
@@ -42,10 +42,11 @@ def _messages(role: str, text: str) -> Iterator[dict[str, Any]]:
     elif role == "tool":
         yield from (message(role, result) for result in _RESULT.findall(text) or [text.strip()])
     elif role == "assistant":
-        turn = parse(HERMES, _CALL.sub(lambda match: match[1] + _as_json(match[2]) + match[3], text))
+        think_part, said = parted(text)
+        turn = parse(HERMES, _CALL.sub(lambda match: match[1] + _as_json(match[2]) + match[3], said))
         if turn.error:
             raise RowFault("an unparsable call", f"{turn.error} in {shown(text)}")
-        yield message(role, turn.content, turn.calls)
+        yield message(role, think_part + turn.content, turn.calls)
 
 
 def _objects(text: str) -> Any:

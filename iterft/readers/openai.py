@@ -2,8 +2,9 @@
 
     {"messages": [{"role", "content", "tool_calls"}], "tools": [{"type": "function", "function": {...}}]}
 
-Arguments of calls are JSON strings (or objects); either list may be a JSON string itself, as Arrow wants. Not read: the
-old `function_call` of a message, and content that is no text.
+Arguments of calls are JSON strings (or objects); either list may be a JSON string itself, as Arrow wants. Results may
+come in any order where they have the `tool_call_id` of their call. Not read: the old `function_call` of a message, and
+content that is no text.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from iterft.readers.conversation import decisions, message, role_of, text_of
 from iterft.readers.parts import Row, RowFault, decoded, read_call, read_tools, row_id, shown, source_of
+from iterft.readers.results import in_order_of_calls, without_ids
 from iterft.types import Sample
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
@@ -22,10 +24,12 @@ def read(row: Row, number: str) -> list[Sample]:
     if not isinstance(turns, list):
         raise RowFault("'messages' missing or not a list", shown(turns))
     tools = read_tools(row.get("tools"))
-    return decisions(row_id(row, number), source_of(row, "openai"), map(_message, turns), tools)
+    messages = map(without_ids, in_order_of_calls(map(_message, turns)))
+    return decisions(row_id(row, number), source_of(row, "openai"), messages, tools)
 
 
 def _message(turn: Any) -> dict[str, Any]:
+    """With the ids that tell calls and results apart."""
     if not isinstance(turn, dict) or "role" not in turn:
         raise RowFault("a message without a role", shown(turn))
     role = role_of(turn["role"], _ROLES)
@@ -34,7 +38,10 @@ def _message(turn: Any) -> dict[str, Any]:
     calls = decoded(turn.get("tool_calls") or [], "'tool_calls'")
     if not isinstance(calls, list) or (calls and role != "assistant"):
         raise RowFault("'tool_calls' not a list, or not the assistant's", shown(calls))
-    return message(role, _content(turn.get("content"), role), list(map(read_call, calls)))
+    made = message(role, _content(turn.get("content"), role), list(map(read_call, calls)))
+    for read, call in zip(made.get("tool_calls", ()), calls, strict=True):
+        read["id"] = call.get("id")
+    return {**made, "tool_call_id": turn.get("tool_call_id")}
 
 
 def _content(content: Any, role: str) -> str:

@@ -3,19 +3,22 @@
     {"id", "messages", "tools": [{name, description, parameters}], "answer": [{"name", "arguments"}], "text", "source"}
 
 An empty `answer` means that no call is right, `text` then holds the reply. `messages` is the prompt: roles system,
-user, assistant (perhaps with `tool_calls`) and tool. `kind`, `env_config` and `thought` (what a think part may say) may
-be there too. `accepted`, where it is there, is `answer` with the list of accepted values of each argument, as in
-`types.Sample`. An empty `tools` is the writer's choice and is read.
+user, assistant (perhaps with `tool_calls`) and tool; where the calls have an `id` and the results a `tool_call_id`, the
+results may come in any order. `kind`, `env_config` and `thought` (what a think part may say; `text` may begin with it
+instead) may be there too. `accepted`, where it is there, is `answer` with the list of accepted values of each argument,
+as in `types.Sample`; what is learnt is `answer`, as it is written. An empty `tools` is the writer's choice and is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from iterft.chat import THINK_CLOSE
-from iterft.readers.parts import Row, RowFault, as_answer, read_tool, shown
-from iterft.types import Prompt, Sample, ToolCall
+from iterft.readers.conversation import parted, thought_in
+from iterft.readers.parts import Row, RowFault, as_answer, is_same, read_tool, shown
+from iterft.readers.results import in_order_of_calls
+from iterft.types import Message, Prompt, Sample, ToolCall
 
 _ROLES = ("system", "user", "assistant", "tool")
 
@@ -28,7 +31,7 @@ def read(row: Row, number: str) -> list[Sample]:
         raise RowFault("'id' missing", f"row {number}")
     tools = tuple(map(read_tool, row["tools"]))
     given = tuple(map(_read_call, row["answer"]))
-    answer = tuple(map(as_answer, given))
+    answer = tuple(as_answer(call, tools) for call in given)
     if row.get("accepted") is not None:
         answer = _read_accepted(row["accepted"], given, row["id"])
     text, env_config = row.get("text") or "", row.get("env_config") or {}
@@ -45,16 +48,17 @@ def read(row: Row, number: str) -> list[Sample]:
         raise RowFault(
             "'messages' ends with a turn of the assistant", f"id {row['id']!r}: it belongs in 'answer' or 'text'"
         )
+    think_part, text = parted(text)
     return [
         Sample(
             id=str(row["id"]),
-            prompt=Prompt(tuple(row["messages"]), tools),
+            prompt=Prompt(tuple(map(_without_think_part, in_order_of_calls(row["messages"]))), tools),
             answer=answer,
             text=text,
             source=str(row.get("source", "")),
             kind=str(row.get("kind", "")),
             env_config=env_config,
-            thought=thought,
+            thought=thought or thought_in(think_part),
         )
     ]
 
@@ -76,13 +80,16 @@ def _read_accepted(accepted: Any, answer: Sequence[ToolCall], name: Any) -> tupl
         for parameter in {**call.arguments, **own.arguments}:
             if not _is_among(own.arguments.get(parameter, ""), call.arguments.get(parameter, [])):
                 raise RowFault("'answer' is not among 'accepted'", f"id {name!r}: {call.name}, {parameter}")
-    return calls
+    return tuple(
+        ToolCall(call.name, _led_by(own.arguments, call.arguments, _with_argument_first))
+        for call, own in zip(calls, answer, strict=True)
+    )
 
 
 def _is_alternative(value: Any) -> bool:
     """Whether the objects in it, one level deep, hold lists of values, none empty."""
-    if isinstance(value, list):
-        return all(_is_alternative(item) for item in value if isinstance(item, dict))
+    if _holds_objects(value):
+        return all(map(_is_alternative, value))
     return not isinstance(value, dict) or all(isinstance(each, list) and each for each in value.values())
 
 
@@ -93,10 +100,54 @@ def _is_among(value: Any, alternatives: Sequence[Any]) -> bool:
 
 def _is_alike(value: Any, alternative: Any) -> bool:
     if isinstance(value, dict) and isinstance(alternative, dict):
-        return all(_is_among(value.get(key, ""), alternative.get(key, [])) for key in {**value, **alternative})
-    if isinstance(value, list) and isinstance(alternative, list) and len(value) == len(alternative):
+        return all(
+            any(is_same(value.get(key, ""), each) for each in alternative.get(key, ()))
+            for key in {**value, **alternative}
+        )
+    if _holds_objects(value) and _holds_objects(alternative) and len(value) == len(alternative):
         return all(map(_is_alike, value, alternative))
-    return bool(value == alternative)
+    return is_same(value, alternative)
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _led_by(
+    own: Mapping[str, Any],
+    accepted: Mapping[str, Sequence[Any]],
+    with_first: Callable[[Any, Sequence[Any]], list[Any]],
+) -> dict[str, list[Any]]:
+    """The accepted values of arguments (or fields of an object), what a plain call writes in front, in its order. What
+    it leaves out and nothing is accepted for is not among them."""
+    kept = {key: values for key, values in accepted.items() if key in own or len(values) > 1}
+    return {key: with_first(own.get(key, ""), kept[key]) for key in {**own, **kept}}
+
+
+def _with_argument_first(value: Any, alternatives: Sequence[Any]) -> list[Any]:
+    at = next(at for at, each in enumerate(alternatives) if _is_alike(value, each))
+    return [_as_alternative(value, alternatives[at]), *alternatives[:at], *alternatives[at + 1 :]]
+
+
+def _with_field_first(value: Any, alternatives: Sequence[Any]) -> list[Any]:
+    at = next(at for at, each in enumerate(alternatives) if is_same(value, each))
+    return [value, *alternatives[:at], *alternatives[at + 1 :]]
+
+
+def _as_alternative(value: Any, alternative: Any) -> Any:
+    """The value as it is written, its objects with all that the alternative accepts in them."""
+    if isinstance(value, dict):
+        return _led_by(value, alternative, _with_field_first)
+    if _holds_objects(value):
+        return list(map(_as_alternative, value, alternative))
+    return value
+
+
+def _without_think_part(message: Message) -> Message:
+    if message["role"] != "assistant" or not message.get("content"):
+        return message
+    think_part, content = parted(message["content"])
+    return {**message, "content": content} if think_part else message
 
 
 def _check_message(message: Any, name: Any) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from iterft.json_schema import schema_faults
 from iterft.readers.schema import parameters_schema
 from iterft.types import Sample, Tool, ToolCall
 
@@ -113,9 +114,22 @@ def read_call(call: Any) -> ToolCall:
     return ToolCall(call["name"], arguments)
 
 
-def as_answer(call: ToolCall) -> ToolCall:
-    """A call in the form of `Sample.answer`: each argument the list of its one accepted value."""
-    return ToolCall(call.name, {key: [accept(value)] for key, value in call.arguments.items()})
+def as_answer(call: ToolCall, tools: Sequence[Tool] = ()) -> ToolCall:
+    """A call in the form of `Sample.answer`: each argument the list of its one accepted value. An optional argument of
+    which its tool, one of `tools`, declares the default may also be left out where it has that value, and be written
+    with it where it is left out."""
+    defaults = _defaults(next((tool for tool in tools if tool["name"] == call.name), {}))
+    arguments = {}
+    for key, value in call.arguments.items():
+        is_default = key in defaults and is_same(value, defaults[key])
+        arguments[key] = [accept(value), ""] if is_default else [accept(value)]
+    left_out = {key: ["", accept(value)] for key, value in defaults.items() if key not in arguments}
+    return ToolCall(call.name, {**arguments, **left_out})
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Equality that tells true from 1."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def accept(value: Any) -> Any:
@@ -131,6 +145,19 @@ def shown(value: Any) -> str:
     """The beginning of a value, for people."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
+
+
+def _defaults(tool: Tool) -> dict[str, Any]:
+    """The default of each optional parameter that declares one, other than null and "", in a sound schema that it
+    fits."""
+    schema = tool.get("parameters") or {}
+    required = schema.get("required") or ()
+    return {
+        name: inner["default"]
+        for name, inner in (schema.get("properties") or {}).items()
+        if name not in required and isinstance(inner, Mapping) and inner.get("default") not in (None, "")
+        if not any(schema_faults(inner, name, schema))
+    }
 
 
 def _unwrapped(value: Any) -> Any:

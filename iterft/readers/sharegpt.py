@@ -2,8 +2,8 @@
 
     {"conversations": [{"from", "value"}], "tools": JSON string, "system": text}
 
-Speakers are human, gpt, function_call (a JSON object {"name", "arguments"} or a list of them) and observation. The
-system text is kept: in APIGen-MT it is the policy that the assistant must follow.
+Speakers are human, gpt, function_call (a JSON object {"name", "arguments"} or a list of them, perhaps behind a think
+part) and observation. The system text is kept: in APIGen-MT it is the policy that the assistant must follow.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from iterft.readers.conversation import decisions, message, spoken, text_of
+from iterft.readers.conversation import decisions, message, parted, spoken, text_of
 from iterft.readers.parts import Row, decoded, read_call, read_tools, row_id, source_of
 from iterft.types import Sample, ToolCall
 
@@ -35,7 +35,8 @@ def _messages(row: Row) -> Iterator[dict[str, Any]]:
     if row.get("system"):
         yield message("system", text_of(row["system"]))
     for role, text in spoken(row, _ROLES):
-        yield message("assistant", "", _calls(text)) if role == "call" else message(role, text)
+        think_part, said = parted(text) if role == "call" else ("", text)
+        yield message("assistant", think_part, _calls(said)) if role == "call" else message(role, text)
 
 
 def _calls(text: str) -> list[ToolCall]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from iterft.chat import parse
 from iterft.dialects.pythonic import PYTHONIC
-from iterft.readers.conversation import background, decisions, message, spoken
+from iterft.readers.conversation import background, decisions, message, parted, spoken
 from iterft.readers.parts import NO_TOOLS, Row, RowFault, json_at, read_tools, row_id, shown, source_of
 from iterft.types import Sample, Tool, ToolCall
 
@@ -56,6 +56,7 @@ def _messages(row: Row, odd: Mapping[str, str]) -> Iterator[dict[str, Any]]:
 
 def _turn(text: str, odd: Mapping[str, str]) -> dict[str, Any]:
     """RowFault when the turn is no well-formed list of calls and yet no prose."""
+    think_part, text = parted(text)
     written, num_swapped = text, 0
     if odd:
         names = "|".join(map(re.escape, sorted(odd, key=len, reverse=True)))
@@ -64,8 +65,9 @@ def _turn(text: str, odd: Mapping[str, str]) -> dict[str, Any]:
     if turn.error or (not turn.calls and _LIKE_CALLS.fullmatch(text)):
         raise RowFault("an unparsable call", f"{turn.error or 'no known way to write one'} in {shown(text)}")
     if not turn.calls:
-        return message("assistant", text.strip())
+        return message("assistant", think_part + text.strip())
     real = {stand_in: name for name, stand_in in odd.items()}
     if sum(call.name in real for call in turn.calls) != num_swapped:
         raise RowFault("an unparsable call", f"a tool's name inside an argument of {shown(text)}")
-    return message("assistant", turn.content, [ToolCall(real.get(c.name, c.name), c.arguments) for c in turn.calls])
+    calls = [ToolCall(real.get(call.name, call.name), call.arguments) for call in turn.calls]
+    return message("assistant", think_part + turn.content, calls)

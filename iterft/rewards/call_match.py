@@ -1,8 +1,11 @@
 """The verifier for samples with a reference: does the last turn make exactly the calls that the reference accepts?
 
-Decisions are those of BFCL's official Python AST checker; `scripts/check_verifier.py` measures the agreement. One rule
-serves all its categories: as many calls as entries, in any order, each entry looked up among the tools by its name.
-Beyond a verdict this names the reason and judges *unfinished* turns. Not here: single values (`value_match`), text.
+Decisions on items of BFCL (samples of that source) are those of its official Python AST checker, as
+`scripts/check_verifier.py` measures. One rule serves all its categories: as many calls as entries, in any order, each
+entry looked up among the tools by its name. Other data are judged alike, but for values (`value_match`), parameters of
+which `additionalProperties` allows more than are listed, and replies: where no call is right, words that write the name
+of a tool as a call are a call that went wrong ("unparsable"). Beyond a verdict this names the reason and judges
+*unfinished* turns. Not here: single values, what a reply says.
 
 Calls are matched as the official checker does: entries in their order, each takes the first free call that it accepts.
 This is greedy: where two entries overlap, an order of calls can fail that an optimal assignment would pass. It also
@@ -12,12 +15,14 @@ tells which entries are left, and any call that one of those accepts can still b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from iterft.rewards.value_match import declared_type, is_writable, value_fault
-from iterft.types import PartialTurn, Reward, Sample, Tool, ToolCall, Trajectory
+from iterft.types import BFCL, PartialTurn, Reward, Sample, Tool, ToolCall, Trajectory
 
 _NOTHING: Mapping[str, Any] = {}
 _MAX_SHOWN = 80
@@ -34,7 +39,7 @@ class CallMatch:
         if turn.error:
             return Reward(0.0, "unparsable")
         matching = _match(sample, turn.calls)
-        fault = _turn_fault(sample, turn.calls, matching)
+        fault = _turn_fault(sample, turn.calls, matching) or _words_fault(sample, turn.content)
         num_entries = len(sample.answer)
         parts = {"calls": 1.0 - len(matching.left) / num_entries} if num_entries else {}
         if fault is None:
@@ -46,7 +51,7 @@ class CallMatch:
         sample, turn = trajectory.sample, trajectory.turns[-1]
         if turn.error:
             return f"The turn is not well-formed: {turn.error}."
-        fault = _turn_fault(sample, turn.calls, _match(sample, turn.calls))
+        fault = _turn_fault(sample, turn.calls, _match(sample, turn.calls)) or _words_fault(sample, turn.content)
         return _sentence(fault, sample) if fault else ""
 
     def objection(self, sample: Sample, partial: PartialTurn) -> str:
@@ -62,6 +67,7 @@ class CallMatch:
             fault = _open_fault(sample, partial, matching.left)
         else:
             fault = None
+        fault = fault or _words_fault(sample, partial.content + (partial.undecided if partial.finished else ""))
         return fault.reason if fault else ""
 
 
@@ -94,7 +100,7 @@ def _match(sample: Sample, calls: Sequence[ToolCall]) -> _Matching:
         found: dict[int, _Fault] = {}
         for index in free:
             if calls[index].name == entry.name and tool:
-                fault = _call_fault(calls[index], entry, tool)
+                fault = _call_fault(calls[index], entry, tool, as_bfcl=sample.source == BFCL)
                 if fault is None:
                     free.remove(index)
                     break
@@ -113,6 +119,27 @@ def _turn_fault(sample: Sample, calls: Sequence[ToolCall], matching: _Matching) 
     if matching.left:
         return _Fault("missing_call" if calls else "no_call", matching.left[0].name)
     return None
+
+
+def _words_fault(sample: Sample, words: str) -> _Fault | None:
+    """What is wrong with the words of a turn where no call is right: the name of a tool that they write as a call, as
+    the sample's own reply does not."""
+    if sample.answer or sample.source == BFCL or ("(" not in words and '"name"' not in words):
+        return None
+    written = _calls_in_words(tuple(tool["name"] for tool in sample.prompt.tools))
+    found = written.search(words)
+    if found is None or written.search(sample.text):
+        return None
+    return _Fault("unparsable", found[0])
+
+
+@lru_cache(maxsize=256)
+def _calls_in_words(names: tuple[str, ...]) -> re.Pattern[str]:
+    """`name(`, `"name": "name"`; a blank before the bracket only behind a name that is no word of prose."""
+    any_name = "|".join(map(re.escape, names))
+    no_words = "|".join(re.escape(name) for name in names if not name.isalpha() or not name[1:].islower())
+    blank = rf"|(?<![\w.])(?:{no_words})\s+\(" if no_words else ""
+    return re.compile(rf'(?<![\w.])(?:{any_name})\({blank}|"name"\s*:\s*"(?:{any_name})"' if names else r"(?!)")
 
 
 def _stray_fault(sample: Sample, calls: Sequence[ToolCall], matching: _Matching) -> _Fault:
@@ -137,7 +164,7 @@ def _open_fault(sample: Sample, partial: PartialTurn, left: Sequence[ToolCall]) 
     for entry in left:
         if entry.name != name:
             continue
-        fault = _written_fault(name, partial.open_arguments, entry, tool)
+        fault = _written_fault(name, partial.open_arguments, entry, tool, as_bfcl=sample.source == BFCL)
         if fault is None and partial.expects == "argument" and not _has_more(partial.open_arguments, entry, tool):
             fault = _Fault("unknown_parameter", name, num_right=len(partial.open_arguments))
         if fault is None:
@@ -162,9 +189,9 @@ def _name_fault(sample: Sample, name: str, tool: Tool | None, left: Sequence[Too
     return fault
 
 
-def _call_fault(call: ToolCall, entry: ToolCall, tool: Tool) -> _Fault | None:
+def _call_fault(call: ToolCall, entry: ToolCall, tool: Tool, *, as_bfcl: bool) -> _Fault | None:
     """The first fault of a whole call against an entry of its name: among what is written, then what is missing."""
-    fault = _written_fault(call.name, call.arguments, entry, tool)
+    fault = _written_fault(call.name, call.arguments, entry, tool, as_bfcl=as_bfcl)
     if fault:
         return fault
     for parameter in tool.get("parameters", _NOTHING).get("required", ()):
@@ -176,14 +203,15 @@ def _call_fault(call: ToolCall, entry: ToolCall, tool: Tool) -> _Fault | None:
     return None
 
 
-def _written_fault(name: str, arguments: Mapping[str, Any], entry: ToolCall, tool: Tool) -> _Fault | None:
+def _written_fault(
+    name: str, arguments: Mapping[str, Any], entry: ToolCall, tool: Tool, *, as_bfcl: bool
+) -> _Fault | None:
     """The first argument, in the order written, that is not accepted."""
-    properties = tool.get("parameters", _NOTHING).get("properties")
     for num_right, (parameter, value) in enumerate(arguments.items()):
         alternatives = entry.arguments.get(parameter)
-        if alternatives is None or (properties is not None and parameter not in properties):
+        if alternatives is None or not _is_known(parameter, tool):
             return _Fault("unknown_parameter", name, parameter, value, num_right=num_right)
-        fault = value_fault(value, alternatives, properties[parameter] if properties else None)
+        fault = value_fault(value, alternatives, schema_of(parameter, tool), as_bfcl=as_bfcl)
         if fault:
             return _Fault(fault, name, parameter, value, alternatives, num_right)
     return None
@@ -192,7 +220,7 @@ def _written_fault(name: str, arguments: Mapping[str, Any], entry: ToolCall, too
 def _has_more(arguments: Mapping[str, Any], entry: ToolCall, tool: Tool) -> bool:
     """Whether the entry accepts an argument that is not yet written."""
     return any(
-        parameter not in arguments and _is_known(parameter, tool) and is_writable(others, _schema(parameter, tool))
+        parameter not in arguments and _is_known(parameter, tool) and is_writable(others, schema_of(parameter, tool))
         for parameter, others in entry.arguments.items()
     )
 
@@ -202,19 +230,31 @@ def _tool(sample: Sample, name: str) -> Tool | None:
 
 
 def _is_known(parameter: str, tool: Tool) -> bool:
-    """Whether the schema lists the parameter; a schema that lists none knows them all."""
-    properties = tool.get("parameters", _NOTHING).get("properties")
-    return properties is None or parameter in properties
+    """Whether the schema lists the parameter, or says that there are others; one without a list knows them all."""
+    schema = tool.get("parameters") or _NOTHING
+    properties = schema.get("properties")
+    return properties is None or parameter in properties or _others(schema) is not None
 
 
-def _schema(parameter: str, tool: Tool) -> object:
-    return tool.get("parameters", _NOTHING).get("properties", _NOTHING).get(parameter)
+def schema_of(parameter: str, tool: Tool) -> object:
+    """The schema of a parameter, None where the tool declares none."""
+    schema = tool.get("parameters") or _NOTHING
+    properties = schema.get("properties") or _NOTHING
+    return properties[parameter] if parameter in properties else _others(schema)
+
+
+def _others(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema of parameters that are not listed, {} for any; None where it does not say that there are any."""
+    others = schema.get("additionalProperties")
+    return others if isinstance(others, Mapping) else _NOTHING if others is True else None
 
 
 def _sentence(fault: _Fault, sample: Sample) -> str:
     """One sentence for people."""
     tool, parameter, value = fault.tool, fault.parameter, _shown(fault.value)
     match fault.reason:
+        case "unparsable":
+            return f"The words hold a call that is not written as one: {tool}."
         case "unneeded_call":
             return f"No call is right here, but {tool} was called."
         case "no_call":
@@ -235,7 +275,7 @@ def _sentence(fault: _Fault, sample: Sample) -> str:
             return f"{tool}: {parameter} " + ("is to be left out." if is_known else "is none of the parameters.")
         case "wrong_type":
             offered = _tool(sample, tool)
-            wanted = declared_type(_schema(parameter, offered)) if offered else None
+            wanted = declared_type(schema_of(parameter, offered)) if offered else None
             got = type(fault.value).__name__
             wanted_name = wanted.__name__ if wanted else "value"
             return f"{tool}: {parameter} is {value} ({got}), not an accepted {wanted_name}."

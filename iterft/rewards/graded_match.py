@@ -9,19 +9,19 @@
 Calls and entries of the reference are paired by keys + values, the likest first (the paper has the best assignment; the
 two differ only where several calls resemble several entries). Moved into [0, 1]: (format + correct + 3) / 7, which
 changes no advantage of a group but for its epsilon. Where no call is right, the paper says nothing: correct is then 3
-without a call, -3 with one or with a malformed turn. An argument that may be left out, and is, counts as right.
+without a call, -3 with one or with a malformed turn. An argument that may be left out, and is, counts as right. Values
+and malformed turns are what `call_match` takes for them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from iterft.rewards.call_match import CallMatch
+from iterft.rewards.call_match import CallMatch, schema_of
 from iterft.rewards.value_match import value_fault
-from iterft.types import PartialTurn, Reward, Sample, ToolCall, Trajectory
+from iterft.types import BFCL, PartialTurn, Reward, Sample, Tool, ToolCall, Trajectory
 
 MATCH = CallMatch()
 MOST = 3.0
@@ -34,9 +34,10 @@ class GradedMatch:
     def __call__(self, trajectory: Trajectory) -> Reward:
         sample, turn = trajectory.sample, trajectory.turns[-1]
         form = float(turn.thought is not None and not turn.error)
-        correct = correctness(sample, turn.calls) if sample.answer else -MOST if turn.calls or turn.error else MOST
+        verdict = MATCH(trajectory)
+        correct = correctness(sample, turn.calls) if sample.answer else MOST if verdict.value == 1.0 else -MOST
         value = (form + correct + MOST) / (2 * MOST + 1)
-        reason = MATCH(trajectory).reason or ("" if form else "unparsable")
+        reason = verdict.reason or ("" if form else "unparsable")
         return Reward(value, reason, {"format": form, "correct": correct})
 
     def explain(self, trajectory: Trajectory) -> str:
@@ -56,19 +57,22 @@ def correctness(sample: Sample, calls: Sequence[ToolCall]) -> float:
     wanted, made = (Counter(call.name for call in group) for group in (sample.answer, calls))
     names = (wanted & made).total() / (wanted | made).total()
     most = 1 + len(sample.answer) + sum(len(entry.arguments) for entry in sample.answer)
-    schemas = {tool["name"]: tool.get("parameters", {}).get("properties", {}) for tool in sample.prompt.tools}
-    scores = [[likeness(call, entry, schemas.get(entry.name, {})) for call in calls] for entry in sample.answer]
+    tools = {tool["name"]: tool for tool in sample.prompt.tools}
+    as_bfcl = sample.source == BFCL
+    scores = [
+        [likeness(call, entry, tools.get(entry.name, {}), as_bfcl=as_bfcl) for call in calls] for entry in sample.answer
+    ]
     return 2 * MOST * (names + matched(scores)) / most - MOST
 
 
-def likeness(call: ToolCall, entry: ToolCall, schema: Mapping[str, Any]) -> float:
+def likeness(call: ToolCall, entry: ToolCall, tool: Tool, *, as_bfcl: bool) -> float:
     """keys + values of one call against one entry of the reference; 0 for another tool."""
     if call.name != entry.name:
         return 0.0
     left_out = {key for key, accepted in entry.arguments.items() if "" in accepted and key not in call.arguments}
     there = set(call.arguments) | left_out
     right = len(left_out) + sum(
-        not value_fault(value, entry.arguments[key], schema.get(key))
+        not value_fault(value, entry.arguments[key], schema_of(key, tool), as_bfcl=as_bfcl)
         for key, value in call.arguments.items()
         if key in entry.arguments
     )

@@ -1,12 +1,20 @@
-"""Is one argument value accepted? By the value rules of BFCL's Python AST checker, decision for decision.
+"""Is one argument value accepted?
 
-Some of these rules are odd; they are kept because agreement with the official checker is the point:
+For items of BFCL by the value rules of its Python AST checker, decision for decision (`as_bfcl`). Some are odd:
 
 - strings are compared without case, blanks and the punctuation `,./-_*^`, single quotes equal to double ones;
 - an int may stand for a number, though not inside an array; never a number for an int; a boolean is no number;
 - a value may also have the type of the first alternative; it is then compared plainly, without the string rule;
 - objects hold alternatives one level deep; anything deeper is compared plainly;
 - an empty list, where "" (leaving the argument out) is accepted, counts as left out.
+
+For all other data the rules are the same but for what would take one value for another:
+
+- strings are compared without case, single quotes equal to double ones; blanks count between digits only (`5 12`);
+  commas and full stops before a blank or the end do not count, other punctuation of the kind above only where a digit
+  is next to it (`12*5`, `-5`, `1.5`, `2024-1-15`), or where it is all there is;
+- an int may stand for a number inside an array too;
+- a boolean never equals a number, wherever it stands.
 
 Both vocabularies are read: JSON schema (object, number, array, ...) and BFCL's own (dict, float, tuple, any, ...).
 Where a schema declares no single known type (no `type`, a list of types, `$ref`, `anyOf`) any type will do and the
@@ -15,7 +23,9 @@ value is compared by the rules of its own type; the official checker raises ther
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 ValueFault = Literal["", "wrong_type", "wrong_value"]
@@ -33,22 +43,34 @@ _PYTHON_TYPES: Mapping[str, type] = {
     "dict": dict,
 }
 _STANDARD = str.maketrans({**dict.fromkeys(" ,./-_*^", None), "'": '"'})
+_END_OF_WORDS = re.compile(r"[.,]+(?=\s|\Z)")
+_BLANKS = re.compile(r"\s+")
+_BLANK_BETWEEN_WORDS = re.compile(r"(?<!\d) | (?!\d)")
+_MARKS_WITHOUT_DIGITS = re.compile(r"(?<![\d,./\-_*^])[,./\-_*^]+(?![\d,./\-_*^])")
+
+Form = Callable[[Any], Any]
+"""What a value is compared by: values of one form are the same."""
 
 
-def value_fault(value: Any, alternatives: Sequence[Any], schema: object) -> ValueFault:
+def value_fault(value: Any, alternatives: Sequence[Any], schema: object, *, as_bfcl: bool = False) -> ValueFault:
     """ "" if `value` is among the accepted `alternatives` of an argument with this `schema`, else what is wrong."""
+    form = _standard if as_bfcl else _folded
     declared = declared_type(schema)
     if declared is None:
-        return "" if _accepted(value, alternatives, item_type=None) else "wrong_value"
+        return "" if _accepted(value, alternatives, None, form) else "wrong_value"
     value = _converted(value, declared, schema)
     exemplar = _exemplar_type(alternatives)
     item_type = _item_type(schema) if declared is list else None
     if type(value) not in (declared, exemplar):
         return "wrong_type"
-    if type(value) is declared and item_type is not None and not _items_fit(value, alternatives, item_type):
-        return "wrong_type"
-    is_plain = exemplar is not None and exemplar is not declared
-    is_right = value in alternatives if is_plain else _accepted(value, alternatives, item_type)
+    if type(value) is declared and item_type is not None:
+        number_type = int if item_type is float and not as_bfcl else item_type
+        if not _items_fit(value, alternatives, (item_type, number_type)):
+            return "wrong_type"
+    if exemplar is not None and exemplar is not declared:
+        is_right = value in alternatives if as_bfcl else _marked(value) in map(_marked, alternatives)
+    else:
+        is_right = _accepted(value, alternatives, item_type, form)
     return "" if is_right else "wrong_value"
 
 
@@ -88,48 +110,44 @@ def _exemplar_type(alternatives: Sequence[Any]) -> type | None:
     return None
 
 
-def _items_fit(value: Any, alternatives: Sequence[Any], item_type: type) -> bool:
-    """Each item has the declared type or that of the first item of one and the same alternative."""
+def _items_fit(value: Any, alternatives: Sequence[Any], item_types: Sequence[type]) -> bool:
+    """Each item has one of the types or that of the first item of one and the same alternative."""
     for alternative in alternatives:
         if type(alternative) is not list:
             return True
         exemplar = _exemplar_type(alternative)
-        if all(type(item) is item_type or (exemplar is not None and type(item) is exemplar) for item in value):
+        if all(type(item) in item_types or (exemplar is not None and type(item) is exemplar) for item in value):
             return True
     return False
 
 
-def _accepted(value: Any, alternatives: Sequence[Any], item_type: type | None) -> bool:
+def _accepted(value: Any, alternatives: Sequence[Any], item_type: type | None, form: Form) -> bool:
     """Membership by the rules of the value's own type."""
-    if isinstance(value, str):
-        return value in alternatives or _standard(value) in [
-            _standard(other) for other in alternatives if isinstance(other, str)
-        ]
     if isinstance(value, dict):
-        return any(_object_matches(value, other) for other in alternatives)
+        return any(_object_matches(value, other, form) for other in alternatives)
     if isinstance(value, list):
-        return any(_list_matches(value, [] if other == "" else other, item_type) for other in alternatives)
-    return value in alternatives
+        return any(_list_matches(value, [] if other == "" else other, item_type, form) for other in alternatives)
+    return (type(value) is str and value in alternatives) or form(value) in map(form, alternatives)
 
 
-def _list_matches(value: list[Any], accepted: Any, item_type: type | None) -> bool:
+def _list_matches(value: list[Any], accepted: Any, item_type: type | None, form: Form) -> bool:
     """Equal length and order. Lists of objects hold alternatives in each object, other lists hold plain values."""
     if not isinstance(accepted, list) or len(value) != len(accepted):
         return False
     if item_type is dict:
-        return all(_object_matches(item, other) for item, other in zip(value, accepted, strict=True))
+        return all(_object_matches(item, other, form) for item, other in zip(value, accepted, strict=True))
     return all(
-        _standard(item) == _standard(other) or (item_type is None and _object_matches(item, other))
+        form(item) == form(other) or (item_type is None and _object_matches(item, other, form))
         for item, other in zip(value, accepted, strict=True)
     )
 
 
-def _object_matches(value: Any, accepted: Any) -> bool:
+def _object_matches(value: Any, accepted: Any, form: Form) -> bool:
     """Each key is known and its value among that key's alternatives; a key left out has "" among them."""
     if not isinstance(value, dict) or not isinstance(accepted, Mapping):
         return False
     for key, item in value.items():
-        if key not in accepted or _standard(item) not in [_standard(other) for other in accepted[key]]:
+        if key not in accepted or form(item) not in map(form, accepted[key]):
             return False
     return all(key in value or "" in others for key, others in accepted.items())
 
@@ -137,3 +155,24 @@ def _object_matches(value: Any, accepted: Any) -> bool:
 def _standard(value: Any) -> Any:
     """A string without what BFCL overlooks; anything else as it is."""
     return value.translate(_STANDARD).lower() if type(value) is str else value
+
+
+def _folded(value: Any) -> Any:
+    """A string without what is overlooked outside of BFCL; anything else so that a boolean is no number."""
+    return _folded_text(value) if type(value) is str else _marked(value)
+
+
+def _marked(value: Any) -> Any:
+    """The value with its booleans, also inside of lists and objects, equal to nothing but booleans."""
+    if isinstance(value, list):
+        return list(map(_marked, value))
+    if isinstance(value, dict):
+        return {key: _marked(item) for key, item in value.items()}
+    return (value,) if isinstance(value, bool) else value
+
+
+@lru_cache(maxsize=4096)
+def _folded_text(text: str) -> str:
+    """As it is where nothing would be left."""
+    words = _BLANKS.sub(" ", _END_OF_WORDS.sub("", text.lower().replace("'", '"')))
+    return _MARKS_WITHOUT_DIGITS.sub("", _BLANK_BETWEEN_WORDS.sub("", words.strip())) or text

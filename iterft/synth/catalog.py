@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from iterft.rollout import left_out_first
 from iterft.synth.values import Kind, Value, kind_of
 from iterft.synth.wording import Bindings, Wording, parse
 from iterft.types import ToolCall
@@ -124,7 +125,7 @@ def load_further_catalog() -> Catalog:
 
 
 def reference(tool: ToolSpec, bindings: Bindings) -> ToolCall:
-    """The call that `bindings` ask for, each argument a list of accepted values ("" = may be left out)."""
+    """The call that `bindings` ask for, each argument a list of accepted values; what may be left out, is."""
     arguments: dict[str, list[Any]] = {}
     for parameter in tool.parameters:
         if "." in parameter.path:
@@ -134,7 +135,7 @@ def reference(tool: ToolSpec, bindings: Bindings) -> ToolCall:
             if any(each.path in bindings for each in fields):
                 arguments[parameter.path] = [_accepted_fields(fields, bindings)]
         elif accepted := _accepted(parameter, bindings.get(parameter.path)):
-            arguments[parameter.path] = accepted
+            arguments[parameter.path] = left_out_first(accepted)
     return ToolCall(tool.name, arguments)
 
 
@@ -144,7 +145,7 @@ def _accepted_fields(fields: Iterable[Parameter], bindings: Bindings) -> dict[st
 
 
 def _accepted(parameter: Parameter, value: Value | None) -> list[Any]:
-    """Accepted values of one parameter; [] where it must be left out."""
+    """Accepted values of one parameter or field, "" last; [] where it must be left out."""
     if value is None:
         return [*parameter.default, ""] if parameter.default else []
     is_default = parameter.default and value.accepted[0] == parameter.default[0]

@@ -30,8 +30,9 @@ def ungrounded(sample: Sample) -> list[str]:
     said = said_on(sample)
     return [
         f"{call.name}: {path}"
-        for call in reference_calls(sample)
+        for call, entry in zip(reference_calls(sample), sample.answer, strict=True)
         for name, value in call.arguments.items()
+        if "" not in entry.arguments[name]
         for path, leaf in leaves(value, name)
         if not said.holds(path, leaf)
     ]

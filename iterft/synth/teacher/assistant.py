@@ -67,7 +67,7 @@ def action_schema(tools: tuple[Tool, ...]) -> dict[str, Any]:
 
 
 def answer_of(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
-    """Calls in the form of `Sample.answer`. What may be left out and is set to its default may be left out."""
+    """Calls in the form of `Sample.answer`. What may be left out and is set to its default is left out."""
     parameters = {tool["name"]: tool.get("parameters") or {} for tool in tools}
     return tuple(
         ToolCall(
@@ -80,7 +80,7 @@ def answer_of(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> tuple[ToolCal
 def _accepted(name: str, value: Any, parameters: Mapping[str, Any]) -> list[Any]:
     schema = parameters.get("properties", {}).get(name, {})
     is_default = name not in parameters.get("required", ()) and "default" in schema and schema["default"] == value
-    return [accept(value), ""] if is_default else [accept(value)]
+    return ["", accept(value)] if is_default else [accept(value)]
 
 
 def thought_of(action: Action, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
