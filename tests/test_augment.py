@@ -125,6 +125,13 @@ def test_no_right_tool_is_left_and_some_tool_is() -> None:
         assert sample.text and not sample.answer
 
 
+def test_no_tool_is_taken_away_from_a_dialogue_that_is_under_way() -> None:
+    follow_ups = [sample for sample in SAMPLES if len(sample.prompt.messages) > 1]
+    assert follow_ups
+    assert made_of(follow_ups, no_call_share=0.4) == []
+    assert all(len(sample.prompt.messages) == 1 for sample in made_of(SAMPLES, no_call_share=0.4))
+
+
 def test_a_stand_in_for_the_only_tool_shares_no_word_with_it_or_the_request() -> None:
     weather = tool("get_weather", "Weather forecast for a city", city={"type": "string"})
     sample = ask("a", "Weather in Oslo?", [weather], ToolCall("get_weather", {"city": ["Oslo"]}))
@@ -246,17 +253,24 @@ def test_shuffling_changes_the_order_only() -> None:
         assert (names_of(before) == names_of(after)) == (len(before.prompt.tools) == 1) == ("+shuffled" not in after.id)
 
 
+TEXT = {"type": "string", "description": "Text"}
 NESTED = tool(
     "order",
     "Order `items`",
-    to={"type": "object", "properties": {"city": {"type": "string"}, "zip": {"type": "string"}}, "required": ["city"]},
+    to={"type": "object", "properties": {"city": TEXT, "zip": TEXT}, "required": ["city"], "description": "Where to"},
     items={
         "type": "array",
-        "items": {"type": "object", "properties": {"sku": {"type": "string"}}},
+        "items": {"type": "object", "properties": {"sku": TEXT}},
         "default": [{"sku": "none"}],
+        "description": "What",
     },
-    free={"type": "object"},
-    either={"type": "object", "properties": {"a": {}, "b": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+    free={"type": "object", "description": "More"},
+    either={
+        "type": "object",
+        "properties": {"a": {}, "b": {}},
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+        "description": "One of two",
+    },
 )
 ARGUMENTS = {
     "to": {"city": "Oslo", "zip": "0150"},
@@ -311,6 +325,24 @@ def test_masked_names_agree_in_tools_answers_and_earlier_calls_at_every_depth() 
         postcode,
         sku,
     }
+
+
+def test_a_name_that_alone_says_what_it_is_of_is_not_masked() -> None:
+    dose = {"type": "integer"}
+    unit = {"type": "string", "enum": ["ml", "g"]}
+    inner = {"type": "object", "description": "Both", "properties": {"milk": dose, "flour": TEXT}}
+    bake, run = tool("bake", "Bakes.", dose=dose, unit=unit, oven=TEXT, of=inner), tool("run", "", far=dose)
+    call = as_answer(ToolCall("bake", {"dose": 2, "unit": "g", "oven": "hot", "of": {"milk": 1, "flour": "rye"}}))
+    (after,) = augmented([ask("a", "?", [bake, run], call)], masked_share=1)
+    assert passes(after)
+    shown, kept = after.prompt.tools
+    assert kept == run and shown["name"] != "bake"
+    (arguments,) = (call.arguments for call in reference_calls(after))
+    assert arguments["dose"] == 2 and not {"unit", "oven", "of"} & set(arguments)
+    (both,) = (value for value in arguments.values() if isinstance(value, dict))
+    assert both["milk"] == 1 and "flour" not in both
+    (same,) = augmented([ask("b", "?", [run], ToolCall("run", {"far": [3]}))], masked_share=1)
+    assert same.id == "b", "nothing could be hidden"
 
 
 @pytest.mark.parametrize("dialect", [HERMES, PYTHONIC], ids=lambda dialect: dialect.name)

@@ -34,8 +34,9 @@ def without_right_tools(
     samples: Sequence[Sample], num_samples: int, pool: ToolPool, rng: random.Random
 ) -> tuple[list[Sample], Taken]:
     """Samples whose right tools are taken out of the list, and which these were. Where no tool would be left, unrelated
-    ones of the pool stand in."""
-    candidates = [sample for sample in samples if sample.answer]
+    ones of the pool stand in. Only of samples in which the assistant has not spoken: it would have asked for a value,
+    or made a call, that its tools have no use for."""
+    candidates = [sample for sample in samples if sample.answer and not is_under_way(sample.prompt)]
     rng.shuffle(candidates)
     made: list[Sample] = []
     taken: dict[str, list[Tool]] = {}
@@ -85,6 +86,10 @@ def joined(samples: Sequence[Sample], num_samples: int, rng: random.Random) -> l
             thought=f"{first.thought}\n{second.thought}" if first.thought and second.thought else "",
         )
     return list(made.values())
+
+
+def is_under_way(prompt: Prompt) -> bool:
+    return any(message["role"] == "assistant" for message in prompt.messages)
 
 
 def is_single_request(prompt: Prompt) -> bool:

@@ -2,7 +2,8 @@
 
 After Hammer (arXiv 2410.04587, section 3), which found that models go by names and fail where conventions differ.
 Renamed alike are the list of tools, the reference and earlier calls in the messages; parameters of objects inside
-parameters too. What is said stays: requests, descriptions, results of tools, calls of tools that are not in the list.
+parameters too. A tool or a parameter that nothing but its name describes keeps it. What is said stays: requests,
+descriptions, results of tools, calls of tools that are not in the list.
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ class Mask:
 
 
 def masked(group: ToolGroup, rng: random.Random) -> ToolGroup | None:
-    """The group with one mask for all its samples; None when there is no tool or two have one name."""
-    fresh = fresh_names(rng)
+    """The group with one mask for all its samples; None when no name can be hidden or two tools have one name."""
+    own = {tool["name"] for tool in group.tools}
+    fresh = (name for name in fresh_names(rng) if name not in own)
     masks = {tool["name"]: mask_of(tool, fresh) for tool in group.tools}
-    if not masks or len(masks) < len(group.tools):
+    shown = tuple(mask.tool for mask in masks.values())
+    if len(masks) < len(group.tools) or shown == group.tools:
         return None
     samples = [masked_sample(sample, masks) for sample in group.samples]
-    return ToolGroup(samples, tuple(mask.tool for mask in masks.values()), f"{group.changes}+masked")
+    return ToolGroup(samples, shown, f"{group.changes}+masked")
 
 
 def fresh_names(rng: random.Random) -> Iterator[str]:
@@ -64,7 +67,7 @@ def fresh_names(rng: random.Random) -> Iterator[str]:
 
 
 def mask_of(tool: Tool, fresh: Iterator[str]) -> Mask:
-    masked = {**tool, "name": next(fresh)}
+    masked = {**tool, "name": next(fresh) if is_described(tool) else tool["name"]}
     if "parameters" not in tool:
         return Mask(masked, NO_NAMES)
     masked["parameters"], names = masked_schema(tool["parameters"], fresh)
@@ -95,13 +98,21 @@ def masked_schema(schema: Any, fresh: Iterator[str]) -> tuple[Any, Names]:
 def masked_properties(properties: Mapping[str, Any], fresh: Iterator[str]) -> tuple[dict[str, Any], Names]:
     shown: dict[str, Any] = {}
     names: dict[str, tuple[str, Names]] = {}
+    hidden = (name for name in fresh if name not in properties)
     for key, schema in properties.items():
-        name, inside = next(fresh), NO_NAMES
+        name, inside = next(hidden) if is_described(schema) else key, NO_NAMES
         if isinstance(schema, dict) and ("properties" in schema or "items" in schema):
             schema, inside = masked_schema(schema, fresh)
         shown[name] = schema
         names[key] = name, inside
     return shown, names
+
+
+def is_described(tool_or_schema: Any) -> bool:
+    """Whether more than a name says what it is: a description, or the values that there are."""
+    if not isinstance(tool_or_schema, Mapping):
+        return False
+    return bool(str(tool_or_schema.get("description") or "").strip() or tool_or_schema.get("enum"))
 
 
 def renamed(value: Any, names: Names) -> Any:
