@@ -139,6 +139,17 @@ def of_another_tool(sample: Sample, random: Random) -> Sample | None:
     return with_message(sample, random.choice(numbers), name=random.choice(others))
 
 
+def in_two(sample: Sample, random: Random) -> Sample | None:
+    """An earlier turn of the assistant is cut in two."""
+    messages = sample.prompt.messages
+    numbers = [at for at, message in enumerate(messages[:-1]) if message["role"] == "assistant"]
+    if not numbers:
+        return None
+    at = random.choice(numbers)
+    first = {"role": "assistant", "content": random.choice(("Let me see.", "One moment, please.", "Sure."))}
+    return with_messages(sample, [*messages[:at], first, *messages[at:]])
+
+
 def of_another_call(wrong: str) -> Plant:
     """Calls and results have ids, then one of the results has an id that is not one of that turn's."""
 
@@ -168,9 +179,9 @@ def accepting(value: Any) -> Any:
 
 
 def asked_again(sample: Sample, random: Random) -> tuple[Sample, Sample] | None:
-    """The reference makes a call whose result is there, alone or among others."""
+    """The reference makes a call whose result is there and no failure, alone or among others."""
     numbers = turns_that_call(sample)
-    if not numbers:
+    if not numbers or any('"error"' in sample.prompt.messages[at]["content"] for at in results(sample)):
         return None
     made = random.choice(sample.prompt.messages[random.choice(numbers)]["tool_calls"])
     call = ToolCall(made["name"], {name: [accepting(value)] for name, value in made["arguments"].items()})
@@ -256,7 +267,11 @@ FAULTS: Mapping[str, Sequence[Plant]] = {
         inserting(after_user, {"role": "system", "content": "Be brief."}),
         inserting(last, {"role": "system", "content": "Be brief."}, ASKS_ON),
     ],
-    "nobody_asked": [plainly(without_answer), inserting(last, {"role": "assistant", "content": "Let me see."})],
+    "nobody_asked": [
+        plainly(without_answer),
+        inserting(last, {"role": "assistant", "content": "Let me see."}),
+        plainly(in_two),
+    ],
     "stray_result": [
         inserting(first, {"role": "tool", "content": '{"status": "ok"}'}),
         inserting(last, {"role": "tool", "content": '{"status": "ok"}'}),

@@ -42,8 +42,10 @@ CONTROLS = ("\x00", "\x01", "\x07", "\x08", "\x0b", "\x0c", "\x1b", "\x7f", "\ud
 
 
 def nobody_speaks(sample: Sample, random: Random) -> Sample | None:
-    """What users say is left out of a dialogue in which tools have answered."""
-    if sample.prompt.messages[-1]["role"] != "tool":
+    """What users say is left out of a dialogue in which tools have answered, and nobody else."""
+    messages = sample.prompt.messages
+    asks = any(message["role"] == "assistant" and not message.get("tool_calls") for message in messages)
+    if messages[-1]["role"] != "tool" or asks:
         return None
     return with_messages(sample, [message for message in sample.prompt.messages if message["role"] != "user"])
 

@@ -31,6 +31,13 @@ CALLED: Message = {
     "tool_calls": [{"name": "get_weather", "arguments": {"city": "Oslo"}, "id": "c1"}],
 }
 RESULT: Message = {"role": "tool", "name": "get_weather", "tool_call_id": "c1", "content": '{"degrees": 4}'}
+CALLED_BOTH: Message = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"name": name, "arguments": {"city": "Oslo"}} for name in ("get_weather", "get_tides")],
+}
+FAILED: Message = {**RESULT, "content": '{"error": "timeout, try again"}'}
+ANSWERED: Message = {"role": "assistant", "content": "It will be 4 degrees."}
 
 CALL = Sample(
     "call", Prompt((ASKED,), (TOOL, OTHER)), (ToolCall("get_weather", {"city": ["Oslo"]}),), kind="single", source="s"
@@ -50,6 +57,19 @@ SOUND = (
             text="Сегодня будет солнечно.", kind=""),
     replace(REPLY, prompt=Prompt(({"role": "user", "content": "Translate 'good morning' to Russian"},), (TOOL,)),
             text="Доброе утро вам всем, друзья!", kind=""),
+    replace(CALL, prompt=Prompt(({"role": "system", "content": "Always respond in English."}, ASKED), (TOOL,))),
+    replace(REPLY, prompt=Prompt(({"role": "system", "content": "Always respond in Russian."}, ASKED), (TOOL,)),
+            text="Да.", kind=""),
+    replace(CALL, prompt=Prompt((ASKED, CALLED, FAILED), (TOOL,))),
+    replace(CALL, prompt=Prompt((ASKED, CALLED, {**RESULT, "content": "Error: timed out"}), (TOOL,))),
+    replace(REPLY, prompt=Prompt((ASKED, CALLED_BOTH, *({"role": "tool", "name": name, "content": "4"}
+            for name in ("get_tides", "get_weather"))), (TOOL, OTHER)), text="Both are 4."),
+    replace(CALL, prompt=Prompt(({"role": "user", "content": "Weather of the city called {{city}}?"},), (TOOL,)),
+            answer=(ToolCall("get_weather", {"city": ["{{city}}"]}),)),
+    replace(CALL, prompt=Prompt(({"role": "user", "content": "Mail 'Hi {{name}}' to Oslo"}, CALLED, RESULT,
+            {"role": "assistant", "content": "'Hi {{name}}' is on its way."}, ASKED), (TOOL,)),
+            answer=(ToolCall("get_weather", {"city": ["Hi {{name}}"]}),)),
+    replace(REPLY, prompt=Prompt((ASKED,), (TOOL,)), text="The chance of rain is in [0, 1), or (0.5; 1].", kind=""),
 )  # fmt: skip
 """Samples to which no rule may object."""
 
@@ -107,7 +127,9 @@ PLANTS: Mapping[str, list[Sample]] = {
     "unknown_type": [schema(type="txt"), schema(type=["string", "txt"])],
     "malformed_properties": [parameters(properties=["city"])],
     "malformed_required": [parameters(required="city"), parameters(required=True), parameters(required=[["city"]])],
-    "undeclared_required": [parameters(required=["city", "town"])],
+    "undeclared_required": [
+        parameters(required=["city", "town"]), parameters(anyOf=[{"required": ["city"]}, {"required": ["town"]}]),
+    ],
     "nameless_parameter": [parameters(properties={**PARAMETERS["properties"], "": {"type": "string"}})],
     "malformed_enum": [schema(enum=[]), schema(enum="Oslo"), schema(enum=["Oslo", "Oslo"])],
     "enum_of_another_type": [schema(enum=["Oslo", 4])],
@@ -158,15 +180,25 @@ PLANTS: Mapping[str, list[Sample]] = {
     "looping_text": [says("It will snow in Oslo. " * 5)],
     "unknown_role": [messages({"role": "narrator", "content": "Once."}, ASKED)],
     "system_not_first": [messages(ASKED, {"role": "system", "content": "Be brief."}, ASKED)],
-    "nobody_asked": [messages(ASKED, {"role": "assistant", "content": "Yes."})],
+    "nobody_asked": [
+        messages(ASKED, {"role": "assistant", "content": "Yes."}), messages(ASKED, ANSWERED, ANSWERED, ASKED),
+        messages(ASKED, ANSWERED, CALLED, RESULT, sample=REPLY),
+    ],
     "stray_result": [messages(ASKED, RESULT)],
     "unanswered_call": [
         messages(ASKED, CALLED, ASKED), messages(ASKED, CALLED, CALLED, RESULT, sample=REPLY),
     ],
     "surplus_result": [messages(ASKED, CALLED, RESULT, RESULT, sample=REPLY)],
-    "result_of_another_tool": [messages(ASKED, CALLED, {**RESULT, "name": "get_tides"}, sample=REPLY)],
+    "result_of_another_tool": [
+        messages(ASKED, CALLED, {**RESULT, "name": "get_tides"}, sample=REPLY),
+        messages(ASKED, CALLED_BOTH, *({"role": "tool", "name": "get_weather", "content": "4"} for _ in range(2)),
+                 sample=REPLY),
+    ],
     "result_of_another_call": [messages(ASKED, CALLED, {**RESULT, "tool_call_id": "c2"}, sample=REPLY)],
-    "call_already_answered": [messages(ASKED, CALLED, RESULT)],
+    "call_already_answered": [
+        messages(ASKED, CALLED, RESULT),
+        messages(ASKED, CALLED, FAILED, CALLED, RESULT),
+    ],
     "more_calls_than_allowed": [
         with_system(text, replace(CALL, answer=TWICE, kind="parallel"))
         for text in ("Make at most one call.", "Never call more than one tool.")

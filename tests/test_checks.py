@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from planting import FAULTS, Planted, grounds, outcome, planted, reasons
-from plants import ALSO, CALL, PLANTS, SOUND
+from plants import ALSO, CALL, PLANTS, SOUND, parameters
 
 from iterft.build import DIALECTS
 from iterft.synth.checks import ASPECTS, check
@@ -91,3 +91,8 @@ def test_a_dialect_that_is_not_given_is_not_looked_for() -> None:
     prose = replace(PLANTS["call_in_prose"][0], kind="")
     assert check(prose, ()) == []
     assert check(CALL, ()) == []
+
+
+def test_branches_that_only_say_what_is_required_are_read_with_the_properties_of_the_whole() -> None:
+    either = parameters(anyOf=[{"required": ["city"]}, {"required": ["days"]}])
+    assert check(either, ()) == []

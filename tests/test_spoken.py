@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from sample_tools import TEXT
 
 from iterft.json_schema import value_faults
 from iterft.rollout import settle_call
-from iterft.synth.catalog import reference
-from iterft.synth.clauses import clauses_of
+from iterft.synth.catalog import ToolSpec, reference
+from iterft.synth.clauses import clauses_of, question_for
+from iterft.synth.deeds import deeds
+from iterft.synth.drafts import DRAFTS, Draft, Pool, follow_up
+from iterft.synth.ordered import is_crossed, ordered_pairs
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import built_in_tools, definition_of, spoken_of
-from iterft.synth.verbs import deeds, plural
+from iterft.synth.thoughts import calls_thought
+from iterft.synth.values import Value
+from iterft.synth.verbs import be, plural
 from iterft.synth.wording import fill, slots
 from iterft.toolsets.forms import load_toolset
 from iterft.toolsets.parts import Definition
@@ -83,6 +89,146 @@ def test_what_a_tool_does_is_told_from_its_name_and_description(
     found = [deed.plain for deed in deeds(name, description)]
     assert len(found) == len(phrases)
     assert all(text.endswith(phrase.split(" ", 2)[-1]) for text, phrase in zip(found, phrases, strict=True)), found
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "phrases"),
+    [
+        (
+            "getUserProfile",
+            "This function gets the profile of a user.",
+            "get the user profile|get the profile of a user",
+        ),
+        ("unit_converter", "A tool to convert units.", "convert units"),
+        ("tool", "A tool for converting units.", "convert units"),
+        ("query_database", "Execute a read-only SQL query", "query the database|run a read-only SQL query"),
+        ("logoutUser", "Logs out current logged in user session", "log out current logged in user session"),
+        (
+            "createUsersWithListInput",
+            "Creates list of users with given input array",
+            "create users with list input|create a list of users",
+        ),
+        ("browser_navigate", "Navigate to a URL", "go to a URL"),
+        ("normalize", "Normalize text to lower case", "normalize text to lower case"),
+        ("set_status", "Allows you to set the status of a ticket.", "set the status|set the status of a ticket"),
+        ("dim_lamp", "Dim or brighten the lamps of a room.", "dim the lamp|dim or brighten the lamps of a room"),
+        ("fetch", "Fetches a page from the web and extracts its text.", "get a page from the web and extract its text"),
+        ("remove", "Removes the specified file from the disk.", "delete the file from the disk"),
+        ("convert", "Converts a given amount, optionally rounded.", "convert an amount"),
+        ("is_open", "Checks if a shop is open.", "find out whether a shop is open"),
+        ("is_shut", "Return True if the door is shut, False otherwise.", "find out whether the door is shut"),
+        ("who_is_on_call", "Who is on call for a service.", "find out who is on call"),
+        ("interpret", "Say a text in another language.", "say a text in another language"),
+        ("current_clock", "Say what time it is somewhere.", "find out what time it is somewhere"),
+        ("frob_it", "Frobs stuff somehow.", "get the frob it"),
+        ("a", "Use this tool to search the web and summarizes the results", "search the web and summarize the results"),
+        ("b", "Get the time in a specific timezone", "get the time"),
+        ("c", "This API can be used to log users into the system.", "log users into the system"),
+        ("d", "A helper for problem-solving.", "get the d"),
+        ("list_users", "List of users", "list users|get the list of users"),
+        ("crop_image", "Resizes and crops an image.", "resize and crop an image"),
+    ],
+)
+def test_sentences_of_every_sort_become_what_one_asks_for(name: str, description: str, phrases: str) -> None:
+    assert "|".join(deed.plain for deed in deeds(name, description)) == phrases
+
+
+def test_what_is_there_several_times_is_told_from_the_noun_alone() -> None:
+    assert be("exchange rate between two currencies") == "is"
+    assert be("flights to a city") == "are"
+
+
+def test_a_parameter_called_by_a_preposition_or_a_question_word_stands_by_itself() -> None:
+    text = {"type": "string"}
+    assert clauses_of("when", text, ()) == [", when: {when}"]
+    assert set(clauses_of("to", text, ())) == {" to {to}", ", to: {to}"}
+    assert set(clauses_of("from_unit", text, (" from",))) == {", from unit: {from_unit}"}
+    assert clauses_of("to", {"type": "array", "items": text}, ()) == [", to: {to}"]
+    assert "the when" not in " ".join(question_for("when", text))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "is_said"), [("tags", "array", 1), ("cast", "array", 0), ("tags", "object", 0)]
+)
+def test_these_are_several(name: str, kind: str, is_said: int) -> None:
+    assert any(" with these" in form for form in clauses_of(name, {"type": kind}, ())) == bool(is_said)
+
+
+def spoken_with(name: str, description: str, **properties: Any) -> ToolSpec:
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return spoken_of(Definition(name, description, schema)).spec
+
+
+def drafts(kind: str, *tools: ToolSpec) -> list[Draft]:
+    pool = Pool(tools, (), ())
+    return [draft for seed in range(120) if (draft := DRAFTS[kind](pool, Random(seed)))]
+
+
+def test_a_value_that_is_answered_stays_as_it_is_written() -> None:
+    tool = spoken_with("open_file", "Open a file.", path={"type": "string", "enum": ["sunset-02.jpg", "iPad notes"]})
+    replies = [follow_up(tool, Random(seed)).messages[-1] for seed in range(60)]
+    assert all("sunset-02.jpg" in text or "iPad notes" in text for text in replies)
+
+
+def test_the_same_for_another_value_names_what_it_is_of_where_that_is_not_plain() -> None:
+    number = {"type": "number"}
+    loan = spoken_with("compute_loan", "Compute a loan.", principal=number, rate=number)
+    said = [draft.messages[0] for draft in drafts("parallel_same", loan) if "ame " in draft.messages[0]]
+    assert said and all(re.search(r"[Ss]ame(?: thing)? for (?:principal|rate) ", text) for text in said)
+    lone = spoken_with("measure_heat", "Measure the heat.", room={"type": "string"}, floor={"type": "integer"})
+    said = [draft.messages[0] for draft in drafts("parallel_same", lone) if "ame " in draft.messages[0]]
+    assert said and not any(re.search(r"[Ss]ame(?: thing)? for (?:room|floor) ", text) for text in said)
+
+
+def test_of_what_is_set_only_what_tells_which_one_is_said_several_times() -> None:
+    heat = spoken_with("set_heat", "Set the heat.", room={"type": "string"}, degrees={"type": "integer"})
+    for draft in drafts("parallel_same", heat):
+        assert len({call.arguments["room"][0] for call in draft.calls}) == len(draft.calls)
+    level = {"type": "integer"}
+    assert drafts("parallel_same", spoken_with("set_levels", "Set both levels.", one=level, other=level)) == []
+
+
+def test_a_lower_end_is_said_below_the_higher_one() -> None:
+    day, number, city = {"type": "string", "format": "date"}, {"type": "integer"}, {"type": "string"}
+    trip = spoken_with(
+        "plan_trip", "Plan a trip.", departure_date=day, return_date=day, min_price=number, max_price=number
+    )
+    flight = spoken_with("find_flight", "Find a flight.", origin=city, destination=city, start=day, end=day)
+    for kind in ("single", "parallel_same", "parallel_different"):
+        for call in (call for draft in drafts(kind, trip, flight) for call in draft.calls):
+            values = {name: accepted[0] for name, accepted in call.arguments.items()}
+            for low, high in (("departure_date", "return_date"), ("min_price", "max_price"), ("start", "end")):
+                assert low not in values or values[low] <= values[high], values
+            assert "origin" not in values or values["origin"] != values["destination"]
+    for seed in range(60):
+        values = {name: accepted[0] for name, accepted in follow_up(trip, Random(seed)).calls[0].arguments.items()}
+        assert values["departure_date"] <= values["return_date"] and values["min_price"] <= values["max_price"]
+
+
+def test_ends_of_one_thing_are_told_by_their_names() -> None:
+    assert ordered_pairs(["minPrice", "max_price", "start", "end", "to"]) == [
+        ("minPrice", "max_price"),
+        ("start", "end"),
+    ]
+    assert is_crossed(3, 2) and is_crossed("2026-03-04", "2026-03-03") and is_crossed("18:00", "09:30")
+    assert not is_crossed("Oslo", "Bergen") and not is_crossed(1, "0") and not is_crossed(1, 2)
+
+
+def test_a_thought_about_a_users_tool_names_what_the_call_has() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string"},
+            "unit": {"type": "string", "enum": ["celsius", "kelvin"], "default": "celsius"},
+            "is_long": {"type": "boolean"},
+        },
+        "required": ["city", "is_long"],
+    }
+    tool = spoken_of(Definition("get_weather", "Get the weather.", schema)).spec
+    bindings = {"city": Value("oslo", ("Oslo",)), "is_long": Value("", (True,)), "unit": Value("celsius", ("celsius",))}
+    assert calls_thought([(tool, bindings)]) == 'get the weather: get_weather, city = Oslo ("oslo"), is_long = true'
+    bindings["unit"] = Value("kelvin", ("kelvin",))
+    assert "unit = kelvin" in calls_thought([(tool, bindings)])
 
 
 def test_a_flag_is_said_by_its_name_either_way() -> None:

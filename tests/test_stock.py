@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from iterft.augment.pool import bare
+from iterft.synth.drafts import Draft
 from iterft.synth.evolve import evolve
 from iterft.synth.stock import Link, built_in_tools, definition_of, spoken_of, stock_of
 from iterft.toolsets.parts import Definition
@@ -72,3 +74,17 @@ def test_a_tool_worded_by_hand_has_the_definition_that_it_shows() -> None:
 def test_links_are_in_a_fixed_order() -> None:
     assert stock_of(built_in_tools()).links == stock_of(built_in_tools()).links
     assert isinstance(stock_of(built_in_tools()).links[0], Link)
+
+
+def test_a_tool_that_shares_a_word_with_what_is_asked_of_ours_in_vain_is_not_shown_beside_it() -> None:
+    dim = Definition("dim_lamp", "Dim the lamps of a room.", tool("x", where=STRING).parameters)
+    bake = Definition("bake", "Bread and cake.", tool("x", flour=STRING).parameters)
+    stock = stock_of([spoken_of(dim), spoken_of(bake)])
+    absent = next(other for other in stock.others.tools if other.name == "set_light")
+    draft = Draft(("Make the lamp in the study brighter.",), (), (), "", absent)
+    lamp, oven = stock.asked.tools
+    assert not stock.is_alike(lamp, absent), "by names and descriptions alone it would do"
+    assert stock.might_do(lamp, draft) and not stock.might_do(oven, draft)
+    own = replace(draft, absent=oven)
+    assert not stock.might_do(lamp, own) and stock.might_do(oven, own)
+    assert not stock.might_do(lamp, replace(draft, absent=None))

@@ -515,6 +515,11 @@ CARD_OR_IBAN = {
             shop(body_of({"allOf": [{"type": "object", "required": True}, {"required": ["a"]}]})),
             "body: parts of allOf differ in required",
         ),
+        (shop({"content": ["application/json"]}), "requestBody.content: must be an object"),
+        (shop({"content": {"application/json": 3}}), "requestBody.content.application/json: must be an object"),
+        (shop(["x"]), "requestBody: must be an object, but is"),
+        (shop(body_of({"properties": ["a"]})), "requestBody: properties: must be an object"),
+        (shop({}, {"parameters": 3, "post": {"summary": "Pays."}}), "parameters: must be a list"),
     ],
 )
 def test_a_part_of_an_openapi_document_that_cannot_be_read_refuses_its_tool(
@@ -523,6 +528,39 @@ def test_a_part_of_an_openapi_document_that_cannot_be_read_refuses_its_tool(
     with pytest.raises(ValueError) as caught:
         load(tmp_path, "shop.json", document)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "responses",
+    [
+        {"200": None},
+        ["200"],
+        {"200": {"content": ["application/json"]}},
+        {"200": {"content": {"application/json": 3}}},
+        {"200": "ok"},
+        3,
+    ],
+)
+def test_answers_that_are_not_written_as_answers_say_nothing(tmp_path: Path, responses: Any) -> None:
+    document = {"openapi": "3.1.0", "paths": {"/a": {"get": {"summary": "Gets a.", "responses": responses, "tags": 3}}}}
+    assert tools(tmp_path, "shop.json", document)["get_a"].returns is None
+
+
+@pytest.mark.parametrize(
+    ("summary", "text", "description"),
+    [
+        ("Add a pet", "Adds it to the store", "Add a pet. Adds it to the store"),
+        ("Add a pet.", "Adds it.", "Add a pet. Adds it."),
+        ("Add a pet", "Add a pet to the store.", "Add a pet to the store."),
+        ("Add a pet", None, "Add a pet"),
+        (None, "Adds it.", "Adds it."),
+    ],
+)
+def test_summary_and_description_are_sentences_of_their_own(
+    tmp_path: Path, summary: Any, text: Any, description: str
+) -> None:
+    document = {"openapi": "3.1.0", "paths": {"/a": {"get": {"summary": summary, "description": text}}}}
+    assert tools(tmp_path, "shop.json", document)["get_a"].description == description
 
 
 def test_parts_of_all_of_hold_together_or_are_refused(tmp_path: Path) -> None:

@@ -56,6 +56,21 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "labels": {"type": "object", "additionalProperties": {"type": "integer"}},
     "free": {"type": "object"},
+    "wait": {"type": "string", "format": "duration"},
+    "address6": {"type": "string", "format": "ipv6"},
+    "patch": {
+        "type": "object",
+        "minProperties": 2,
+        "properties": {"reason": {"type": "string"}, "hours": {"type": "integer"}, "owner": {"type": "string"}},
+    },
+    "few": {
+        "type": "object",
+        "maxProperties": 1,
+        "properties": {"reason": {"type": "string"}, "hours": {"type": "integer"}},
+    },
+    "notes": {"type": "object", "minProperties": 3},
+    "state": {"type": "string", "enum": ["", "open", "closed"]},
+    "mark": {"type": "string", "pattern": "^[a-c]*$"},
     "either": {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]},
     "maybe": {"type": ["number", "null"]},
 }
@@ -68,6 +83,7 @@ def test_every_value_fits_its_schema_and_is_in_its_words(name: str) -> None:
     drawn = [kind.draw(random) for _ in range(200)]
     assert len({value.words for value in drawn}) > 1
     for value in drawn:
+        assert value.words.strip()
         for accepted in value.accepted:
             validator.validate(settle(accepted))
         said = Said(value.words)
@@ -99,6 +115,107 @@ def test_examples_in_a_description_are_used_and_forms_are_not_taken_for_values()
     assert shades == {"ash grey", "moss green"}
     schema = {"type": "string", "description": "First day, e.g. DD/MM/YYYY"}
     assert "DD" not in kind_for("start_date", schema).draw(Random(0)).words
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "form"),
+    [
+        (
+            "off",
+            {"type": "array", "items": {"type": "string"}, "description": "Days, each as YYYY-MM-DD"},
+            "2026-03-04",
+        ),
+        ("regions", {"type": "array", "items": {"type": "string"}, "description": "E.g. 'EMEA', 'APAC'"}, "EMEA|APAC"),
+        (
+            "start",
+            {"type": "string", "description": "When it all begins and the doors open (yyyy-mm-dd)"},
+            "2026-03-04",
+        ),
+        ("start", {"type": "string", "description": "ISO 8601 date"}, "2026-03-04"),
+        ("at", {"type": "string", "description": "Moment as YYYY-MM-DD HH:MM"}, "2026-03-04 07:30"),
+        ("at", {"type": "string", "description": "ISO 8601 timestamp"}, "2026-03-04T07:30:00"),
+        ("origin", {"type": "string", "description": "IATA code of the airport of departure"}, "LIS"),
+        ("country", {"type": "string", "description": "ISO 3166-1 alpha-2"}, "DE"),
+        ("country", {"type": "string", "description": "Country code"}, "DE"),
+        ("country", {"type": "string", "description": "ISO code"}, "DE"),
+        ("country", {"type": "string", "description": "Three-letter country code"}, "DEU"),
+        ("language", {"type": "string", "description": "ISO 639-1 code"}, "en"),
+        ("sort", {"type": "string", "description": "One of: price, name"}, "price|name"),
+        ("span", {"type": "string", "description": "An ISO 8601 duration"}, "P3D|PT45M"),
+        ("shade", {"type": "string", "format": "color"}, "#3a7bd5"),
+    ],
+)
+def test_a_description_that_prescribes_a_form_or_a_code_is_kept_to(
+    name: str, schema: dict[str, Any], form: str
+) -> None:
+    """`form`: values, or one of which the signs are taken for any of their sort."""
+    pattern = re.sub(r"\d", r"\\d", re.sub("[A-Z]", "[A-Z]", re.sub("[a-z]", "[a-z]", form)))
+    for seed in range(30):
+        (first, *_) = kind_for(name, schema).draw(Random(seed)).accepted
+        for value in first if isinstance(first, list) else [first]:
+            if "|" in form and not form.startswith("P"):
+                assert value in form.split("|")
+            else:
+                assert re.fullmatch(r"P[0-9DTHMSW]+" if form.startswith("P") else pattern, value) or "#" in form, value
+
+
+def test_an_id_of_somebody_is_no_name() -> None:
+    several = {"type": "array", "items": {"type": "string"}, "description": "Ids of the customers"}
+    for schema in (several["items"] | {"description": "Id of the customer"}, several):
+        assert any(sign.isdigit() for sign in str(kind_for("ids", schema).draw(Random(0)).words)), schema
+
+
+def test_names_go_on_telling_what_no_description_narrows() -> None:
+    plain = kind_for("country", {"type": "string", "description": "Country of birth"})
+    assert {len(plain.draw(Random(seed)).words) for seed in range(20)} != {2}
+    assert topic_of("origin", {"type": "string", "description": "IATA code"}) != topic_of("origin", {"type": "string"})
+
+
+def test_an_object_has_as_many_fields_as_it_must() -> None:
+    random = Random(0)
+    for name, least, most in (("patch", 2, 3), ("few", 1, 1), ("notes", 3, 6)):
+        sizes = {len(kind_for(name, SCHEMAS[name]).draw(random).accepted[0]) for _ in range(40)}
+        assert min(sizes) >= least and max(sizes) <= most
+    with pytest.raises(ValueError, match="p: minProperties is 2, but only 1 fields are known"):
+        kind_for("p", {"type": "object", "minProperties": 2, "properties": {"a": {"type": "string"}}})
+
+
+def test_of_two_ends_in_an_object_the_lower_one_is_below() -> None:
+    bound = {"type": "number"}
+    span = {"type": "object", "properties": {"high": bound, "low": bound}, "required": ["low", "high"]}
+    kind, random = kind_for("span", span), Random(0)
+    assert all(value["low"] <= value["high"] for value in (settle(kind.draw(random).accepted[0]) for _ in range(60)))
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"anyOf": [{"type": "null"}]}, "odd: anyOf allows nothing but null"),
+        ({"type": "string", "enum": [""]}, "odd: no value could be made"),
+        ({"type": "string", "format": "frobnicated"}, "odd: format 'frobnicated' is not known; give it `examples`"),
+    ],
+)
+def test_what_holds_nothing_that_can_be_said_is_refused_by_name(schema: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        kind_for("odd", schema)
+    assert (
+        kind_for(
+            "odd",
+            {**schema, "anyOf": [{"type": "string", "examples": ["x"]}]}
+            if "anyOf" in schema
+            else {
+                **schema,
+                "enum": ["x"],
+            },
+        )
+        .draw(Random(0))
+        .words
+        == "x"
+    )
+
+
+def test_a_format_that_is_not_known_leaves_what_the_name_says() -> None:
+    assert "@" in kind_for("email", {"type": "string", "format": "frobnicated"}).draw(Random(0)).words
 
 
 def test_a_parameter_for_which_no_value_can_be_made_is_refused_by_name() -> None:

@@ -73,3 +73,5 @@ def test_where_nothing_says_what_a_tool_returns_its_name_does() -> None:
     assert "customer_id" in returns_of(definition("find_customers"))["properties"]
     assert list(returns_of(definition("get_price"))["properties"]) == ["price"]
     assert returns_of(definition("get_price", RETURNS)) == RETURNS
+    assert list(returns_of(definition("set_status"))["properties"]) == ["status", "status_id"]
+    assert list(returns_of(definition("fetch"))["properties"]) == ["result"]

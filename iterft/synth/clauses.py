@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iterft.json_schema import types_of
-from iterft.synth.typed import words_of
+from iterft.synth.names import words_of
+from iterft.synth.verbs import is_plural
 
 _NATURAL: Sequence[tuple[str, str, str]] = (
     (" in", "{}", "city|town|location|place|country|region|venue|room|hotel|currency|language|unit"),
@@ -26,11 +27,14 @@ _NATURAL: Sequence[tuple[str, str, str]] = (
 """(the preposition, the form behind it, the first or last words of names that it suits)."""
 
 _FREE_TEXT = re.compile(
-    r"title|subject|headline|message|text|body|content|note|comment|description|caption|query|keywords?|term|topic|phrase"
+    r"sql|title|subject|headline|message|text|body|content|note|comment|description|caption|query|keywords?|term|topic|phrase"
     r"|prompt|reason|feedback|summary|question|expression|song|track|album|movie|film|book"
 )
 _TAKING = ("include", "with", "show", "enable", "allow", "use", "send", "notify", "add", "keep", "return", "apply")
 _BEING = ("is", "are", "has", "should")
+_PREPOSITIONS = frozenset(["to", "at", "in", "on", "by", "of", "for", "from", "with", "via", "as", "into"])
+_PREPOSITIONS |= {"since", "until", "before", "after"}
+_ASKING = frozenset(["when", "where", "which", "what", "who", "how", "why"])
 
 
 def said_name(name: str) -> str:
@@ -38,20 +42,32 @@ def said_name(name: str) -> str:
     return " ".join(words_of(name)) or re.sub(r"[\[\]<>|~{}@]", "", name)
 
 
+def is_noun(name: str) -> bool:
+    """Whether a parameter's name can stand behind "the": not one that begins with a preposition ("to", "from unit") or
+    is a question word or a letter."""
+    first, *others = words_of(name) or [name]
+    return first not in _PREPOSITIONS and (bool(others) or (first not in _ASKING and len(first) > 1))
+
+
 def clauses_of(name: str, schema: Mapping[str, Any], taken: Sequence[str]) -> list[str]:
     """Wordings that each begin with a blank or a comma. `taken`: prepositions that other parameters have."""
     said, slot = said_name(name), _slot(name, schema)
     if types_of(schema) == ["boolean"]:
         return _flag_clauses(name, words_of(name))
+    listed = f", {said}: {slot}"
+    if {"array", "object"} & set(types_of(schema)):
+        found = [listed] if not is_noun(name) else [f" with {said} {slot}", listed]
+        is_several = "array" in types_of(schema) and is_noun(name) and is_plural(said)
+        return [*found, f", with these {said}: {slot}"] if is_several else found
     found = [
         f" with {said} {slot}",
-        f", {said}: {slot}",
+        listed,
         f" with {slot} as the {said}",
         f", {said} {slot}",
         f" using {slot} for the {said}",
     ]
-    if {"array", "object"} & set(types_of(schema)):
-        return [*found[:2], f", with these {said}: {slot}"]
+    if not is_noun(name):
+        found = [listed]
     preposition, form = natural(name)
     if preposition and preposition not in taken:
         found = [f"{preposition} {form.format(slot)}"] * 5 + found
@@ -62,6 +78,8 @@ def clauses_of(name: str, schema: Mapping[str, Any], taken: Sequence[str]) -> li
 def natural(name: str) -> tuple[str, str]:
     """The preposition that suits the parameter and the form behind it, ("", "") where none does."""
     words = words_of(name)
+    if words[:1] in (["from"], ["to"]):
+        return f" {words[0]}", "{}"
     for end in (words[-1], words[0]) if words else ():
         for preposition, form, suited in _NATURAL:
             if end in suited.split("|"):
@@ -72,9 +90,12 @@ def natural(name: str) -> tuple[str, str]:
 def question_for(name: str, schema: Mapping[str, Any]) -> list[str]:
     """Questions that ask for the parameter."""
     said = said_name(name)
-    enum = [str(value) for value in schema.get("enum", ()) if value is not None]
-    if 2 <= len(enum) <= 5:
-        return [f"Which {said} would you like: {', '.join(enum[:-1])} or {enum[-1]}?", f"Which {said} should I use?"]
+    enum = [str(value) for value in schema.get("enum", ()) if value not in (None, "")]
+    choice = f": {', '.join(enum[:-1])} or {enum[-1]}?" if 2 <= len(enum) <= 5 else ""
+    if not is_noun(name):
+        return [f'What should "{said}" be{choice or "?"}', f'Which value should I use for "{said}"?']
+    if choice:
+        return [f"Which {said} would you like{choice}", f"Which {said} should I use?"]
     if {"array", "object"} & set(types_of(schema)):
         return [f"Which {said} should I use?", f"Could you give me the {said}?"]
     found = [f"What is the {said}?", f"Which {said} should I use?", f"Could you tell me the {said}?"]

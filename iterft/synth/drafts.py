@@ -11,16 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from iterft.json_schema import FORMATS, is_number
 from iterft.synth import phrasing
 from iterft.synth.catalog import Joint, ToolSpec, reference
-from iterft.synth.thoughts import NO_TOOL_ASKED, absent_thought, calls_thought, missing_thought
-from iterft.synth.values import kind_of
-from iterft.synth.wording import Bindings, Repeat, Slot, Wording, fill, repeats, slots
+from iterft.synth.clauses import is_noun, said_name
+from iterft.synth.thoughts import NO_TOOL_ASKED, absent_thought, calls_thought, is_own, missing_thought
+from iterft.synth.values import Value, kind_of
+from iterft.synth.wording import Bindings, Repeat, Slot, Wording, drawn, fill, repeats, slots
 from iterft.types import ToolCall
 
 _FOLLOW_UP_SHARE = 0.10
 _SMALL_TALK_SHARE = 0.25
 _MAX_REDRAWS = 200
+_MAX_FILLED = 10
 
 
 @dataclass(frozen=True)
@@ -99,17 +102,21 @@ def _one_query(tool: ToolSpec, random: Random) -> tuple[str, Bindings]:
 
 
 def _filled(wording: Wording, tool: ToolSpec, random: Random) -> tuple[str, Bindings]:
-    filled = fill(wording, tool.kinds, random)
-    assert filled, "one call never lacks different values"
-    return filled[0], filled[1][0]
+    for _ in range(_MAX_FILLED):
+        filled = fill(wording, tool.kinds, random)
+        assert filled, "one call never lacks different values"
+        text, (bindings,) = filled
+        if is_own(tool) or not coincide(bindings, tool):
+            break
+    return text, bindings
 
 
 def follow_up(tool: ToolSpec, random: Random) -> Draft:
     """The earlier exchange says what is wanted and all values but one; the last message gives that one."""
     gap = random.choice(tool.gaps)
     query, bindings = _filled(gap.query, tool, random)
-    value = tool.kinds[gap.path].draw(random)
-    answer = phrasing.reply(value.words, random)
+    value = tool.kinds[gap.path].draw(random) if is_own(tool) else drawn(gap.path, tool.kinds, random, bindings)
+    answer = phrasing.reply(value.words, random, is_literal=not is_own(tool))
     return _asking([query, gap.question, answer], [(tool, {**bindings, gap.path: value})])
 
 
@@ -122,17 +129,24 @@ def _parallel_same(pool: Pool, random: Random) -> Draft | None:
     num_calls = random.choices((2, 3, 4), (60, 28, 12))[0]
     if random.random() < 0.3 and (path := _lone_slot(wording)):
         text, first = _filled(wording, tool, random)
+        name = "" if is_own(tool) or not takes_like(path, first) else said_name(path)
+        if name and not is_noun(path):
+            return None
         others = [tool.kinds[path].draw(random) for _ in range(num_calls - 1)]
         each = [first, *({**first, path: value} for value in others)]
         if len({str(bindings[path].accepted) for bindings in each}) < num_calls:
             return None
+        if not is_own(tool) and any(coincide(bindings, tool) for bindings in each):
+            return None
         query = phrasing.request(text, random) if wording in tool.imperatives else text
-        query = phrasing.same_for(query, [value.words for value in others], random)
+        query = phrasing.same_for(query, [value.words for value in others], random, name)
     else:
         filled = fill(wording, tool.kinds, random, num_calls)
         if filled is None:
             return None
         text, each = filled
+        if not is_own(tool) and any(coincide(bindings, tool) for bindings in each):
+            return None
         query = phrasing.request(text, random) if wording in tool.imperatives else text
     return _asking([query], [(tool, bindings) for bindings in each])
 
@@ -144,6 +158,30 @@ def _lone_slot(wording: Wording) -> str:
             return path
         case _:
             return ""
+
+
+def coincide(bindings: Bindings, tool: ToolSpec) -> bool:
+    """Whether two arguments of one kind have the same text: nobody flies from Oslo to Oslo."""
+    texts = [
+        (id(tool.kinds[path].draw), value.accepted[0])
+        for path, value in bindings.items()
+        if isinstance(value.accepted[0], str) and "enum" not in tool.kinds[path].schema
+    ]
+    return len(set(texts)) < len(texts)
+
+
+def takes_like(path: str, bindings: Bindings) -> bool:
+    """Whether another argument has a value of the same type and form, so that one value alone could be for either."""
+    return any(_form(value) == _form(bindings[path]) for other, value in bindings.items() if other != path)
+
+
+def _form(value: Value) -> str:
+    accepted = value.accepted[0]
+    if is_number(accepted):
+        return "number"
+    if not isinstance(accepted, str):
+        return type(accepted).__name__
+    return next((name for name, fits in FORMATS.items() if fits(accepted)), "text")
 
 
 def _parallel_different(pool: Pool, random: Random) -> Draft | None:

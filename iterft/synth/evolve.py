@@ -24,8 +24,9 @@ from typing import Any
 
 from iterft.json_schema import types_of
 from iterft.synth.clauses import said_name
+from iterft.synth.names import words_of
 from iterft.synth.near import NearDuplicates
-from iterft.synth.typed import fields_of, kind_for, words_of
+from iterft.synth.typed import fields_of, kind_for
 from iterft.synth.verbs import is_plural, plural
 from iterft.synth.world import returns_of
 from iterft.toolsets.parts import MAX_NAME, Definition, define

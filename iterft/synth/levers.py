@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from iterft.synth.typed import words_of
+from iterft.synth.names import words_of
 
 Row = Mapping[str, Any]
 

@@ -14,11 +14,13 @@ from typing import Any
 
 from iterft.json_schema import is_number
 from iterft.rollout import settle
+from iterft.synth.ordered import is_crossed, ordered_pairs
 from iterft.synth.values import Kind, Value, joined
 
 _NUM_TRIES = 40
 _KEYS = ("color", "size", "note", "group", "source", "level")
 """Fields of objects that may have any."""
+MOST_FIELDS = len(_KEYS)
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,26 @@ def list_kind(schema: Mapping[str, Any], item: Kind, deep: bool) -> Kind:
 
 
 def object_kind(schema: Mapping[str, Any], fields: Sequence[Field], deep: bool) -> Kind:
-    """All required fields and some of the others, at least one."""
+    """All required fields and some of the others, as many as the schema wants, at least one. Of a lower and a higher
+    end the lower one is below."""
+    least, most = max(1, schema.get("minProperties", 1)), schema.get("maxProperties", len(fields))
+    assert least <= len(fields), "fields are no fewer than the schema wants"
+    pairs = ordered_pairs(field.name for field in fields)
 
     def draw(random: Random) -> Value:
         chosen = {field.name for field in fields if field.is_required or random.random() < 0.4}
-        chosen = chosen or {random.choice(fields).name}
+        others = [field.name for field in fields if field.name not in chosen]
+        chosen |= {*random.sample(others, max(0, least - len(chosen)))}
+        spare = [field.name for field in fields if field.name in chosen and not field.is_required]
+        chosen -= {*random.sample(spare, min(len(spare), max(0, len(chosen) - most)))}
+        values = {field.name: field.kind.draw(random) for field in fields if field.name in chosen}
+        for low, high in pairs:
+            if low in values and high in values and is_crossed(values[low].accepted[0], values[high].accepted[0]):
+                values[low], values[high] = values[high], values[low]
         accepted: dict[str, list[Any]] = {}
         said = []
         for field in fields:
-            if field.name in chosen:
-                value = field.kind.draw(random)
+            if value := values.get(field.name):
                 said.append(f"{field.name.replace('_', ' ')} {_marked(value)}")
                 accepted[field.name] = [settle(each) for each in value.accepted]
             elif field.default is not None:
@@ -76,10 +88,13 @@ def object_kind(schema: Mapping[str, Any], fields: Sequence[Field], deep: bool) 
 
 
 def mapping_kind(schema: Mapping[str, Any], value_kind: Kind, deep: bool) -> Kind:
-    """One or two fields of everyday names."""
+    """One or two fields of everyday names, or as many as the schema wants, up to `MOST_FIELDS`."""
+    least = max(1, schema.get("minProperties", 1))
+    most = max(least, min(2, schema.get("maxProperties", 2)))
+    assert least <= MOST_FIELDS, "no more fields are wanted than are made"
 
     def draw(random: Random) -> Value:
-        drawn = {key: value_kind.draw(random) for key in random.sample(_KEYS, random.randint(1, 2))}
+        drawn = {key: value_kind.draw(random) for key in random.sample(_KEYS, random.randint(least, most))}
         accepted = {key: [settle(value.accepted[0])] for key, value in drawn.items()}
         said = [f"{key} {_marked(value)}" for key, value in drawn.items()]
         return Value(json.dumps(settle(accepted)) if deep else joined(said, random), (accepted,))

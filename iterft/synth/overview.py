@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count as counted
@@ -76,11 +77,22 @@ def duplicate_shares(rows: Sequence[Row]) -> tuple[float, float]:
     return 1 - len(set(asked)) / max(1, len(asked)), near / max(1, len(asked))
 
 
+def identical_share(rows: Sequence[Row]) -> float:
+    """The share of rows of which an earlier one has the same messages, tools and reference: dialogues that part later
+    may begin with the same question."""
+    keys = {
+        json.dumps([row["messages"], sorted(tool["name"] for tool in row["tools"]), row["answer"], row.get("text")])
+        for row in rows
+    }
+    return 1 - len(keys) / max(1, len(rows))
+
+
 def _kinds(rows: Sequence[Row], shares: Mapping[str, float]) -> Iterator[str]:
     counts = Counter(row["provenance"]["dialogue"] for row in rows)
     exact, near = duplicate_shares(rows)
     yield f"{len(rows)} samples of {len(_asked(rows))} dialogues"
     yield f"exact duplicates {exact:.2%}, near duplicates {near:.2%} (5-grams of characters, Jaccard > {THRESHOLD})"
+    yield f"identical rows {identical_share(rows):.2%} (messages, tools and reference)"
     for kind, share in shares.items():
         yield f"  {kind:20} {counts[kind]:7}  {counts[kind] / max(1, len(rows)):6.1%}, wanted {share:.1%}"
 
@@ -119,12 +131,9 @@ def _coverage(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
 
 
 def _operators(rows: Sequence[Row]) -> Counter[str]:
-    return Counter(
-        operator
-        for row in rows
-        for operators in row["provenance"].get("operators", {}).values()
-        for operator in operators
-    )
+    """In how many samples each operator has changed a tool."""
+    used = (row["provenance"].get("operators", {}).values() for row in rows)
+    return Counter(operator for lists in used for operator in dict.fromkeys(each for one in lists for each in one))
 
 
 def _histogram(title: str, counts: Counter[Any]) -> list[str]:

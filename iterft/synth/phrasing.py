@@ -75,14 +75,17 @@ def added(query: str, imperatives: Sequence[str], random: Random) -> str:
     return f"{_ended(query)} {framed(random.choice(_ADDED), [' and '.join(imperatives)])}"
 
 
-def same_for(query: str, words: Sequence[str], random: Random) -> str:
-    """A whole query, then the wish for the same with other `words`."""
-    return f"{_ended(query)} {framed(random.choice(_SAME), [joined(list(words), random)])}"
+def same_for(query: str, words: Sequence[str], random: Random, name: str = "") -> str:
+    """A whole query, then the wish for the same with other `words`, for what is called `name` where that is not
+    plain."""
+    frame, said = random.choice(_SAME), joined(list(words), random)
+    return f"{_ended(query)} {framed(frame, [f'{name} {said}' if name else said])}"
 
 
-def reply(words: str, random: Random) -> str:
-    """A user's answer to the question for one value."""
-    return framed(random.choice(_REPLIES), [words])
+def reply(words: str, random: Random, is_literal: bool = False) -> str:
+    """A user's answer to the question for one value. `is_literal`: it stays as it is written."""
+    frame = random.choice(_REPLIES)
+    return framed(frame.replace("{!}", "{}") if is_literal else frame, [words])
 
 
 def refusal(deed: str, others: Sequence[str], random: Random) -> str:

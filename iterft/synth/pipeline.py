@@ -321,7 +321,7 @@ def shown_tools(
     barred = excluded_names(draft) - {tool.name for tool in draft.present}
 
     def may_stand(tool: ToolSpec) -> bool:
-        return tool.name not in barred and not (draft.absent and stock.is_alike(tool, draft.absent))
+        return tool.name not in barred and not stock.might_do(tool, draft)
 
     if whole_list:
         return list(whole_list) if all(map(may_stand, whole_list)) else []

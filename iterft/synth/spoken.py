@@ -8,23 +8,43 @@ the tool. Not here: values (`typed`), what is asked for (`drafts`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from iterft.json_schema import types_of
 from iterft.readers.parts import accept
 from iterft.synth.catalog import Gap, Parameter, ToolSpec
-from iterft.synth.clauses import clauses_of, natural, question_for, said_name
-from iterft.synth.typed import kind_for, topic_of, words_of
+from iterft.synth.clauses import clauses_of, is_noun, natural, question_for, said_name
+from iterft.synth.deeds import Deed, deeds
+from iterft.synth.names import words_of
+from iterft.synth.ordered import ordered_pairs
+from iterft.synth.typed import kind_for, topic_of
 from iterft.synth.values import Kind
-from iterft.synth.verbs import Deed, be, clean, deeds
+from iterft.synth.verbs import be, clean
 from iterft.synth.wording import Wording, parse
 from iterft.toolsets.parts import Definition
 
 _NUM_IMPERATIVES, _NUM_QUERIES, _NUM_PARTIALS = 12, 10, 4
 _MAX_OPTIONAL = 3
 """Optional parameters that one wording may name: people leave most of them unsaid."""
+_SETTING = ("set", "update", "move", "rename")
+_LOOKING = (
+    "get",
+    "show",
+    "list",
+    "search",
+    "find",
+    "check",
+    "calculate",
+    "estimate",
+    "convert",
+    "determine",
+    "compare",
+)
+"""Verbs of what is set to something, of which two values at once contradict each other; verbs after which any value may
+be another."""
+_TELLING = frozenset(["id", "name", "email", "username", "number", "code", "key", "ids"])
 _NOT_IN_NAMES = frozenset(".{}=[](),'\"<>|~@ ")
 """What has a meaning in wordings, or cannot be written as the name of an argument in every dialect."""
 
@@ -32,9 +52,9 @@ _NOT_IN_NAMES = frozenset(".{}=[](),'\"<>|~@ ")
 @dataclass(frozen=True)
 class SpokenTool:
     """A tool with its wordings. `partials`: imperatives that lack a parameter, by its name. `returns`: the schema of
-    its    result. `operators`: how it was evolved, and `origin` from which tool, itself if it was
-    not.`declares_result`: the schema of its result is its own word, not a guess. `by_hand`: its wordings are not made
-    here, and may say a value in words of its own."""
+    its result. `operators`: how it was evolved, and `origin` from which tool, itself if it was not. `declares_result`:
+    the schema of its result is its own word, not a guess. `by_hand`: its wordings are not made here, and may say a
+    value in words of its own."""
 
     spec: ToolSpec
     partials: Mapping[str, Sequence[Wording]]
@@ -74,6 +94,8 @@ def spoken(definition: Definition, returns: Mapping[str, Any], operators: tuple[
 def _parameters(definition: Definition) -> list[Parameter]:
     schema = definition.parameters
     kinds: dict[str, Kind] = {}
+    pairs = ordered_pairs(schema["properties"])
+    below, above = dict(pairs), {high: low for low, high in pairs}
     made = []
     for name, inner in schema["properties"].items():
         if not _NOT_IN_NAMES.isdisjoint(name):
@@ -81,11 +103,14 @@ def _parameters(definition: Definition) -> list[Parameter]:
         is_required = name in schema.get("required", ())
         default = None if is_required else inner.get("default")  # what must be given has no say when it is not
         kind = kinds.setdefault(topic_of(name, inner), kind_for(name, inner))
-        flag = Kind({"type": "boolean"}, kind.draw) if types_of(inner) == ["boolean"] else kind
+        if types_of(inner) == ["boolean"]:
+            kind = Kind({"type": "boolean"}, kind.draw)
+        if name in below or name in above:
+            kind = replace(kind, below=below.get(name, ""), above=above.get(name, ""))
         made.append(
             Parameter(
                 name,
-                flag,
+                kind,
                 str(inner.get("description") or ""),
                 is_required,
                 () if default is None else (accept(default),),
@@ -139,12 +164,18 @@ class Grammar:
         return "".join(clause if name in self.required else f"[{clause}]" for name, clause in pairs)
 
     def repeatable(self, without: str) -> str:
-        """A required parameter of one text or number, "" where there is none."""
+        """A required parameter of one text or number that can have several values at once, "" where there is none. Not
+        an end of something that has two; of what is done to something, only what tells to which, if that is known."""
+        ends = {name for pair in ordered_pairs(self.properties) for name in pair}
         fit = [
             name
             for name in self.required
-            if name != without and set(types_of(self.properties[name])) & {"string", "integer", "number"}
+            if name not in (without, *ends) and set(types_of(self.properties[name])) & {"string", "integer", "number"}
         ]
+        telling = [name for name in fit if _tells_which(name)]
+        verb = self.deeds[0].verb
+        if len(self.required) > 1 and (verb in _SETTING or (telling and verb not in _LOOKING)):
+            fit = telling
         return self.random.choice(fit) if fit else ""
 
     def _clause(self, name: str, among: Sequence[str], is_repeated: bool) -> str:
@@ -190,6 +221,15 @@ class Grammar:
         """All required values as sentences of their own, "" where they cannot be said so."""
         if not self.required or any(types_of(self.properties[name]) == ["boolean"] for name in self.required):
             return ""
+        if not all(map(is_noun, self.required)):
+            return ""
         said = [f"the {said_name(name)} {be(said_name(name))} {{{name}}}" for name in self.required]
         text = ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1]
         return f"{text[0].upper()}{text[1:]}."
+
+
+def _tells_which(name: str) -> bool:
+    """Whether a parameter says which one is meant, not what is made of it."""
+    preposition, form = natural(name)
+    is_place_or_person = preposition in (" in", " for") and form == "{}"
+    return is_place_or_person or not _TELLING.isdisjoint(words_of(name)[-1:])

@@ -12,15 +12,18 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from iterft.augment.pool import ToolPool, bare
+from iterft.augment.pool import ToolPool, asked_words, bare, parameters_of
 from iterft.json_schema import types_of
 from iterft.synth.catalog import ToolSpec, load_further_catalog
-from iterft.synth.drafts import Pool
+from iterft.synth.drafts import Draft, Pool
+from iterft.synth.names import words_of
+from iterft.synth.shown import messages_of
 from iterft.synth.spoken import SpokenTool, spoken
 from iterft.synth.tasks import built_in_pool
-from iterft.synth.typed import fields_of, words_of
+from iterft.synth.typed import fields_of
 from iterft.synth.world import returns_of
 from iterft.toolsets.parts import Definition
+from iterft.types import Prompt, Sample
 
 _VAGUE = frozenset(
     ["name", "id", "status", "unit", "type", "result", "value", "count", "text", "message", "error", "date"]
@@ -63,6 +66,15 @@ class Stock:
     def is_alike(self, tool: ToolSpec, other: ToolSpec) -> bool:
         """Whether one might do what the other does, by the words they are described with."""
         return self._words.is_alike(tool.schema, other.schema)
+
+    def might_do(self, tool: ToolSpec, draft: Draft) -> bool:
+        """Whether a tool might do what the draft asks for in vain. Where that is one of our own tools, beside a user's,
+        a word in common with it or with what is said is enough."""
+        if draft.absent is None or draft.absent.name in self.tools:
+            return draft.absent is not None and self.is_alike(tool, draft.absent)
+        asked = asked_words([Sample("", Prompt(messages_of(draft), ()), ())], [draft.absent.schema])
+        own = self._words.own_words(tool.schema) | self._words.words(parameters_of(tool.schema))
+        return not own or not asked.isdisjoint(own)
 
 
 def links_between(tools: Mapping[str, SpokenTool]) -> list[Link]:

@@ -1,10 +1,11 @@
-"""What the think part of a built-in task says: which tool fits, which words give each value, what is missing.
+"""What the think part of a sample says: which tool fits, which words give each value, what is missing.
 
     set the thermostat: set_thermostat, room = kitchen ("the kitchen"), temperature = 21.5
     set the thermostat: set_thermostat, temperature is not said
 
 One line per call. A value that is said just as it is written stands alone, else the words follow; one that the wording
-implies is marked so. Made from what the query was filled with, not guessed from its text.
+implies is marked so. Of tools that are not our own, what is said but left out of the call, being the default, is left
+out here too. Made from what the query was filled with, not guessed from its text.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from iterft.rollout import settle
-from iterft.synth.catalog import ToolSpec
+from iterft.rollout import settle, settle_call
+from iterft.synth.catalog import ToolSpec, reference
 from iterft.synth.values import Value
 from iterft.synth.wording import Bindings
 
@@ -44,14 +45,24 @@ def absent_thought(tool: ToolSpec) -> str:
     return f"{tool.deed}: no tool fits"
 
 
+def is_own(tool: ToolSpec) -> bool:
+    """Whether it is one of ours, worded by hand; others come with the definition that they are shown with."""
+    return tool.declared is None
+
+
 def _line(tool: ToolSpec, bindings: Bindings) -> str:
     paths = [parameter.path for parameter in tool.parameters if parameter.path in bindings]
-    return ", ".join([f"{tool.deed}: {tool.name}", *(f"{path} = {_said(bindings[path])}" for path in paths)])
+    if not is_own(tool):
+        written = settle_call(reference(tool, bindings)).arguments
+        paths = [path for path in paths if path in written]  # not what is said and is the default anyway
+    said = (f"{path} = {_said(bindings[path], is_own(tool))}" for path in paths)
+    return ", ".join([f"{tool.deed}: {tool.name}", *said])
 
 
-def _said(value: Value) -> str:
+def _said(value: Value, may_imply: bool) -> str:
+    """`may_imply`: a switch without words of its own is implied by others; else a clause of its own has set it."""
     written = _written(value.accepted[0])
-    if value.words == written:
+    if value.words == written or (not may_imply and isinstance(value.accepted[0], bool)):
         return written
     return f'{written} ("{value.words}")' if value.words else f"{written} (implied)"
 

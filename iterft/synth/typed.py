@@ -17,17 +17,13 @@ from typing import Any
 
 from iterft.json_schema import FORMATS, inside, is_number, types_of, value_faults
 from iterft.rollout import settle
-from iterft.synth.nested import Field, list_kind, mapping_kind, object_kind
+from iterft.synth.descriptions import BLANK_MOMENT, codes_in, form_in, mentioned
+from iterft.synth.names import words_of
+from iterft.synth.nested import MOST_FIELDS, Field, list_kind, mapping_kind, object_kind
 from iterft.synth.patterns import draw_matching, is_drawable
 from iterft.synth.values import Kind, Value, kind_of
 
 _TABLE = Path(__file__).parent / "parameters.txt"
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_EXAMPLE = re.compile(r"\b(?:e\.g\.|eg|for example|such as)[,:]?\s*(.+?)(?:\)|$)", re.IGNORECASE)
-_QUOTED = re.compile(r"[\"'`]([^\"'`]{1,40})[\"'`]")
-_VAGUE = re.compile(r"\b(?:the|a|an|any|this|that|etc|your)\b|\.\.\.|[YMDH]{2}")
-_LIKE_A_VALUE = re.compile(r"\S+|(?=.*[A-Z0-9])\S+ \S+(?: \S+)?")
-"""One word, or a few of which one is a name or a number."""
 _ISO = re.compile(r"YYYY|ISO|HH:MM|24-hour", re.IGNORECASE)
 _SAYS_LITTLE = frozenset(["name", "id", "number", "code", "type", "value", "data", "input"])
 """A parameter with a name of nothing else is better told by its description."""
@@ -41,8 +37,20 @@ _FORMATS: Mapping[str, str] = {
     "uri": "pick https://harbor.example/news|https://uni.example/courses/12|https://corp.example/report.pdf",
     "url": "pick https://harbor.example/news|https://uni.example/courses/12|https://corp.example/report.pdf",
     "ipv4": "pick 10.0.4.17|192.168.1.40|172.16.8.3|10.12.0.9",
+    "ipv6": "pick 2001:db8::17|fe80::1c2|2001:db8:4::a2|2001:db8:77::5",
     "hostname": "pick mail.harbor.example|db1.corp.example|www.uni.example",
+    "duration": "pick P3D|PT45M|PT1H30M|P2W|PT20S|P1DT12H",
+    **dict.fromkeys(("int32", "int64", "uint32", "uint64"), "code ####"),
+    "color": "pick #3a7bd5|#ff8800|#204030|#c0ffee",
+    "byte": "pick aGVsbG8h|bWFwbGVz|cmVwb3J0|c3ByaW5n",
+    "regex": "pick ^[a-z]+$|^\\d{4}$|\\.csv$|^v[0-9]",
 }
+_FORMATS_ALIKE = {
+    "datetime": "date-time", "idn-email": "email", "idn-hostname": "hostname", "iri": "uri",
+    "uri-reference": "uri", "iri-reference": "uri", "base64": "byte",
+}  # fmt: skip
+_FREE_FORMATS = frozenset(["text", "textarea", "string", "password", "markdown", "html", "multiline", "binary"])
+"""Formats that say nothing of what a text holds."""
 _ANYTHING: Mapping[str, Sequence[str]] = {
     "string": (
         "pick blue heron|spring sale|maple|northern route|lighthouse|copper kettle|second draft|juniper|tidepool",
@@ -51,11 +59,6 @@ _ANYTHING: Mapping[str, Sequence[str]] = {
     "integer": ("plain 2 90",),
     "number": ("num 1 90 1", "num 0 1 2"),
 }
-
-
-def words_of(name: str) -> list[str]:
-    """The words of a name, in lower case: `maxPrice_EUR` is max, price, eur."""
-    return [word.lower() for word in _WORD.findall(name)]
 
 
 def kind_for(name: str, schema: Mapping[str, Any], depth: int = 0) -> Kind:
@@ -73,18 +76,29 @@ def _makers(name: str, schema: Mapping[str, Any], depth: int) -> Iterator[Kind]:
     branches = schema.get("anyOf")
     names = [kind for kind in types_of(schema) if kind != "null"]
     if isinstance(schema.get("enum"), list):
-        scalars = [value for value in schema["enum"] if isinstance(value, str | int | float)]
+        scalars = _sayable(schema["enum"])
         yield from [_one_of(schema, scalars)] if scalars else ()
     elif isinstance(branches, list):
-        yield _union(schema, [kind_for(name, branch, depth) for branch in branches if branch.get("type") != "null"])
+        definite = [branch for branch in branches if branch.get("type") != "null"]
+        if not definite:
+            raise ValueError(f"{name}: anyOf allows nothing but null; say what else it may hold, or leave it out")
+        yield _union(schema, [kind_for(name, branch, depth) for branch in definite])
     elif len(names) > 1:
         yield _union(schema, [kind_for(name, {**schema, "type": each}, depth) for each in names])
     elif names == ["array"]:
         item_name = name[:-1] if name.endswith("s") and not name.endswith("ss") else name
         items = schema.get("items") or {"type": "string"}
+        if "description" in schema and types_of(items) != ["object"]:
+            items = {"description": schema["description"], **items}
         inner = depth if types_of(items) == ["object"] else depth + 1
         yield list_kind(schema, _spoken(item_name, items, inner), depth > 0)
     elif names == ["object"]:
+        known = len(schema.get("properties") or ()) or MOST_FIELDS
+        if schema.get("minProperties", 0) > known:
+            least = schema["minProperties"]
+            raise ValueError(
+                f"{name}: minProperties is {least}, but only {known} fields are known; describe more of them"
+            )
         yield _object(schema, depth)
     elif names == ["boolean"]:
         yield Kind(schema, lambda random: Value("", (True,)))
@@ -93,41 +107,56 @@ def _makers(name: str, schema: Mapping[str, Any], depth: int) -> Iterator[Kind]:
 
 
 def _scalars(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
-    examples = schema.get("examples", ())
-    given = [*(examples if isinstance(examples, list) else ()), *([schema["example"]] if "example" in schema else [])]
-    given = [value for value in given if isinstance(value, str | int | float)]
-    mentioned: list[str] = []
+    description = str(schema.get("description") or "")
+    listed = schema.get("examples")
+    given = [*(listed if isinstance(listed, list) else ()), *([schema["example"]] if "example" in schema else [])]
+    given = _sayable(given)
+    examples = mentioned(description) if kind == "string" else []
     if given:
         yield _one_of(schema, given)
     if kind == "string":
-        if schema.get("format") == "date-time":
-            yield Kind(schema, _moment)
-        if spec := _FORMATS.get(str(schema.get("format"))):
-            yield _with_schema(kind_of(spec), schema)
-        if schema.get("format") == "uuid":
-            yield Kind(schema, _uuid)
+        yield from _of_format(str(schema.get("format")), schema)
         if "pattern" in schema and is_drawable(schema["pattern"]):
             yield Kind(schema, functools.partial(_matching, schema))
-        mentioned = _mentioned(str(schema.get("description") or ""))
-        if any(map(FORMATS["date"], mentioned)):
-            yield _with_schema(kind_of("date"), schema)
-        if len(mentioned) > 1:
-            yield _one_of(schema, mentioned)
+        if "format" not in schema:
+            yield from _of_format("date" if any(map(FORMATS["date"], examples)) else form_in(description), schema)
+        if len(examples) > 1:
+            yield _one_of(schema, examples)
+        if codes := codes_in(f"{' '.join(words_of(name))}: {description}"):
+            yield _with_schema(kind_of(f"pick {codes}"), schema)
     elif any(key in schema for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")):
         if spec := _named(kind, words_of(name)):
             yield _with_schema(kind_of(spec), schema)
         yield _in_bounds(schema, kind)
-    is_exact = "format" in schema or bool(_ISO.search(str(schema.get("description") or "")))
-    sources = [words_of(name), words_of(str(schema.get("description") or ""))[:8]]
-    for words in sources[::-1] if _SAYS_LITTLE.issuperset(sources[0]) else sources:
+    is_exact = "format" in schema or bool(_ISO.search(description))
+    sources = [words_of(name), words_of(description)[:8]]
+    is_better_told = _SAYS_LITTLE.issuperset(sources[0]) and sources[1][:1] not in (["id"], ["ids"], ["identifier"])
+    for words in sources[::-1] if is_better_told else sources:
         if spec := _named(kind, words):
             yield _with_schema(kind_of(spec), schema, is_exact)
-    if kind == "string" and mentioned:
-        yield _one_of(schema, mentioned)
+    if examples:
+        yield _one_of(schema, examples)
+    form = schema.get("format")
+    if kind == "string" and form is not None and form not in {*FORMATS, *_FORMATS, *_FORMATS_ALIKE, *_FREE_FORMATS}:
+        if spec := _named(kind, words_of(str(form))):
+            yield _with_schema(kind_of(spec), schema)
+        raise ValueError(f"{name}: format {form!r} is not known; give it `examples`, or a `pattern`, or leave it out")
     for spec in _ANYTHING.get(kind, ()):
         yield _with_schema(kind_of(spec), schema)
     if kind == "string":
         yield Kind(schema, functools.partial(_letters, schema))
+
+
+def _of_format(form: str, schema: Mapping[str, Any]) -> Iterator[Kind]:
+    form = _FORMATS_ALIKE.get(form, form)
+    if form == "date-time":
+        yield Kind(schema, _moment)
+    elif form == BLANK_MOMENT:
+        yield Kind(schema, _blank_moment)
+    elif form == "uuid":
+        yield Kind(schema, _uuid)
+    elif form in _FORMATS:
+        yield _with_schema(kind_of(_FORMATS[form]), schema)
 
 
 def _fitting(kind: Kind, schema: Mapping[str, Any]) -> Kind | None:
@@ -136,7 +165,8 @@ def _fitting(kind: Kind, schema: Mapping[str, Any]) -> Kind | None:
     def fitting(random: Random) -> Value | None:
         value = kind.draw(random)
         accepted = tuple(each for each in value.accepted if not any(value_faults(settle(each), schema)))
-        return Value(value.words, accepted) if accepted and accepted[0] == value.accepted[0] else None
+        is_sayable = value.accepted[0] != ""
+        return Value(value.words, accepted) if accepted[:1] == value.accepted[:1] and is_sayable else None
 
     probe = Random(0)
     drawn = [kind.draw(probe) for _ in range(_NUM_PROBES)]
@@ -197,6 +227,11 @@ def _spoken(name: str, schema: Mapping[str, Any], depth: int) -> Kind:
     return Kind(kind.schema, draw)
 
 
+def _sayable(values: Sequence[Any]) -> list[Any]:
+    """Those that a request can say: scalars, and no empty text."""
+    return [value for value in values if isinstance(value, str | int | float) and str(value).strip()]
+
+
 def _one_of(schema: Mapping[str, Any], values: Sequence[Any]) -> Kind:
     return Kind(schema, lambda random: _said(random.choice(values)))
 
@@ -240,6 +275,11 @@ def _moment(random: Random) -> Value:
     return Value(f"{day.words} at {clock.words}", (moment, f"{moment}Z"))
 
 
+def _blank_moment(random: Random) -> Value:
+    value = _moment(random)
+    return Value(value.words, (value.accepted[0].replace("T", " ")[:16],))
+
+
 def _uuid(random: Random) -> Value:
     digits = f"{random.getrandbits(128):032x}"
     text = "-".join((digits[:8], digits[8:12], "4" + digits[13:16], "a" + digits[17:20], digits[20:]))
@@ -261,19 +301,6 @@ def _letters(schema: Mapping[str, Any], random: Random) -> Value:
     size = random.randint(least, max(least, min(schema.get("maxLength", least + 4), least + 4)))
     text = "".join(random.choice("ABCDEFGHJKLMNPQRSTUVWXYZ23456789") for _ in range(size))
     return Value(text, (text,))
-
-
-def _mentioned(description: str) -> list[str]:
-    """Values that a description gives as examples, or two or more that it quotes."""
-    example = _EXAMPLE.search(description)
-    if example:
-        quoted = _QUOTED.findall(example[1])
-        plain = re.split(r",\s*(?:or |and )?|\s+or\s+|\s+and\s+", example[1].strip(" ."))
-        found = quoted or [part for part in plain if len(part) <= 24 and _LIKE_A_VALUE.fullmatch(part)]
-    else:
-        found = _QUOTED.findall(description)
-        found = found if len(found) > 1 else []
-    return [text.strip() for text in found if text.strip() and not _VAGUE.search(text)]
 
 
 def _named(kind: str, words: Sequence[str]) -> str:
@@ -314,7 +341,8 @@ def topic_of(name: str, schema: Mapping[str, Any]) -> str:
     """What tells whether two parameters are about the same sort of thing: nobody flies from Oslo to Oslo."""
     plain = {key: value for key, value in schema.items() if key not in ("description", "default", "title")}
     kind = next((each for each in types_of(schema) if each != "null"), "")
-    return json.dumps(plain) + ("" if "enum" in schema else _named(kind, words_of(name)) or name)
+    codes = codes_in(str(schema.get("description") or ""))
+    return json.dumps(plain) + ("" if "enum" in schema else codes or _named(kind, words_of(name)) or name)
 
 
 def fields_of(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -30,11 +30,14 @@ class Value:
 
 @dataclass(frozen=True)
 class Kind:
-    """`note` is appended to a parameter's description, so that the written form is determined by the schema."""
+    """`note` is appended to a parameter's description, so that the written form is determined by the schema. `below`
+    and `above`: paths of parameters whose values are higher, or lower (see `ordered`)."""
 
     schema: Mapping[str, Any]
     draw: Callable[[Random], Value]
     note: str = ""
+    below: str = ""
+    above: str = ""
 
     def literal(self, text: str) -> Value:
         """The value that `{name=text}` sets without a word: the text, or JSON where no string is wanted."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
+from iterft.synth.ordered import is_crossed
 from iterft.synth.values import Kind, Value, joined
 
 _TOKEN = re.compile(r"[\[\]<>|~]|\{[^}]*\}|@[^@/]*/[^@]*@|[^\[\]<>|~{}@]+")
@@ -127,6 +128,27 @@ def fill(
     return "".join(pieces), [{**shared, **bindings} for bindings in own]
 
 
+def drawn(path: str, kinds: Mapping[str, Kind], random: Random, bindings: Bindings) -> Value:
+    """A value that no other argument of this kind has: nobody flies from Oslo to Oslo. Numbers may coincide. Of two
+    ends of something the lower one stays below the higher one, or is the same where a few draws give none."""
+    kind = kinds[path]
+    taken = [value.accepted for other, value in bindings.items() if kinds[other].draw is kind.draw]
+    for _ in range(_MAX_REDRAWS):
+        value = kind.draw(random)
+        is_new = value.accepted not in taken or kind.schema.get("type") != "string"
+        if is_new and not _crossing(kind, value, bindings):
+            break
+    return _crossing(kind, value, bindings) or value
+
+
+def _crossing(kind: Kind, value: Value, bindings: Bindings) -> Value | None:
+    """The other end's value where this one lies on its wrong side."""
+    higher, lower = bindings.get(kind.below), bindings.get(kind.above)
+    if higher and is_crossed(value.accepted[0], higher.accepted[0]):
+        return higher
+    return lower if lower and is_crossed(lower.accepted[0], value.accepted[0]) else None
+
+
 def _say(
     part: str | Slot | Optional | Choice | Repeat | ByNumber,
     kinds: Mapping[str, Kind],
@@ -141,7 +163,7 @@ def _say(
             if fixed is not None:
                 bindings[path] = kinds[path].literal(fixed)
             elif path not in bindings:
-                bindings[path] = _drawn(path, kinds, random, bindings)
+                bindings[path] = drawn(path, kinds, random, bindings)
             return bindings[path].words
         case ByNumber(one, several):
             return one if num_calls == 1 else several
@@ -155,17 +177,6 @@ def _say(
 
 def _say_all(parts: Wording, kinds: Mapping[str, Kind], random: Random, bindings: Bindings, num_calls: int) -> str:
     return "".join(_say(part, kinds, random, bindings, num_calls) for part in parts)
-
-
-def _drawn(path: str, kinds: Mapping[str, Kind], random: Random, bindings: Bindings) -> Value:
-    """A value that no other argument of this kind has: nobody flies from Oslo to Oslo. Numbers may coincide."""
-    kind = kinds[path]
-    taken = [value.accepted for other, value in bindings.items() if kinds[other] is kind]
-    for _ in range(_MAX_REDRAWS):
-        value = kind.draw(random)
-        if value.accepted not in taken or kind.schema.get("type") != "string":
-            break
-    return value
 
 
 def _differ(one: Bindings, other: Bindings, clause: Wording, kinds: Mapping[str, Kind]) -> bool:

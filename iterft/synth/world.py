@@ -17,9 +17,10 @@ from typing import Any
 from iterft.json_schema import types_of
 from iterft.rollout import settle
 from iterft.synth.clauses import said_name
-from iterft.synth.typed import fields_of, kind_for, words_of
+from iterft.synth.names import words_of
+from iterft.synth.typed import fields_of, kind_for
 from iterft.synth.values import Kind
-from iterft.synth.verbs import verbs
+from iterft.synth.verbs import is_plural, verbs
 from iterft.toolsets.parts import Definition
 from iterft.types import ToolCall
 
@@ -41,8 +42,8 @@ def returns_of(definition: Definition) -> Mapping[str, Any]:
             return definition.returns
     words = words_of(definition.name.rpartition(".")[2])
     verb = verbs()[words[0]][0] if words[0] in verbs() else ""
-    noun = "_".join(words[1:] if verb and len(words) > 1 else words)
-    noun = noun if noun.endswith("ss") else noun.removesuffix("s")
+    noun = "_".join(words[1:] or ["result"] if verb else words)
+    noun = noun.removesuffix("s") if is_plural(noun) else noun
     identifier = {f"{noun}_id": {"type": "string"}}
     properties: dict[str, Any]
     if verb in _MAKING:
@@ -52,7 +53,7 @@ def returns_of(definition: Definition) -> Mapping[str, Any]:
             "status": {"type": "string", "enum": ["on its way", "delivered", "waiting"]},
             "location": {"type": "string"},
         }
-    elif verb in ("search", "find", "list"):
+    elif verb in ("search", "query", "find", "list"):
         properties = {**identifier, "name": {"type": "string"}, "num_matches": {"type": "integer"}}
     elif verb in ("get", "show", "check", "calculate", "estimate", "convert", "count", "predict"):
         properties = {noun: {"type": "number"}}

@@ -53,13 +53,20 @@ def _tool(place: str, operation: Mapping[str, Any], shared: Any, document: Mappi
         schema = _parameters(shared, operation, document)
     except ValueError as error:
         return Refusal(place, (str(error),))
-    tags = operation.get("tags") or [""]
-    description = " ".join(
-        dict.fromkeys(text.strip() for key in ("summary", "description") if (text := str(operation.get(key) or "")))
+    tags = operation.get("tags")
+    tag = str(tags[0]) if isinstance(tags, list) and tags else ""
+    made = define(
+        _ODD.sub("_", str(name)).strip("_"), _described(operation), schema, _returns(operation, document), tag, document
     )
-    returns = _returns(operation, document)
-    made = define(_ODD.sub("_", str(name)).strip("_"), description, schema, returns, str(tags[0]), document)
     return Refusal(place, made.faults) if isinstance(made, Refusal) else made
+
+
+def _described(operation: Mapping[str, Any]) -> str:
+    """Summary and description as sentences of their own, or the description alone where it begins with the other."""
+    summary, text = (str(operation.get(key) or "").strip() for key in ("summary", "description"))
+    if not summary or not text or text.lower().startswith(summary.rstrip(".").lower()):
+        return text or summary
+    return f"{summary} {text}" if summary[-1] in ".!?:" else f"{summary}. {text}"
 
 
 def _parameters(shared: Any, operation: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +74,10 @@ def _parameters(shared: Any, operation: Mapping[str, Any], document: Mapping[str
     properties: dict[str, Any] = {}
     required: list[str] = []
     listed = {}
-    for parameter in (*shared, *(operation.get("parameters") or ())):
+    own = operation.get("parameters") or ()
+    if not isinstance(shared, list | tuple) or not isinstance(own, list | tuple):
+        raise ValueError("parameters: must be a list of objects, each with a name")
+    for parameter in (*shared, *own):
         parameter = _resolved(parameter, document)
         if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
             raise ValueError(f"parameters: {parameter!r} has no name")
@@ -85,22 +95,22 @@ def _parameters(shared: Any, operation: Mapping[str, Any], document: Mapping[str
         if parameter.get("required") or place == "path":
             required.append(name)
     if body := _resolved(operation.get("requestBody") or {}, document):
-        _add_body(body, properties, required, document)
+        _add_body(_object(body, "requestBody"), properties, required, document)
     return {"type": "object", "properties": properties, "required": required}
 
 
 def _add_body(
     body: Mapping[str, Any], properties: dict[str, Any], required: list[str], document: Mapping[str, Any]
 ) -> None:
-    content = body.get("content") or {}
-    kind = next((kind for kind in content if "json" in kind or "form" in kind), None)
+    content = _object(body.get("content") or {}, "requestBody.content")
+    kind = next((kind for kind in content if "json" in str(kind) or "form" in str(kind)), None)
     if kind is None:
-        raise ValueError(f"requestBody: none of {', '.join(content) or 'no content'} is JSON or a form")
-    schema = content[kind].get("schema") or {}
-    inner = _resolved(schema, document)
+        raise ValueError(f"requestBody: none of {', '.join(map(str, content)) or 'no content'} is JSON or a form")
+    schema = _object(content[kind], f"requestBody.content.{kind}").get("schema") or {}
+    inner = _object(_resolved(schema, document), f"requestBody.content.{kind}.schema")
     fields = {
         name: field
-        for name, field in (inner.get("properties") or {}).items()
+        for name, field in _object(inner.get("properties") or {}, "requestBody: properties").items()
         if not _is_read_only(_resolved(field, document))
     }
     says_more = {key for key in inner if key not in _SAID_BY_FIELDS and not key.startswith("x-")}
@@ -116,19 +126,28 @@ def _add_body(
             required.append("body")
 
 
+def _object(value: Any, field: str) -> Mapping[str, Any]:
+    """The value. ValueError, beginning with its field, where it is no object."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{field}: must be an object, but is {value!r}")
+    return value
+
+
 def _is_read_only(field: Any) -> bool:
     """Whether only answers have it."""
     return isinstance(field, Mapping) and bool(field.get("readOnly"))
 
 
 def _returns(operation: Mapping[str, Any], document: Mapping[str, Any]) -> Any:
-    """Results are only read: where a reference points to nothing, nothing is known of them."""
-    for status, answer in (operation.get("responses") or {}).items():
+    """Results are only read: what is no such object, or points to nothing, says nothing of them."""
+    responses = operation.get("responses")
+    for status, answer in responses.items() if isinstance(responses, Mapping) else ():
         if str(status).startswith("2"):
             with suppress(ValueError):
-                content = _resolved(answer, document).get("content") or {}
-                for kind, inner in content.items():
-                    if "json" in kind:
+                resolved = _resolved(answer, document)
+                content = resolved.get("content") if isinstance(resolved, Mapping) else None
+                for kind, inner in content.items() if isinstance(content, Mapping) else ():
+                    if "json" in str(kind) and isinstance(inner, Mapping):
                         return inner.get("schema")
     return None
 

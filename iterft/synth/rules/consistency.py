@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
-from itertools import takewhile
+from itertools import pairwise
 
 from iterft.chat import THINK_CLOSE, THINK_OPEN, call_in_text
 from iterft.synth.rules.dialogue import main_script, wanted_script
-from iterft.synth.rules.facts import Facts, Rule, calls_of, shown
+from iterft.synth.rules.facts import Facts, Rule, answers_to, calls_of, is_failure, results_of, shown
+from iterft.types import ToolCall
 
 CALL_KINDS = frozenset(
     ["single", "parallel", "parallel_same", "parallel_different", "dependent", "multiple", "parallel_multiple"]
@@ -22,7 +24,6 @@ CALL_KINDS = frozenset(
 NO_CALL_KINDS = frozenset(["no_tool", "no_call", "missing_info", "irrelevance", "summary"])
 """Kinds of samples that say whether a call is right."""
 
-"""A call begins with one of these in every dialect."""
 _ROLES = ("system", "user", "assistant", "tool")
 _ONE_CALL = re.compile(
     r"\b(?:only|exactly|at most|no more than) (?:one|1|a single) (?:function|tool|call)\b"
@@ -54,7 +55,11 @@ def system_not_first(facts: Facts) -> str:
 
 
 def nobody_asked(facts: Facts) -> str:
-    """The reference answers a user or a tool, not the assistant itself."""
+    """The reference, and each earlier turn of the assistant, answers a user or a tool, not the assistant itself."""
+    for number, (message, after) in enumerate(pairwise(facts.messages), start=1):
+        is_cut = message.get("role") == after.get("role") == "assistant" and not message.get("tool_calls")
+        if is_cut:
+            return f"messages {number} and {number + 1} are both the assistant's"
     last = facts.messages[-1].get("role") if facts.messages else None
     return f"the last message is the {last}'s" if last not in ("user", "tool") else ""
 
@@ -84,20 +89,20 @@ def surplus_result(facts: Facts) -> str:
     """There are no more results than calls."""
     for at, message in enumerate(facts.messages):
         num_calls = len(message.get("tool_calls") or ())
-        following = takewhile(lambda each: each.get("role") == "tool", facts.messages[at + 1 :])
-        if num_calls and sum(1 for _ in following) > num_calls:
+        if num_calls and len(results_of(facts.messages, at)) > num_calls:
             return f"message {at + 1} makes {num_calls} calls that get more results"
     return ""
 
 
 def result_of_another_tool(facts: Facts) -> str:
-    """A result that names its tool names one that was called in that turn."""
-    called: list[str] = []
-    for message in facts.messages:
-        if message.get("tool_calls"):
-            called = [call.name for call in calls_of(message)]
-        elif message.get("role") == "tool" and called and str(message.get("name") or called[0]) not in called:
-            return f"{message['name']} answers, but {', '.join(called)} was called"
+    """Results that name their tools name those that were called in that turn, each no more often than it was."""
+    for at, message in enumerate(facts.messages):
+        called = Counter(call.name for call in calls_of(message))
+        results = results_of(facts.messages, at) if called else []
+        named = Counter(str(result["name"]) for result in results if result.get("name"))
+        for name in named - called:
+            if name not in called or len(results) <= called.total():  # else it is one result more
+                return f"{name} answers {named[name]} of the calls of {', '.join(called.elements())}"
     return ""
 
 
@@ -113,10 +118,13 @@ def result_of_another_call(facts: Facts) -> str:
 
 
 def call_already_answered(facts: Facts) -> str:
-    """Nothing is called again whose result has come since the user last spoke."""
-    since: list[object] = []
-    for message in facts.messages:
-        since = [] if message.get("role") == "user" else [*since, *calls_of(message)]
+    """Nothing is called again whose result has come since the user last spoke, unless that was a failure."""
+    since: list[ToolCall] = []
+    for at, message in enumerate(facts.messages):
+        if message.get("role") == "user":
+            since = []
+        answered = answers_to(message, results_of(facts.messages, at))
+        since += [call for call, result in answered if result is None or not is_failure(result)]
     return next((f"{call.name} was called with these arguments before" for call in facts.calls if call in since), "")
 
 
@@ -138,9 +146,9 @@ def reply_not_json(facts: Facts) -> str:
 
 
 def language_not_wanted(facts: Facts) -> str:
-    """A system text that prescribes a language gets its script."""
+    """A system text that prescribes a language gets its script, as far as a reply is long enough to have one."""
     wanted, found = wanted_script(facts.system), main_script(facts.reply)
-    return f"the system wants {wanted}, the reply is {found}" if wanted and found != wanted else ""
+    return f"the system wants {wanted}, the reply is {found}" if wanted and found and found != wanted else ""
 
 
 def think_left_open(facts: Facts) -> str:

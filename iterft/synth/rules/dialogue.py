@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from iterft.synth.rules.facts import Facts, Rule, shown, text_of
+from iterft.synth.rules.facts import Facts, Rule, calls_of, shown, text_of
 
 MAX_CHARACTERS = 20_000
 """Of one message of a person or of the assistant: more is a document, not something said."""
@@ -27,6 +28,8 @@ _DANGLING = re.compile(
     r"[,;(\[{-]\s*$|\b(?:a|an|and|the|of|with|because|which|but|or|is|are|your|from)\s*$", re.IGNORECASE
 )
 _EMOTICON = re.compile(r"[:;=]'?-?[(\[{]")
+_INTERVAL = re.compile(r"\[\s*[-+]?[\w.∞]+\s*[,;]\s*[-+]?[\w.∞]+\s*\)|\(\s*[-+]?[\w.∞]+\s*[,;]\s*[-+]?[\w.∞]+\s*\]")
+"""From a number to another of which one belongs to it: [0, 1)."""
 _PAIRED = (("(", ")"), ("[", "]"), ("{", "}"))
 _WORD = re.compile(r"[^\W\d_]+")
 _TRANSLATION = re.compile(
@@ -95,8 +98,14 @@ def template_marks(facts: Facts) -> str:
 
 
 def placeholder_text(facts: Facts) -> str:
-    """Nothing that was to be filled in."""
-    return next((f"{found[0]} in {shown(text)}" for text in _said(facts) if (found := _PLACEHOLDER.search(text))), "")
+    """Nothing that was to be filled in: in what the user says unless a call passes it on, in what the assistant says
+    unless the user did."""
+    passed_on = _passed_on(facts)
+    for texts, known in ((facts.said_by("user"), passed_on), (facts.prose, facts.asked)):
+        for text in texts:
+            if found := next((each[0] for each in _PLACEHOLDER.finditer(text) if each[0] not in known), ""):
+                return f"{found} in {shown(text)}"
+    return ""
 
 
 def mixed_languages(facts: Facts) -> str:
@@ -118,7 +127,7 @@ def unfinished_reply(facts: Facts) -> str:
 def unclosed_text(facts: Facts) -> str:
     """What the assistant opens in its prose, brackets and fences, it closes."""
     for text in facts.prose:
-        plain = _EMOTICON.sub("", text)
+        plain = _INTERVAL.sub("", _EMOTICON.sub("", text))
         if plain.count("```") % 2:
             return "a fence is not closed"
         for opening, closing in _PAIRED:
@@ -166,6 +175,12 @@ def _scripts(text: str) -> Mapping[str, int]:
 def _script(letter: str) -> str:
     name = unicodedata.name(letter, "").split(" ")[0]
     return "CJK" if name in ("CJK", "HIRAGANA", "KATAKANA") else name
+
+
+def _passed_on(facts: Facts) -> str:
+    """The arguments of all calls."""
+    calls = [*facts.calls, *(call for message in facts.messages for call in calls_of(message))]
+    return json.dumps([call.arguments for call in calls], ensure_ascii=False, default=str)
 
 
 def _said(facts: Facts) -> Iterator[str]:

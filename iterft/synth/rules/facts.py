@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import takewhile
 from typing import Any
 
 from iterft.chat import Dialect
@@ -91,6 +93,8 @@ class Facts:
 
 Rule = Callable[[Facts], str]
 
+_FAILURE = re.compile(r"(?:\w*error|\w*exception|failed|failure|time(?:d )?out)\b", re.IGNORECASE)
+
 
 def _with_everything(call: ToolCall) -> ToolCall:
     """The call with plain values, and with the arguments that may be left out."""
@@ -106,6 +110,38 @@ def text_of(message: Message) -> str:
 def calls_of(message: Message) -> list[ToolCall]:
     """The calls that an earlier turn of the assistant made."""
     return [ToolCall(str(call.get("name")), call.get("arguments") or {}) for call in message.get("tool_calls") or ()]
+
+
+def results_of(messages: Sequence[Message], at: int) -> list[Message]:
+    """The results that follow the message at this place."""
+    return list(takewhile(lambda each: each.get("role") == "tool", messages[at + 1 :]))
+
+
+def answers_to(turn: Message, results: Sequence[Message]) -> list[tuple[ToolCall, Message | None]]:
+    """Each call of the turn with its result: that of its id, else the first of its name, else the first of no name;
+    None where there is none."""
+    left = list(results)
+    found: list[tuple[ToolCall, Message | None]] = []
+    for call, raw in zip(calls_of(turn), turn.get("tool_calls") or (), strict=True):
+        by_id = (each for each in left if raw.get("id") and each.get("tool_call_id") == raw["id"])
+        by_name = (each for each in left if each.get("name") in (call.name, None))
+        result = next(by_id, None) or next(by_name, None)
+        found.append((call, result))
+        left = [each for each in left if each is not result]
+    return found
+
+
+def is_failure(result: Message) -> bool:
+    """Whether a result says that its call came to nothing, so that trying again makes sense."""
+    text = text_of(result)
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = text
+    if isinstance(content, Mapping):
+        has_failed = str(content.get("status")).lower() in ("error", "failed", "failure")
+        return has_failed or bool(content.get("error")) or content.get("success") is False
+    return isinstance(content, str) and _FAILURE.match(content.strip()) is not None
 
 
 def shown(value: Any) -> str:
@@ -138,4 +174,22 @@ def _faults_of(same: SameTool) -> tuple[SchemaFault, ...]:
 def _faults_in(parameters: str) -> tuple[SchemaFault, ...]:
     """Lists of tools repeat from row to row, too."""
     schema = json.loads(parameters)
-    return tuple(schema_faults(schema)) if schema is not None else ()
+    return tuple(schema_faults(_with_properties(schema))) if schema is not None else ()
+
+
+def _with_properties(schema: Any) -> Any:
+    """The schema in which branches that only say which fields are required know those of the whole."""
+    if isinstance(schema, list):
+        return [_with_properties(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _with_properties(inner) for key, inner in schema.items()}
+    for key in ("anyOf", "oneOf", "allOf"):
+        if isinstance(made.get("properties"), dict) and isinstance(made.get(key), list):
+            made[key] = [
+                {**branch, "properties": {name: {} for name in made["properties"]}}
+                if isinstance(branch, dict) and "required" in branch and "properties" not in branch
+                else branch
+                for branch in made[key]
+            ]
+    return made

@@ -12,9 +12,9 @@ from pathlib import Path
 from random import Random
 
 from iterft.protocols import ChatModel
+from iterft.synth.deeds import deeds
 from iterft.synth.questions import object_schema
 from iterft.synth.teacher.asking import WORDS, ask, listed
-from iterft.synth.verbs import deeds
 from iterft.toolsets.parts import Definition
 
 PIECE_CHARACTERS = 6000
