@@ -208,8 +208,8 @@ class Iterator:
         recipe, log = self.recipe, self.log
         build.require_packages(recipe)
         log.say(f"run folder: {self.store.run}")
-        if recipe.unused_settings:
-            log.say(f"not used by {' and '.join(recipe.stage_kinds)}: {', '.join(recipe.unused_settings)}")
+        if unused := recipe.unused_settings:
+            log.say(f"not used by {' and '.join(recipe.stage_kinds)}: {', '.join(unused)}")
         loaded = cache(lambda: build.base_and_template(recipe, log))  # once the data are read: that may take minutes
         data = build.data(recipe, lambda sample: len(render_prompt(loaded()[1], sample.prompt)))
         self.base, self.template = loaded()

@@ -69,10 +69,10 @@ def end_turns_as_shown(tokenizer: Any, dialect: Dialect, settings: ModelSettings
     template = Template(tokenizer, dialect, settings=settings.template_kwargs)
     said = ({"role": "user", "content": USER}, {"role": "assistant", "content": WORDS})
     try:
-        behind = apply(template, said, open_turn=False).rpartition(WORDS)
+        text = apply(template, said, open_turn=False)
     except ValueError:
-        behind = ("", "", "")
-    after, known = behind[2].lstrip() if behind[1] else "", tokenizer.eos_token
+        text = ""
+    after, known = text.rpartition(WORDS)[2].lstrip() if WORDS in text else "", tokenizer.eos_token
     if known and (not after or after.startswith(known)):
         return
     found = max(
