@@ -29,21 +29,11 @@ _NUM_IMPERATIVES, _NUM_QUERIES, _NUM_PARTIALS = 12, 10, 4
 _MAX_OPTIONAL = 3
 """Optional parameters that one wording may name: people leave most of them unsaid."""
 _SETTING = ("set", "update", "move", "rename")
-_LOOKING = (
-    "get",
-    "show",
-    "list",
-    "search",
-    "find",
-    "check",
-    "calculate",
-    "estimate",
-    "convert",
-    "determine",
-    "compare",
+"""Verbs of what is set to something: two values at once contradict each other."""
+_LOOKING = frozenset(
+    ["get", "show", "list", "search", "find", "check", "calculate", "estimate", "convert", "determine", "compare"]
 )
-"""Verbs of what is set to something, of which two values at once contradict each other; verbs after which any value may
-be another."""
+"""Verbs after which any value may be another."""
 _TELLING = frozenset(["id", "name", "email", "username", "number", "code", "key", "ids"])
 _NOT_IN_NAMES = frozenset(".{}=[](),'\"<>|~@ ")
 """What has a meaning in wordings, or cannot be written as the name of an argument in every dialect."""
