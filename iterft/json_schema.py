@@ -26,15 +26,17 @@ TYPES: Mapping[str, str] = {
 """What a `type` may say -> what it means."""
 
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-_SIZES = ("minLength", "maxLength", "minItems", "maxItems")
-_PAIRS = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
+_SIZES = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
+_PAIRS = (("minimum", "maximum"), *zip(_SIZES[::2], _SIZES[1::2], strict=True))
 _OPEN_PAIRS = (
     ("minimum", "exclusiveMaximum"),
     ("exclusiveMinimum", "maximum"),
     ("exclusiveMinimum", "exclusiveMaximum"),
 )
+_NOTHING: frozenset[str] = frozenset()
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+_DURATION = re.compile(r"P(?!$)(\d+W|(\d+Y)?(\d+M)?(\d+D)?(T(?!$)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?)")
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?")
 
 
@@ -49,27 +51,32 @@ class SchemaFault(NamedTuple):
         return f"{self.path or 'the schema'}: {self.reason.replace('_', ' ')} ({self.detail})"
 
 
-def schema_faults(schema: Any, path: str = "", root: Any = None) -> Iterator[SchemaFault]:
-    """What is wrong with the schema of a value, its own faults first. `root`: the document that `$ref` is read in."""
+def schema_faults(
+    schema: Any, path: str = "", root: Any = None, known: frozenset[str] = _NOTHING
+) -> Iterator[SchemaFault]:
+    """What is wrong with the schema of a value, its own faults first. `root`: the document that `$ref` is read in;
+    `known`: the fields that a schema of which this is an alternative or a part declares."""
     root = schema if root is None else root
     if not isinstance(schema, Mapping):
         yield SchemaFault("not_a_schema", path, f"{_shown(schema)} is no object")
         return
-    faults = list(_faults_but_default(schema, path, root))
+    faults = list(_faults_but_default(schema, path, root, known | _fields_of(schema, root)))
     yield from faults
     if not faults and schema.get("default") is not None:
-        fault = next(value_faults(_whole(schema["default"]), schema, path, root), None)
+        fault = next(value_faults(_whole(schema["default"]), schema, path, root, known), None)
         if fault:
             yield SchemaFault("default_misfit", path, f"{_shown(schema['default'])}: {fault.reason}")
 
 
-def _faults_but_default(schema: Mapping[str, Any], path: str, root: Any) -> Iterator[SchemaFault]:
+def _faults_but_default(
+    schema: Mapping[str, Any], path: str, root: Any, known: frozenset[str]
+) -> Iterator[SchemaFault]:
     if "$ref" in schema and referred(schema["$ref"], root) is None:
         yield SchemaFault("unresolved_reference", path, _shown(schema["$ref"]))
     yield from _type_faults(schema, path)
     yield from _enum_faults(schema, path)
     yield from _bound_faults(schema, path)
-    yield from _property_faults(schema, path, root)
+    yield from _property_faults(schema, path, root, known)
     for key in ("items", "additionalProperties"):
         inner = schema.get(key)
         if inner is not None and not isinstance(inner, bool | list):  # a list: a schema for each place
@@ -77,24 +84,20 @@ def _faults_but_default(schema: Mapping[str, Any], path: str, root: Any) -> Iter
     for key in ("anyOf", "oneOf", "allOf"):
         branches = schema.get(key) or ()
         for branch in branches if isinstance(branches, list | tuple) else [branches]:
-            yield from schema_faults(branch, path, root)
+            yield from schema_faults(branch, path, root, known)
 
 
-def value_faults(value: Any, schema: Any, path: str = "", root: Any = None) -> Iterator[SchemaFault]:
-    """What is wrong with a value under a schema that has no faults itself. No type, or "any", allows everything."""
+def value_faults(
+    value: Any, schema: Any, path: str = "", root: Any = None, known: frozenset[str] = _NOTHING
+) -> Iterator[SchemaFault]:
+    """What is wrong with a value under a schema that has no faults itself. No type, or "any", allows everything.
+    `root` and `known` as in `schema_faults`."""
     root = schema if root is None else root
     if not isinstance(schema, Mapping):
         return
     if "$ref" in schema:
-        yield from value_faults(value, referred(schema["$ref"], root) or {}, path, root)
+        yield from value_faults(value, referred(schema["$ref"], root) or {}, path, root, known)
         return
-    branches = schema.get("anyOf") or schema.get("oneOf")
-    if isinstance(branches, list) and branches:
-        if all(any(True for _ in value_faults(value, branch, path, root)) for branch in branches):
-            yield SchemaFault("wrong_type", path, f"{_shown(value)} fits none of {len(branches)} alternatives")
-        return
-    for part in schema.get("allOf") or ():
-        yield from value_faults(value, part, path, root)
     wanted = types_of(schema)
     if wanted and not any(is_of_type(value, name) for name in wanted):
         yield SchemaFault("wrong_type", path, f"{_shown(value)} is not of type {' or '.join(wanted)}")
@@ -102,31 +105,68 @@ def value_faults(value: Any, schema: Any, path: str = "", root: Any = None) -> I
     enum = schema.get("enum")
     if isinstance(enum, list) and enum and not any(_same(value, each) for each in enum):
         yield SchemaFault("not_in_enum", path, f"{_shown(value)} is none of {_shown(enum)}")
+    if isinstance(value, Mapping):
+        yield from object_faults(value, schema, path, root, known)
+        return
+    yield from _part_faults(value, schema, path, root, known)
     if isinstance(value, str):
         yield from _text_faults(value, schema, path)
     elif is_number(value):
         yield from _number_faults(value, schema, path)
     elif isinstance(value, list):
         yield from _array_faults(value, schema, path, root)
-    elif isinstance(value, Mapping):
-        yield from object_faults(value, schema, path, root)
 
 
-def object_faults(value: Mapping[str, Any], schema: Mapping[str, Any], path: str, root: Any) -> Iterator[SchemaFault]:
+def object_faults(
+    value: Mapping[str, Any], schema: Mapping[str, Any], path: str, root: Any, known: frozenset[str] = _NOTHING
+) -> Iterator[SchemaFault]:
     """Fields that are missing, unknown, or wrong. A schema that lists no properties knows every field."""
+    known |= _fields_of(schema, root)
+    yield from _part_faults(value, schema, path, root, known)
     properties = schema.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     for name in schema.get("required") or ():
         if name not in value:
             yield SchemaFault("missing_parameter", inside(path, name), "it is required")
+    if not schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value)):
+        yield SchemaFault("wrong_length", path, f"{_shown(value)} has {len(value)} fields")
     other = schema.get("additionalProperties", not properties)
     for name, item in value.items():
         if name in properties:
             yield from value_faults(item, properties[name], inside(path, name), root)
         elif isinstance(other, Mapping):
             yield from value_faults(item, other, inside(path, name), root)
-        elif not other:
-            yield SchemaFault("unknown_parameter", inside(path, name), f"known are {', '.join(properties) or 'none'}")
+        elif not other and name not in known:
+            fields = ", ".join(sorted(known)) or "none"
+            yield SchemaFault("unknown_parameter", inside(path, name), f"known are {fields}")
+
+
+def _part_faults(
+    value: Any, schema: Mapping[str, Any], path: str, root: Any, known: frozenset[str]
+) -> Iterator[SchemaFault]:
+    """What is wrong with a value under `anyOf`, `oneOf` and `allOf`."""
+    branches = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(branches, list) and branches:
+        misfits = [next(value_faults(value, branch, path, root, known), None) for branch in branches]
+        reasons = {fault.reason for fault in misfits if fault}
+        if None not in misfits:
+            reason = "missing_parameter" if reasons == {"missing_parameter"} else "wrong_type"
+            yield SchemaFault(reason, path, f"{_shown(value)} fits none of {len(branches)} alternatives")
+    for part in schema.get("allOf") or ():
+        yield from value_faults(value, part, path, root, known)
+
+
+def _fields_of(schema: Any, root: Any, depth: int = 4) -> frozenset[str]:
+    """The fields that a schema declares, itself or in its alternatives and parts."""
+    if depth and isinstance(schema, Mapping) and "$ref" in schema:
+        return _fields_of(referred(schema["$ref"], root), root, depth - 1)
+    if not depth or not isinstance(schema, Mapping):
+        return _NOTHING
+    properties = schema.get("properties")
+    fields = frozenset(properties) if isinstance(properties, Mapping) else _NOTHING
+    listed = [schema[key] for key in ("anyOf", "oneOf", "allOf") if isinstance(schema.get(key), list | tuple)]
+    parts = [part for each in listed for part in each]
+    return fields.union(*(_fields_of(part, root, depth - 1) for part in parts)) if parts else fields
 
 
 def types_of(schema: Mapping[str, Any]) -> list[str]:
@@ -221,7 +261,7 @@ def _bound_faults(schema: Mapping[str, Any], path: str) -> Iterator[SchemaFault]
         yield SchemaFault("malformed_pattern", path, f"{_shown(schema['pattern'])} is no regular expression")
 
 
-def _property_faults(schema: Mapping[str, Any], path: str, root: Any) -> Iterator[SchemaFault]:
+def _property_faults(schema: Mapping[str, Any], path: str, root: Any, known: frozenset[str]) -> Iterator[SchemaFault]:
     properties = schema.get("properties", {})
     if not isinstance(properties, Mapping):
         yield SchemaFault("malformed_properties", path, f"{_shown(properties)} is no object")
@@ -231,7 +271,7 @@ def _property_faults(schema: Mapping[str, Any], path: str, root: Any) -> Iterato
         yield SchemaFault("malformed_required", path, f"{_shown(required)} is no list of names")
     else:
         for name in required:
-            if name not in properties:
+            if name not in known:
                 yield SchemaFault("undeclared_required", inside(path, name), "required, but not among the properties")
     for name, inner in properties.items():
         if not name or name != name.strip():
@@ -317,6 +357,7 @@ FORMATS: Mapping[str, Callable[[str], bool]] = {
     "email": lambda text: _EMAIL.fullmatch(text) is not None,
     "uri": lambda text: _URI.fullmatch(text) is not None,
     "url": lambda text: _URI.fullmatch(text) is not None,
+    "duration": lambda text: _DURATION.fullmatch(text) is not None,
     "uuid": _parses(uuid.UUID),
     "ipv4": _parses(ipaddress.IPv4Address),
     "ipv6": _parses(ipaddress.IPv6Address),

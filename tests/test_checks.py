@@ -96,3 +96,5 @@ def test_a_dialect_that_is_not_given_is_not_looked_for() -> None:
 def test_branches_that_only_say_what_is_required_are_read_with_the_properties_of_the_whole() -> None:
     either = parameters(anyOf=[{"required": ["city"]}, {"required": ["days"]}])
     assert check(either, ()) == []
+    neither = replace(either, answer=(replace(either.answer[0], arguments={}),))
+    assert "missing_parameter" in {objection.reason for objection in check(neither, ())}

@@ -8,6 +8,8 @@ import pytest
 
 from iterft.json_schema import FORMATS, schema_faults, value_faults
 
+MISSING = "missing_parameter"
+
 
 @pytest.mark.parametrize(
     ("value", "schema"),
@@ -24,6 +26,9 @@ from iterft.json_schema import FORMATS, schema_faults, value_faults
         (0.3, {"type": "number", "multipleOf": 0.1}),
         ({"n": {"n": None}}, {"$defs": {"N": {"properties": {"n": {"$ref": "#/$defs/N"}}}}, "$ref": "#/$defs/N"}),
         (True, {"type": "boolean", "enum": [True]}),
+        ({"a": 1}, {"properties": {"a": {}, "b": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+        ({"a": 1, "b": 2}, {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}),
+        ({"a": 1, "b": 2}, {"properties": {"a": {}}, "anyOf": [{"properties": {"b": {"type": "integer"}}}]}),
     ],
 )
 def test_what_fits_has_no_faults(value: Any, schema: Any) -> None:
@@ -45,6 +50,11 @@ def test_what_fits_has_no_faults(value: Any, schema: Any) -> None:
         ({}, {"properties": {"a": {}}, "required": ["a"]}, "missing_parameter", "a"),
         ({"b": 1}, {"properties": {"a": {}}}, "unknown_parameter", "b"),
         ({"a": "x"}, {"allOf": [{"properties": {"a": {"type": "integer"}}}]}, "wrong_type", "a"),
+        ({}, {"properties": {"a": {}, "b": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, MISSING, ""),
+        ({"a": "x"}, {"properties": {"a": {"type": "integer"}}, "anyOf": [{"required": ["a"]}]}, "wrong_type", "a"),
+        ({"c": 1}, {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}, "unknown_parameter", "c"),
+        ({}, {"type": "object", "minProperties": 1}, "wrong_length", ""),
+        (3, {"type": "string", "anyOf": [{"minLength": 1}]}, "wrong_type", ""),
     ],
 )
 def test_what_does_not_fit_is_told_with_its_path(value: Any, schema: Any, reason: str, path: str) -> None:
@@ -61,6 +71,8 @@ def test_what_does_not_fit_is_told_with_its_path(value: Any, schema: Any, reason
         ("time", "23:59", "24:00"),
         ("email", "a@b.example", "a@b"),
         ("uri", "https://a.example/x", "a.example/x y"),
+        ("duration", "P1DT2H", "P1DT"),
+        ("duration", "PT30M", "30 minutes"),
         ("uuid", "8c6b1c1e-6d7b-4b52-9d2e-1f2f3a4b5c6d", "8c6b"),
         ("ipv4", "10.0.0.1", "10.0.0.256"),
         ("ipv6", "::1", "10.0.0.1"),

@@ -174,22 +174,4 @@ def _faults_of(same: SameTool) -> tuple[SchemaFault, ...]:
 def _faults_in(parameters: str) -> tuple[SchemaFault, ...]:
     """Lists of tools repeat from row to row, too."""
     schema = json.loads(parameters)
-    return tuple(schema_faults(_with_properties(schema))) if schema is not None else ()
-
-
-def _with_properties(schema: Any) -> Any:
-    """The schema in which branches that only say which fields are required know those of the whole."""
-    if isinstance(schema, list):
-        return [_with_properties(inner) for inner in schema]
-    if not isinstance(schema, dict):
-        return schema
-    made = {key: _with_properties(inner) for key, inner in schema.items()}
-    for key in ("anyOf", "oneOf", "allOf"):
-        if isinstance(made.get("properties"), dict) and isinstance(made.get(key), list):
-            made[key] = [
-                {**branch, "properties": {name: {} for name in made["properties"]}}
-                if isinstance(branch, dict) and "required" in branch and "properties" not in branch
-                else branch
-                for branch in made[key]
-            ]
-    return made
+    return tuple(schema_faults(schema)) if schema is not None else ()
