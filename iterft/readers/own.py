@@ -81,7 +81,7 @@ def _read_accepted(accepted: Any, answer: Sequence[ToolCall], name: Any) -> tupl
             if not _is_among(own.arguments.get(parameter, ""), call.arguments.get(parameter, [])):
                 raise RowFault("'answer' is not among 'accepted'", f"id {name!r}: {call.name}, {parameter}")
     return tuple(
-        ToolCall(call.name, _led_by(own.arguments, call.arguments, _with_argument_first))
+        ToolCall(call.name, _led_by(own.arguments, call.arguments, _is_alike))
         for call, own in zip(calls, answer, strict=True)
     )
 
@@ -114,30 +114,24 @@ def _holds_objects(value: Any) -> bool:
 
 
 def _led_by(
-    own: Mapping[str, Any],
-    accepted: Mapping[str, Sequence[Any]],
-    with_first: Callable[[Any, Sequence[Any]], list[Any]],
+    own: Mapping[str, Any], accepted: Mapping[str, Sequence[Any]], is_that: Callable[[Any, Any], bool]
 ) -> dict[str, list[Any]]:
     """The accepted values of arguments (or fields of an object), what a plain call writes in front, in its order. What
-    it leaves out and nothing is accepted for is not among them."""
+    it leaves out and nothing is accepted for is not among them. `is_that`: whether a plain value is an accepted one."""
     kept = {key: values for key, values in accepted.items() if key in own or len(values) > 1}
-    return {key: with_first(own.get(key, ""), kept[key]) for key in {**own, **kept}}
+    return {key: _with_first(own.get(key, ""), kept[key], is_that) for key in {**own, **kept}}
 
 
-def _with_argument_first(value: Any, alternatives: Sequence[Any]) -> list[Any]:
-    at = next(at for at, each in enumerate(alternatives) if _is_alike(value, each))
-    return [_as_alternative(value, alternatives[at]), *alternatives[:at], *alternatives[at + 1 :]]
-
-
-def _with_field_first(value: Any, alternatives: Sequence[Any]) -> list[Any]:
-    at = next(at for at, each in enumerate(alternatives) if is_same(value, each))
-    return [value, *alternatives[:at], *alternatives[at + 1 :]]
+def _with_first(value: Any, alternatives: Sequence[Any], is_that: Callable[[Any, Any], bool]) -> list[Any]:
+    at = next(at for at, each in enumerate(alternatives) if is_that(value, each))
+    first = value if is_same(value, alternatives[at]) else _as_alternative(value, alternatives[at])
+    return [first, *alternatives[:at], *alternatives[at + 1 :]]
 
 
 def _as_alternative(value: Any, alternative: Any) -> Any:
     """The value as it is written, its objects with all that the alternative accepts in them."""
     if isinstance(value, dict):
-        return _led_by(value, alternative, _with_field_first)
+        return _led_by(value, alternative, is_same)
     if _holds_objects(value):
         return list(map(_as_alternative, value, alternative))
     return value
