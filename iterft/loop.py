@@ -46,9 +46,11 @@ class Run:
 
 
 class Iterator:
-    """Runs a recipe in a run folder. Started again on an unfinished folder, it goes on where it was."""
+    """Runs a recipe in a run folder. Started again on an unfinished folder, it goes on where it was. ValueError where
+    the folder is another recipe's, and in one of several processes."""
 
     def __init__(self, recipe: Recipe, run: Path | None = None, *, root: Path = RUNS, quiet: bool = False) -> None:
+        refuse_many_processes()
         self.recipe = recipe
         self.store = Store.open(root, recipe.name, recipe.to_yaml(), run)
         self.log = Log(self.store.run / "metrics.jsonl", quiet=quiet)
@@ -328,7 +330,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dry_run:
             print(recipe.to_yaml(), end="")
             return 0
-        refuse_many_processes()
         run = Iterator(recipe, options.run).run()
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
