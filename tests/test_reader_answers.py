@@ -278,6 +278,17 @@ def test_a_think_part_becomes_the_thought_and_is_learnt_only_where_the_dialect_t
     assert "think" not in reference_text(PYTHONIC, calling) + reference_text(PYTHONIC, replying)
 
 
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning", "thinking"])
+def test_what_a_turn_thought_may_stand_beside_its_content(key: str) -> None:
+    (calling,) = read(thinking_row("openai", {"content": None, "tool_calls": [call("Oslo")], key: THOUGHT}), "openai")
+    (replying,) = read(thinking_row("openai", {"content": "No.", key: THOUGHT}), "openai")
+    (both,) = read(thinking_row("openai", {"content": f"{THINK}No.", key: "other"}), "openai")
+    assert (calling.thought, replying.thought, both.thought) == (THOUGHT,) * 3
+    assert (calling.answer[0].name, replying.text, both.text) == ("weather", "No.", "No.")
+    with pytest.raises(RowFault, match="reasoning that is no text"):
+        read(thinking_row("openai", {"content": "No.", key: [1]}), "openai")
+
+
 def test_earlier_turns_keep_no_think_part() -> None:
     turns = [
         {"role": "user", "content": "Oslo?"},

@@ -3,20 +3,24 @@
     {"messages": [{"role", "content", "tool_calls"}], "tools": [{"type": "function", "function": {...}}]}
 
 Arguments of calls are JSON strings (or objects); either list may be a JSON string itself, as Arrow wants. Results may
-come in any order where they have the `tool_call_id` of their call. Not read: the old `function_call` of a message, and
-content that is no text.
+come in any order where they have the `tool_call_id` of their call. What a turn of the assistant thought may stand
+beside its content, as `reasoning_content`, `reasoning` or `thinking`. Not read: the old `function_call` of a message,
+and content that is no text.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from iterft.chat import THINK_CLOSE, THINK_OPEN, think_span
 from iterft.readers.conversation import decisions, message, role_of, text_of
 from iterft.readers.parts import Row, RowFault, decoded, read_call, read_tools, row_id, shown, source_of
 from iterft.readers.results import in_order_of_calls, without_ids
 from iterft.types import Sample
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
 def read(row: Row, number: str) -> list[Sample]:
@@ -38,10 +42,21 @@ def _message(turn: Any) -> dict[str, Any]:
     calls = decoded(turn.get("tool_calls") or [], "'tool_calls'")
     if not isinstance(calls, list) or (calls and role != "assistant"):
         raise RowFault("'tool_calls' not a list, or not the assistant's", shown(calls))
-    made = message(role, _content(turn.get("content"), role), list(map(read_call, calls)))
+    content = _content(turn.get("content"), role)
+    if role == "assistant" and not think_span(content):
+        content = _thought(turn) + content
+    made = message(role, content, list(map(read_call, calls)))
     for read, call in zip(made.get("tool_calls", ()), calls, strict=True):
         read["id"] = call.get("id")
     return {**made, "tool_call_id": turn.get("tool_call_id")}
+
+
+def _thought(turn: dict[str, Any]) -> str:
+    """The think part of a turn that has it beside its content, else ""."""
+    thought = next((turn[key] for key in _THOUGHTS if turn.get(key)), "")
+    if not isinstance(thought, str) or THINK_CLOSE in thought:
+        raise RowFault("reasoning that is no text, or ends a think part", shown(thought))
+    return f"{THINK_OPEN}{thought}{THINK_CLOSE}" if thought else ""
 
 
 def _content(content: Any, role: str) -> str:
