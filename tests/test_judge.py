@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -182,6 +183,15 @@ def test_a_wrong_reference_is_written_anew_until_it_is_right() -> None:
     mended = replace(INVENTED, answer=(as_answer(PARIS),), kind="single")
     assert result == Judged((mended, BOOK), (), {"kept, regenerated": 1, "kept": 1})
     assert remarks == ["[7] comes from nowhere.", "['Rome'] comes from nowhere."]
+
+
+def test_a_reference_that_is_written_anew_knows_declared_defaults_and_keeps_no_reasons_of_the_old_one() -> None:
+    weather = copy.deepcopy(next(tool for tool in INVENTED.prompt.tools if tool["name"] == "weather"))
+    weather["parameters"]["properties"]["unit"] = {"type": "string", "default": "C"}
+    sample = replace(INVENTED, prompt=replace(INVENTED.prompt, tools=(weather,)), thought="days: 7")
+    (kept,) = judged([sample], ToyJudge(turns=[[PARIS]])).kept
+    assert kept.answer == (as_answer(PARIS, (weather,)),) and kept.answer[0].arguments["unit"] == ["", "C"]
+    assert kept.thought == ""
 
 
 def test_a_call_may_become_words_and_the_other_way_round() -> None:

@@ -172,12 +172,14 @@ def majority(
 
 
 def regenerate(sample: Sample, fault: str, model: ChatModel) -> Sample:
-    """The sample with another reference. Its kind goes where the number of calls is another."""
-    schema = turn_schema(sample.prompt.tools)
+    """The sample with another reference, whose reasons are not told. Its kind goes where the number of calls is
+    another."""
+    tools = sample.prompt.tools
+    schema = turn_schema(tools)
     turn = json.loads(model.chat(for_another(sample, fault), (), schema)["content"])
-    answer = tuple(as_answer(ToolCall(call["name"], call["arguments"])) for call in turn["calls"])
+    answer = tuple(as_answer(ToolCall(call["name"], call["arguments"]), tools) for call in turn["calls"])
     kind = sample.kind if len(answer) == len(sample.answer) else ""
-    return replace(sample, answer=answer, text="" if answer else turn["reply"], kind=kind)
+    return replace(sample, answer=answer, text="" if answer else turn["reply"], kind=kind, thought="")
 
 
 def key_of(sample: Sample, judged_by: Sequence[Any]) -> str:
@@ -204,7 +206,7 @@ def as_row(key: str, outcome: Outcome) -> dict[str, Any]:
 def as_outcome(sample: Sample, row: Mapping[str, Any]) -> Outcome:
     if "answer" in row:
         answer = tuple(ToolCall(call["name"], call["arguments"]) for call in row["answer"])
-        sample = replace(sample, answer=answer, text=row["text"], kind=row["kind"])
+        sample = replace(sample, answer=answer, text=row["text"], kind=row["kind"], thought="")
     return Outcome(sample, row["reason"], row["detail"], row["num_regenerated"])
 
 
