@@ -161,6 +161,17 @@ def test_tools_that_share_a_name_and_differ_are_never_shown_together() -> None:
     assert made_of(samples, parallel_share=0.4) == []
 
 
+def test_requests_for_the_same_call_or_with_a_tool_that_could_stand_in_are_not_joined() -> None:
+    weather, lamp = tool("weather", "The weather of a city", city={}), tool("lamp", "Switches a lamp", room={})
+    oslo = ask("oslo", "Oslo?", [weather], as_answer(ToolCall("weather", {"city": "Oslo"})))
+    again = ask("again", "Oslo now?", [weather], as_answer(ToolCall("weather", {"city": "Oslo"})))
+    assert made_of([oslo, again], parallel_share=0.4) == []
+    dark = ask("dark", "Dark!", [lamp], as_answer(ToolCall("lamp", {"room": "hall"})))
+    assert made_of([oslo, dark], parallel_share=0.4) != []
+    rival = replace(dark, prompt=replace(dark.prompt, tools=(lamp, tool("city_weather", "Its weather", city={}))))
+    assert made_of([oslo, rival], parallel_share=0.4) == []
+
+
 @pytest.mark.parametrize("change", ["distractor", "shuffled", "masked"])
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_a_share_of_the_lists_is_changed_to_half_a_list(change: str, share: float) -> None:

@@ -289,6 +289,18 @@ def test_what_a_turn_thought_may_stand_beside_its_content(key: str) -> None:
         read(thinking_row("openai", {"content": "No.", key: [1]}), "openai")
 
 
+def test_a_turn_of_weight_0_is_shown_and_not_learnt() -> None:
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello.", "weight": 0}]
+    more = [{"role": "user", "content": "Oslo?"}, {"role": "assistant", "content": "No.", "weight": 1}]
+    (sample,) = read({"messages": [*said, *more], "tools": [WEATHER]}, "openai")
+    assert (sample.id, sample.text) == ("7/1", "No.")
+    assert sample.prompt.messages[1] == {"role": "assistant", "content": "Hello."}
+    with pytest.raises(RowFault, match="no assistant turn to learn"):
+        read({"messages": said, "tools": [WEATHER]}, "openai")
+    with pytest.raises(RowFault, match="a weight other than 0 and 1"):
+        read({"messages": [*said, *more[:1], {**more[1], "weight": 2}], "tools": [WEATHER]}, "openai")
+
+
 def test_earlier_turns_keep_no_think_part() -> None:
     turns = [
         {"role": "user", "content": "Oslo?"},

@@ -50,7 +50,8 @@ def augment(samples: Sequence[Sample], settings: DataSettings, pool: ToolPool, s
         )
     total = len(samples) / (1 - no_call_share - parallel_share)
     no_call, taken = without_right_tools(samples, round(total * no_call_share), pool, random.Random(f"{seed} no call"))
-    mixed = [*samples, *no_call, *joined(samples, round(total * parallel_share), random.Random(f"{seed} joined"))]
+    parallel = joined(samples, round(total * parallel_share), pool, random.Random(f"{seed} joined"))
+    mixed = [*samples, *no_call, *parallel]
     if len(mixed) > len(samples):
         random.Random(f"{seed} mixed").shuffle(mixed)
 

@@ -62,8 +62,9 @@ def where_none_fits(sample: Sample, name: str, tools: Sequence[Tool], reply: str
     return replace(sample, id=name, prompt=prompt, answer=(), text=reply, kind="", thought=thought)
 
 
-def joined(samples: Sequence[Sample], num_samples: int, rng: random.Random) -> list[Sample]:
-    """Two requests in one message, the tools of both shuffled, the calls of both in order."""
+def joined(samples: Sequence[Sample], num_samples: int, pool: ToolPool, rng: random.Random) -> list[Sample]:
+    """Two requests in one message, the tools of both shuffled, the calls of both in order. Never two that ask for the
+    same call, nor where a tool that one of them shows could do what the other asks for."""
     askable = [sample for sample in samples if sample.answer and is_single_request(sample.prompt)]
     made: dict[str, Sample] = {}
     for _ in range(4 * num_samples if len(askable) > 1 else 0):
@@ -71,7 +72,9 @@ def joined(samples: Sequence[Sample], num_samples: int, rng: random.Random) -> l
             break
         first, second = rng.sample(askable, 2)
         tools = merged_tools(first.prompt.tools, second.prompt.tools)
-        if tools is None or len(tools) > MAX_TOOLS:
+        if tools is None or len(tools) > MAX_TOOLS or any(call in second.answer for call in first.answer):
+            continue
+        if has_rival(first, second, pool) or has_rival(second, first, pool):
             continue
         rng.shuffle(tools)
         name = f"{first.id}+{second.id}+joined"
@@ -86,6 +89,15 @@ def joined(samples: Sequence[Sample], num_samples: int, rng: random.Random) -> l
             thought=f"{first.thought}\n{second.thought}" if first.thought and second.thought else "",
         )
     return list(made.values())
+
+
+def has_rival(sample: Sample, other: Sample, pool: ToolPool) -> bool:
+    """Whether a tool that comes with `other` could stand in for a right one of `sample`."""
+    own = {tool["name"] for tool in sample.prompt.tools}
+    used = {call.name for call in sample.answer}
+    right = [tool for tool in sample.prompt.tools if tool["name"] in used]
+    new = [tool for tool in other.prompt.tools if tool["name"] not in own]
+    return any(pool.is_alike(one, tool) for one in right for tool in new)
 
 
 def is_under_way(prompt: Prompt) -> bool:

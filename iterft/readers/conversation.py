@@ -2,8 +2,8 @@
 
 Readers bring their turns into one form, messages as `chat.plain_messages` reads them. Earlier turns of the assistant,
 their calls and the results of tools are context, which is never trained on. What the assistant says in a row is one
-turn; what it says before the user has said anything is context only. The think part that a turn begins with becomes the
-sample's thought; in the context it is left out, as templates of thinking models do.
+turn; what it says before the user has said anything is context only, as is what has `weight` 0. The think part that a
+turn begins with becomes the sample's thought; in the context it is left out, as templates of thinking models do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 def decisions(name: str, source: str, messages: Iterable[Message], tools: Sequence[Tool]) -> list[Sample]:
     """The samples NAME/1, NAME/2, ... RowFault when a turn is empty, answers nothing, or none is the assistant's."""
-    turns, thoughts = _joined(messages)
+    turns, thoughts, weights = _joined(messages)
     samples: list[Sample] = []
     for at, turn in enumerate(turns):
         calls = [ToolCall(call["name"], call["arguments"]) for call in turn.get("tool_calls", ())]
@@ -32,7 +32,7 @@ def decisions(name: str, source: str, messages: Iterable[Message], tools: Sequen
             continue
         if not calls and not turn["content"].strip():
             raise RowFault("an empty assistant turn", f"{name}: turn {at + 1}")
-        if any(before["role"] == "user" for before in turns[:at]):
+        if weights[at] and any(before["role"] == "user" for before in turns[:at]):
             samples.append(
                 Sample(
                     id=f"{name}/{len(samples) + 1}",
@@ -44,7 +44,8 @@ def decisions(name: str, source: str, messages: Iterable[Message], tools: Sequen
                 )
             )
     if not samples:
-        raise RowFault("no assistant turn after a user's" if turns else "an empty conversation", name)
+        reason = "no assistant turn after a user's" if all(weights) else "no assistant turn to learn"
+        raise RowFault(reason if turns else "an empty conversation", name)
     return samples
 
 
@@ -103,22 +104,28 @@ def background(instructions: str) -> list[dict[str, Any]]:
     return [message("system", "\n".join(kept))] if kept else []
 
 
-def _joined(messages: Iterable[Message]) -> tuple[list[Message], list[str]]:
-    """The turns without think parts, those of the assistant in a row as one; what the think part of each says."""
+def _joined(messages: Iterable[Message]) -> tuple[list[Message], list[str], list[float]]:
+    """The turns without think parts, those of the assistant in a row as one; what the think part of each says, and the
+    least weight it has."""
     turns: list[Message] = []
     thoughts: list[str] = []
+    weights: list[float] = []
     for turn in messages:
         think_part, content = parted(turn["content"]) if turn["role"] == "assistant" else ("", turn["content"])
-        turn, thought = {**turn, "content": content}, thought_in(think_part)
+        weight = turn.get("weight", 1)
+        turn = {**{key: value for key, value in turn.items() if key != "weight"}, "content": content}
+        thought = thought_in(think_part)
         if turns and turn["role"] == turns[-1]["role"] == "assistant":
             before = turns.pop()
             both = {**before, "content": "\n".join(filter(None, (before["content"], turn["content"])))}
             if calls := [*before.get("tool_calls", ()), *turn.get("tool_calls", ())]:
                 both["tool_calls"] = calls
             turn, thought = both, "\n".join(filter(None, (thoughts.pop(), thought)))
+            weight = min(weights.pop(), weight)
         turns.append(turn)
         thoughts.append(thought)
-    return turns, thoughts
+        weights.append(weight)
+    return turns, thoughts, weights
 
 
 def _calls(turn: Message) -> bool:

@@ -4,8 +4,8 @@
 
 Arguments of calls are JSON strings (or objects); either list may be a JSON string itself, as Arrow wants. Results may
 come in any order where they have the `tool_call_id` of their call. What a turn of the assistant thought may stand
-beside its content, as `reasoning_content`, `reasoning` or `thinking`. Not read: the old `function_call` of a message,
-and content that is no text.
+beside its content, as `reasoning_content`, `reasoning` or `thinking`; a turn of `weight` 0 is not learnt. Not read: the
+old `function_call` of a message, and content that is no text.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def _message(turn: Any) -> dict[str, Any]:
     made = message(role, content, list(map(read_call, calls)))
     for read, call in zip(made.get("tool_calls", ()), calls, strict=True):
         read["id"] = call.get("id")
+    if role == "assistant":
+        made["weight"] = _weight(turn)
     return {**made, "tool_call_id": turn.get("tool_call_id")}
 
 
@@ -57,6 +59,13 @@ def _thought(turn: dict[str, Any]) -> str:
     if not isinstance(thought, str) or THINK_CLOSE in thought:
         raise RowFault("reasoning that is no text, or ends a think part", shown(thought))
     return f"{THINK_OPEN}{thought}{THINK_CLOSE}" if thought else ""
+
+
+def _weight(turn: dict[str, Any]) -> float:
+    weight = turn.get("weight")
+    if weight not in (None, 0, 1):
+        raise RowFault("a weight other than 0 and 1", shown(weight))
+    return 1 if weight is None else float(weight)
 
 
 def _content(content: Any, role: str) -> str:
