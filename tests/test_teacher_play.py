@@ -73,6 +73,7 @@ def test_decisions_that_differ_are_thrown_away_and_counted(stock: Stock, tmp_pat
         ("assistant", "reply", "There are 987654 of them, aren't there?", "a reply that invents something"),
         ("assistant", "reply", "I see.", "missing information that is not asked for"),
         ("assistant", "reply", "It is done?", "a result that is not told"),
+        ("assistant", "reply", "It is done?", "a request that is not refused"),
     ],
 )
 def test_what_departs_from_the_plan_is_thrown_away_by_its_name(

@@ -85,6 +85,8 @@ def marked(wording: dict[str, Any]) -> None:
         (without_digits, "a value that nobody said"),
         (inventing, "a reply that invents something"),
         (silent, "a reply that leaves something out"),
+        (silent, "a question that does not ask"),
+        (silent, "a refusal that does not refuse"),
         (marked, "rule template_marks"),
     ],
 )

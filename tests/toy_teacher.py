@@ -89,10 +89,9 @@ class ToyTeacher:
             return {"thinking": thinking, "calls": [], "reply": "What else do I need to know?"}
         calls = calls[len(results) : len(results) + 1] if in_steps else calls if not results else []
         calls = [{**call, "arguments": filled_in(call["arguments"], results)} for call in calls]
-        reply = (
-            "" if calls else "It says: " + ", ".join(str(value) for result in results for value in values_in(result))
-        )
-        return {"thinking": thinking, "calls": calls, "reply": reply and f"{reply}."}
+        told = ", ".join(str(value) for result in results for value in values_in(result))
+        reply = "" if calls else f"It says: {told}." if results else "I have nothing for that."
+        return {"thinking": thinking, "calls": calls, "reply": reply}
 
 
 @dataclass

@@ -23,7 +23,7 @@ from iterft.synth.shown import asked_tools
 from iterft.synth.teacher.answers import Answers
 from iterft.synth.teacher.asking import TEXT, ask, asked_with, choices, told_tools
 from iterft.synth.teacher.assistant import Action, Matches, agreed, answer_of, thought_of
-from iterft.synth.teacher.replies import invented, untold
+from iterft.synth.teacher.replies import asks, invented, refuses, untold
 from iterft.types import Message, ToolCall
 
 NAME = "dialogues"
@@ -48,10 +48,11 @@ def play_backend(answers: Answers, matches: Matches, votes: int) -> Backend:
 @dataclass(frozen=True)
 class Step:
     """What the plan wants the assistant to do at a point: call tools of these names, or speak. `kind` is "" where it is
-    no sample."""
+    no sample; `refuses`: what was asked for takes a tool that is not there."""
 
     kind: str
     names: tuple[str, ...]
+    refuses: bool = False
 
 
 Decide = Callable[[Sequence[Message], Sequence[Any]], Action | None]
@@ -84,7 +85,11 @@ def play(plan: Plan, model: ChatModel, decide: Decide) -> list[Decision] | str:
 
 def steps_of(plan: Plan) -> list[Step]:
     """The plan's decisions; in front of the telling of results the calls that they come from."""
-    steps = [Step(decision.kind, _names(decision.answer)) for decision in plan.decisions]
+    absent = plan.draft.absent is not None
+    steps = [
+        Step(decision.kind, _names(decision.answer), absent and decision.kind == "no_tool")
+        for decision in plan.decisions
+    ]
     is_only_told = plan.draft.calls and not any(step.names for step in steps)
     return [Step("", _names(plan.draft.calls)), *steps] if is_only_told else steps
 
@@ -93,8 +98,10 @@ def departure(action: Action, step: Step, messages: Sequence[Message]) -> str:
     """How the assistant does something else than planned, or says what it cannot know; "" if it does not."""
     if _names(action.calls) != step.names:
         return "another decision than planned"
-    if step.kind == "missing_info" and "?" not in action.reply:
+    if step.kind == "missing_info" and not asks(action.reply):
         return "missing information that is not asked for"
+    if step.refuses and not refuses(action.reply):
+        return "a request that is not refused"
     if step.kind == "dependent" and messages[-1]["role"] == "tool" and not depends(action.calls, messages):
         return "a second call that could have been the first"
     if step.kind == "summary" and untold(action.reply, messages):

@@ -1,13 +1,30 @@
-"""Does a reply in words say what the results say, and nothing else? As far as values tell."""
+"""Does a reply in words say what the results say, and nothing else? As far as values tell. And does it do what it is
+there for: ask, or refuse? As far as signs tell, in English."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from iterft.synth.grounding import Said, leaves, numbers_in
 from iterft.types import Message
+
+_NEGATION = re.compile(
+    r"\b(?:no|not|none|nothing|never|neither|nor|cannot|cant|unable|lacks?|beyond|outside|without|unfortunately|afraid)\b"
+    r"|n['\u2019]t\b",
+    re.IGNORECASE,
+)
+
+
+def refuses(reply: str) -> bool:
+    """Whether it says that something is not done."""
+    return _NEGATION.search(reply) is not None
+
+
+def asks(reply: str) -> bool:
+    return "?" in reply
 
 
 def invented(reply: str, messages: Sequence[Message]) -> str:

@@ -24,7 +24,7 @@ from iterft.synth.shown import asked_tools
 from iterft.synth.teacher.answers import Answers
 from iterft.synth.teacher.asking import TEXT, ask, asked_with, choices, list_schema, told_tools
 from iterft.synth.teacher.assistant import Matches, act
-from iterft.synth.teacher.replies import invented, left_out
+from iterft.synth.teacher.replies import asks, invented, left_out, refuses
 from iterft.synth.thoughts import calls_thought, cited
 from iterft.types import Message, Prompt, Sample
 
@@ -132,6 +132,10 @@ def objection(
             return "a reply that invents something", detail
         if decision.text and (detail := left_out(decision.text, planned.text, decision.messages)):
             return "a reply that leaves something out", detail
+        if decision.text and asks(planned.text) and not asks(decision.text):
+            return "a question that does not ask", ""
+        if decision.text and refuses(planned.text) and not refuses(decision.text):
+            return "a refusal that does not refuse", ""
     for decision in decisions:
         sample = Sample("", Prompt(decision.messages, tuple(schemas)), decision.answer)
         if not _is_told(decision) and not matches(sample, act(model, decision.messages, schemas).calls):
