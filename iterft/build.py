@@ -325,8 +325,8 @@ def local_chat(
     require_xgrammar("a chat model in this process")
     base, template = base_and_template(recipe, log)
     model, is_shared = sampled_model(recipe, base, checkpoint, log)
-    stop_id, num_rows = template.tokenizer.eos_token_id, settings.concurrency
-    decoder = decoder_of(model, stop_id, recipe.policy.kv_cache_gib, num_rows, share_prefixes=is_shared)
+    stop_id, others, rows = template.tokenizer.eos_token_id, template.other_stops, settings.concurrency
+    decoder = decoder_of(model, stop_id, recipe.policy.kv_cache_gib, rows, share_prefixes=is_shared, other_stops=others)
     return LocalChat(
         decoder,
         Grammars(template.tokenizer, model.config.get_text_config().vocab_size, stop_id),

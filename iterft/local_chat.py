@@ -88,7 +88,7 @@ class LocalChat:
         row = wish.answer.result()
         if not row.stopped:
             raise ChatFault(NO_USE, f"it was cut off, being longer than {self.max_new_tokens} tokens")
-        text = "".join(token_texts(self.template.tokenizer, row.ids))
+        text = "".join(token_texts(self.template.tokenizer, row.ids, self.template.other_stops))
         if schema is not None:
             answer, fault = read_answer(text, schema)
             if fault:

@@ -32,37 +32,63 @@ def token_texts(tokenizer: Any, ids: Sequence[int], other_stops: Container[int] 
     visible = [token for token in ids if token != stop_id and token not in other_stops]
     whole = tokenizer.decode(visible)
     for split in (_each_alone, _each_character, _each_beginning):
-        pieces = split(tokenizer, visible)
+        pieces = without_added_beginning(split(tokenizer, visible), whole)
         if "".join(pieces) == whole:
             break
     return pieces + [""] * (len(ids) - len(visible))
 
 
+def without_added_beginning(pieces: list[str], whole: str) -> list[str]:
+    """The pieces without the blank that tokenizers cut off where a text begins."""
+    joined = "".join(pieces)
+    added = len(joined) - len(whole)
+    if joined != " " * added + whole:
+        return pieces
+    cut = []
+    for piece in pieces:
+        cut.append(piece[added:])
+        added = max(0, added - len(piece))
+    return cut
+
+
+@lru_cache(maxsize=8)
+def _leading(tokenizer: Any) -> tuple[tuple[int, ...], str]:
+    """Ids of a letter, and their text: behind them nothing stands at the beginning, where some decoders cut a blank."""
+    ids = tuple(tokenizer("a", add_special_tokens=False).input_ids)
+    return ids, tokenizer.decode(list(ids))
+
+
+def _inside(tokenizer: Any, ids: Sequence[int]) -> str:
+    """What the ids add behind others."""
+    leading, text = _leading(tokenizer)
+    decoded: str = tokenizer.decode([*leading, *ids])
+    return decoded[len(text) :]
+
+
 @lru_cache(maxsize=1 << 18)
 def _alone(tokenizer: Any, token: int) -> str:
-    text: str = tokenizer.decode([token])
-    return text
+    return _inside(tokenizer, [token])
 
 
 def _each_alone(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """Right where no character is spread over several ids, and none reads differently at the beginning."""
+    """Right where no character is spread over several ids, and none reads differently for what stands beside it."""
     return [_alone(tokenizer, token) for token in ids]
 
 
 def _each_character(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """Right where no character reads differently at the beginning."""
+    """Right where no character reads differently for what stands beside it."""
     pieces, before = [], ""
     begun: list[int] = []
     for token in ids:
         begun.append(token)
-        text = _alone(tokenizer, token) if len(begun) == 1 else tokenizer.decode(begun)
+        text = _alone(tokenizer, token) if len(begun) == 1 else _inside(tokenizer, begun)
         settled = text.rstrip("\ufffd")
         pieces.append(settled[len(before) :])
         before = settled
         if settled == text:
             begun, before = [], ""
     if begun:  # a character that was never finished
-        pieces[-1] += tokenizer.decode(begun)[len(before) :]
+        pieces[-1] += _inside(tokenizer, begun)[len(before) :]
     return pieces
 
 

@@ -15,10 +15,9 @@ from iterft.config import ModelSettings
 from iterft.engine import prefix_tree
 from iterft.engine.decoding import Fork, decode_all
 from iterft.engine.fitness import (
-    OTHER_TOLERANCE,
-    TOLERANCE,
     backward_fault,
     shares_prefixes,
+    tolerance,
     training_fault,
     typical_gap,
     why_not_shared,
@@ -133,15 +132,43 @@ def test_a_model_whose_shared_forward_has_no_backward_pass_learns_from_whole_row
 
 
 @pytest.mark.parametrize("window", [WINDOW, 30])
-@pytest.mark.parametrize(
-    ("dtype", "limit"), [(torch.float32, TOLERANCE[torch.float32]), (torch.bfloat16, OTHER_TOLERANCE)]
-)
-def test_the_comparison_looks_beyond_a_window(
-    dtype: torch.dtype, limit: float, window: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_comparison_looks_beyond_a_window(dtype: torch.dtype, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iterft.engine.own_attention.NOT_DONE", ())
-    assert typical_gap(model_of("mistral", sliding_window=window).to(dtype)) > limit
-    assert typical_gap(model_of("mistral", sliding_window=None).to(dtype)) < limit / 10
+    windowed, whole = (model_of("mistral", sliding_window=width).to(dtype) for width in (window, None))
+    assert typical_gap(windowed) > 10 * tolerance(windowed)
+    assert typical_gap(whole) < tolerance(whole) / 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_log_probs_that_are_no_numbers_are_not_fit(dtype: torch.dtype) -> None:
+    model = model_of("llama").to(dtype)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    assert "differ by nan nats" in why_not_shared(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_mask_that_layers_make_themselves_is_not_left_out(dtype: torch.dtype) -> None:
+    model = model_of("doge", vocab_size=512, hidden_size=128, head_dim=32).to(dtype)
+    assert "a mask of its own" in why_not_shared(model)
+
+
+def test_where_training_is_in_autocast_so_are_its_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.dtype] = []
+    attend = prefix_tree.branch_attention
+
+    def watched(module: Any, query: torch.Tensor, key: Any, value: torch.Tensor, *rest: Any, **more: Any) -> Any:
+        asked.append(value.dtype)
+        return attend(module, query, key, value, *rest, **more)
+
+    watched.__name__ = attend.__name__
+    monkeypatch.setattr(prefix_tree, "branch_attention", watched)
+    monkeypatch.setattr("iterft.stages.launch.needs_autocast", lambda settings: True)
+    model = model_of("llama")
+    assert make_ready(model, ModelSettings(tuning="full"), Log(quiet=True)) == (model, True)
+    assert set(asked) == {torch.bfloat16}
+    assert next(model.parameters()).dtype == torch.float32
 
 
 def forks_of() -> list[Fork]:

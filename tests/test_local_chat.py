@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from jsonschema import Draft202012Validator
 from toys import TOOLS
-from updates import QUIET
+from updates import LORA, QUIET
 
 from iterft import Iterator as Loop
 from iterft import Recipe, build
@@ -109,6 +110,27 @@ def test_with_tools_it_calls_what_is_there_or_says_something(model: LocalChat) -
         assert message["content"] or message["tool_calls"]
         checked += 1
     assert called > 3 and checked > called + 3
+
+
+def test_other_ids_that_a_model_ends_with_end_its_answers_and_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from iterft import models
+
+    other = models.load_tokenizer(models.resolve(LORA, QUIET)).convert_tokens_to_ids("<|endoftext|>")
+    monkeypatch.setattr(models, "stops_of", lambda base: frozenset({other}))
+    with build.chat_model("debug", SETTINGS, QUIET) as model:
+        assert isinstance(model, LocalChat)
+        inner, tokenizer = model.decoder.model, model.template.tokenizer
+        head = torch.nn.Linear(inner.config.hidden_size, inner.config.vocab_size)
+        with torch.no_grad():
+            head.weight.zero_()
+            head.bias.zero_()
+            head.bias[[tokenizer.convert_tokens_to_ids("a"), other]] = 20.0
+        inner.set_output_embeddings(head)
+        answers = []
+        for number in range(12):
+            with suppress(ChatFault):  # it may be empty
+                answers.append(model.chat(said(f"number {number}"))["content"])
+    assert answers and all(set(answer) == {"a"} for answer in answers)
 
 
 def test_an_answer_that_does_not_end_and_a_prompt_that_cannot_be_shown_cost_only_that_chat(model: ChatModel) -> None:

@@ -183,6 +183,48 @@ def test_weights_that_find_no_room_are_an_error_of_the_system(base: str, tmp_pat
     assert caught.value.errno == errno.EFBIG and not (tmp_path / "checkpoint").exists()
 
 
+def test_of_an_error_while_more_is_saved_only_those_of_the_disk_are_errors_of_the_system(
+    base: str, tmp_path: Path
+) -> None:
+    model = load_for_training(base, BASE, LORA, 0)
+
+    def broken(folder: Path) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        save_weights(model, tmp_path / "checkpoint", broken)
+
+    def full(folder: Path) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+        try:
+            torch.save(torch.zeros(100_000), folder / "optimizer.pt")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    with pytest.raises(OSError, match="No space left"):
+        save_weights(model, tmp_path / "checkpoint", full)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_where_a_step_destroys_the_weights_the_last_good_state_stays(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    on_step_end = resume.Saver.on_step_end
+
+    def destroy(self: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
+        on_step_end(self, args, state, control, **more)
+        if state.global_step == 2:
+            next(weight for weight in more["model"].parameters() if weight.requires_grad).data.fill_(float("inf"))
+
+    monkeypatch.setattr(resume.Saver, "on_step_end", destroy)
+    with pytest.raises(ValueError, match="holds what is no number"):
+        warm_up(base, tokenizer, pairs)(tmp_path / "run")
+    trainer = tmp_path / "run" / "checkpoint-trainer"
+    assert {path.name for path in trainer.iterdir()} == {"checkpoint-1", "work.sha256"}
+    assert (trainer / "checkpoint-1" / "whole").exists() and not (tmp_path / "run" / "checkpoint").exists()
+
+
 def test_of_all_weights_no_state_is_saved(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -29,10 +29,20 @@ from updates import (
 from iterft.config import TRL_LOSSES, ModelSettings, WarmupSettings
 from iterft.engine.generate import PrefixDecoder
 from iterft.log import Log
+from iterft.loop import main
 from iterft.models import load_base, load_for_sampling, load_for_training
+from iterft.stages import launch
 from iterft.stages.dpo import pair_rows, tree_order
 from iterft.stages.interpolate import go_part_of_the_way
-from iterft.stages.launch import Reporter, by_length, equip, run_trainer, token_batches
+from iterft.stages.launch import (
+    Reporter,
+    by_length,
+    equip,
+    run_trainer,
+    save_weights,
+    token_batches,
+    trainer_options,
+)
 from iterft.stages.sft import train_sft
 from iterft.types import Checkpoint, Experience, PreferencePair
 
@@ -136,7 +146,7 @@ def test_ids_reach_the_collator_untouched(
     trainer = stage_of(base, tokenizer).build_trainer(load_for_training(base, BASE, LORA, 0), tmp_path)
     collate, batches = trainer.data_collator, []
     trainer.data_collator = lambda rows: batches.append(collate(rows)) or batches[-1]
-    run_trainer(trainer, [pair_rows(pairs)], 0.0, Reporter(QUIET, "update"))
+    run_trainer(trainer, [pair_rows(pairs)], 0.0, Reporter(QUIET, "update"), "stage")
     sides = []
     for batch in batches:
         rows = zip(batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True)
@@ -220,9 +230,9 @@ def test_a_step_without_memory_is_done_again_once_with_half_of_it(
         monkeypatch.setattr(trainer.accelerator, "backward", fail)
         if left == 2:
             with pytest.raises(torch.OutOfMemoryError):
-                run_trainer(trainer, batches, 0.0, Reporter(QUIET, "update"))
+                run_trainer(trainer, batches, 0.0, Reporter(QUIET, "update"), "stage")
             return
-        run_trainer(trainer, batches, 0.0, Reporter(QUIET, "update"))
+        run_trainer(trainer, batches, 0.0, Reporter(QUIET, "update"), "stage")
         results.append((counters.computed_again, trainer.model.state_dict()))
     assert capsys.readouterr().out.count("out of memory") == 1
     (none, undisturbed), (some, done_again) = results
@@ -249,6 +259,82 @@ def test_reference_log_probs_are_audited_and_computed_where_they_are_not_to_be_b
     assert audit["largest_gap"] == pytest.approx(shift, abs=1e-3)
     assert ("sampled from another checkpoint" in capsys.readouterr().out) is (shift > 0)
     assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(0.693147, abs=1e-5)
+
+
+def test_behind_another_update_all_reference_log_probs_are_computed_however_little_it_has_moved(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"loss_types": ["sigmoid"], "loss_weights": [1.0], "beta": 0.3}
+    moved = stage_of(base, tokenizer, lr=1e-3)(BASE, Experience((), tuple(pairs)), tmp_path / "1-grpo")
+    log = Log(tmp_path / "metrics.jsonl", quiet=True)
+    stage_of(base, tokenizer, log=log, **changes)(moved, Experience((), tuple(pairs)), tmp_path / "2-dpo")
+    assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(0.693147, abs=1e-5)
+
+
+def test_on_a_machine_whose_accelerator_is_not_used_trl_uses_none_either(tmp_path: Path) -> None:
+    options = trainer_options(LORA, tmp_path, 0)
+    assert options["use_cpu"] is not torch.cuda.is_available()
+    assert options["logging_nan_inf_filter"] is False
+
+
+@pytest.mark.parametrize("tuning", [LORA, FULL], ids=["lora", "full"])
+@pytest.mark.parametrize("section", ["warmup", "stage"])
+def test_a_gradient_that_is_no_number_ends_an_update_before_weights_are_lost(
+    base: str,
+    tokenizer: Any,
+    pairs: list[PreferencePair],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tuning: ModelSettings,
+    section: str,
+) -> None:
+    trained: list[Any] = []
+    watch = launch.watch_gradients
+    monkeypatch.setattr(
+        launch, "watch_gradients", lambda trainer, name: trained.append(trainer) or watch(trainer, name)
+    )
+    with pytest.raises(ValueError, match=rf"{section}: the gradient of an update is (nan|inf); .* lower {section}\.lr"):
+        if section == "warmup":
+            rows = [(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
+            sft(base, tokenizer, rows, tmp_path, tuning, epochs=8, lr=1e19)
+        else:
+            stage = stage_of(base, tokenizer, tuning, epochs=8, lr=1e19)
+            stage(BASE, Experience((), tuple(pairs)), tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint").exists()
+    assert all(torch.isfinite(parameter).all() for parameter in trained[0].model.parameters())
+
+
+def test_it_is_told_at_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sets = ["warmup.lr=1e19", "warmup.num_samples=24", "data.num_held_out=4", "model.dtype=float32"]
+    chosen = [part for one in sets for part in ("--set", one)]
+    assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), *chosen]) == 2
+    assert "error: warmup: the gradient of an update is" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "iter_000" / "checkpoint").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(base: str, tmp_path: Path) -> None:
+    model = load_for_training(base, BASE, LORA, 0)
+    with torch.no_grad():
+        next(parameter for parameter in model.parameters() if parameter.requires_grad)[0, 0] = float("inf")
+    with pytest.raises(ValueError, match=r"lora_A.* no number, so nothing is saved .* lower the learning rate"):
+        save_weights(model, tmp_path / "checkpoint")
+    assert not list(tmp_path.iterdir())
+
+
+def test_beside_a_quantised_base_an_update_begins_where_the_last_one_ended(
+    base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    packed = replace(LORA, quantization="nf4", dtype="bfloat16")
+    rows = [(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
+    first, _ = sft(base, tokenizer, rows, tmp_path / "first", packed)
+    before = weights_of(first)
+    assert any(not torch.equal(weight, weight.bfloat16().float()) for weight in before.values())
+    settings = WarmupSettings(lr=1e-30, warmup_share=0.0, batch_size=8)
+    (tmp_path / "second").mkdir()
+    second = train_sft(base, tokenizer, first, rows, tmp_path / "second" / "tuned", packed, settings, 0, QUIET)
+    third = stage_of(base, tokenizer, packed, lr=1e-30)(first, Experience((), tuple(pairs)), tmp_path / "third" / "out")
+    for after in map(weights_of, (second, third)):
+        assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
 def test_a_batch_ends_before_it_exceeds_its_rows_or_its_tokens() -> None:

@@ -25,10 +25,11 @@ from iterft import Iterator, Recipe
 from iterft.config import ModelSettings, PolicySettings
 from iterft.dialects.hermes import HERMES
 from iterft.log import Log
-from iterft.models import load_for_sampling, load_for_training, load_tokenizer
+from iterft.models import load_for_sampling, load_for_training, load_tokenizer, refuse_short_context
 from iterft.policies.hf import HfPolicy
 from iterft.policies.vllm import VllmPolicy
 from iterft.policies.vllm_engine import VllmEngine
+from iterft.policies.vllm_start import longest_sequence, refuse_long
 from iterft.template import Template
 from iterft.types import Checkpoint, Completion, Request
 
@@ -223,9 +224,24 @@ def test_an_interrupt_reaches_us_alone(policy: VllmPolicy) -> None:
 
 
 def test_what_is_too_long_is_refused_with_a_way_out(policy: VllmPolicy) -> None:
-    with pytest.raises(ValueError, match=r"5000 tokens .* takes 4096; raise data.max_prompt_tokens"):
+    with pytest.raises(ValueError, match=r"5000 tokens .* made for 4096; lower data.max_prompt_tokens or policy.max_n"):
         policy.sample([ids_of(5000)], [1], 1.0, [0])
     assert len(greedy(policy)) == len(PREFIXES), "the engine goes on"
+
+
+@pytest.mark.parametrize(("context", "takes"), [(2048, 2048), (8192, 4096), (2524, 2524)])
+def test_no_more_tokens_are_asked_for_than_the_model_was_made_for(
+    base: str, tmp_path: Path, context: int, takes: int
+) -> None:
+    config = json.loads((Path(base) / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": context}))
+    folder = str(tmp_path)
+    refuse_short_context(folder, 1500, 512)
+    assert longest_sequence(folder, 1500 + 2 * 512) == takes
+    refuse_long(folder, 1500, takes - 1500, takes)
+    way_out = "raise data.max" if context > takes else "lower data.max_prompt_tokens or policy.max_new_tokens"
+    with pytest.raises(ValueError, match=rf"1500 tokens .* {takes}; {way_out}.*policy\.kind=hf"):
+        refuse_long(folder, 1500, takes - 1499, takes)
 
 
 def test_every_version_of_an_adapter_says_what_transformers_says(engine: VllmEngine, base: str, tmp_path: Path) -> None:

@@ -103,17 +103,23 @@ def halving(
             return step(*args, **kwargs)
         before = counters.unique_tokens
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        gradients = [None if parameter.grad is None else parameter.grad.clone() for parameter in parameters]
+        gradients: list[torch.Tensor | None] = []
         try:
+            gradients += [held(parameter.grad) for parameter in parameters]
             return step(*args, **kwargs)
         except torch.OutOfMemoryError:
             has_halved = True
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        for parameter, gradient in zip(parameters, gradients, strict=False):  # none where these found no room
             parameter.grad = gradient
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        budget.tokens = max(1, min(budget.tokens, counters.unique_tokens - before) // 2)
+        budget.tokens = max(1, min(budget.tokens, counters.unique_tokens - before or budget.tokens) // 2)
         say(f"out of memory: from here on activations of {budget.tokens:,} tokens are kept at a time, not more")
         return step(*args, **kwargs)
 
     return careful
+
+
+def held(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    """What to go back to, where memory can run out and the program go on."""
+    return gradient.clone() if gradient is not None and gradient.is_cuda else gradient

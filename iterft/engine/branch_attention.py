@@ -96,6 +96,8 @@ FLEX_BLOCK = 128
 def compiled_flex_attention() -> Any:
     from torch.nn.attention.flex_attention import flex_attention as uncompiled
 
+    # Shapes, dtypes and modes of gradients each take one of 8; then it would go on uncompiled, and say nothing.
+    torch._dynamo.config.recompile_limit = max(32, torch._dynamo.config.recompile_limit)
     return torch.compile(uncompiled, dynamic=True)
 
 

@@ -25,14 +25,19 @@ def forward_with(
     transformers `cache` is filled with keys and values. The model's own attention is back afterwards.
     NotImplementedError for layers that want more of an attention than ours does, or do not ask for it."""
     num_calls = 0
+    marker = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=input_ids.device)  # 4-D: left as it is
 
-    def asked(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
+    def asked(
+        module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, None]:
         nonlocal num_calls
         num_calls += 1
-        for key in NOT_DONE:
-            if kwargs.get(key) is not None:
-                raise NotImplementedError(f"its attention wants {key}")
-        return attention(*args, **kwargs)
+        if attention_mask is not marker:
+            raise NotImplementedError("its attention wants a mask of its own")
+        for wish in NOT_DONE:
+            if kwargs.get(wish) is not None:
+                raise NotImplementedError(f"its attention wants {wish}")
+        return attention(module, query, key, value, attention_mask, **kwargs)
 
     name = f"iterft_{attention.__name__}"
     AttentionInterface.register(name, asked)
@@ -40,7 +45,7 @@ def forward_with(
         hidden: torch.Tensor = backbone(
             input_ids=input_ids,
             position_ids=position_ids,
-            attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=input_ids.device),  # 4-D: left as it is
+            attention_mask=marker,
             past_key_values=cache,
             use_cache=cache is not None,
             **shared,

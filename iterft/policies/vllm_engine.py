@@ -26,7 +26,7 @@ import torch
 from iterft.config import ModelSettings, PolicySettings
 from iterft.log import Log
 from iterft.models import device
-from iterft.policies.vllm_start import engine_options, last_error, longest_sequence, one_line, start
+from iterft.policies.vllm_start import engine_options, last_error, longest_sequence, one_line, refuse_long, start
 from iterft.protocols import PolicyFailure
 from iterft.types import Checkpoint
 
@@ -141,12 +141,7 @@ class VllmEngine:
 
     def add(self, ids: Sequence[int], params: Any, adapter: Any) -> str:
         """Hands a request in; its name. ValueError when it is longer than the engine can take."""
-        length = len(ids) + params.max_tokens
-        if length > self.max_length:
-            raise ValueError(
-                f"policy.kind vllm: {len(ids)} tokens and room for {params.max_tokens} more are asked for, but the "
-                f"engine takes {self.max_length}; raise data.max_prompt_tokens, or set policy.kind=hf"
-            )
+        refuse_long(self.base, len(ids), params.max_tokens, self.max_length)
         self.num_requests += 1
         name = str(self.num_requests)
         prompt = {"prompt_token_ids": list(ids)}

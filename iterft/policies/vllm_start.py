@@ -103,8 +103,23 @@ def adapted_layers(base: str) -> list[str]:
 
 
 def longest_sequence(base: str, needed: int) -> int:
-    """Tokens of prompt and turn that the engine makes room for."""
-    return max(needed, min(MIN_LENGTH, context_of(base) or needed))
+    """Tokens of prompt and turn that the engine makes room for, never more than the base was made for."""
+    context = context_of(base)
+    return needed if context is None else min(max(needed, MIN_LENGTH), context)
+
+
+def refuse_long(base: str, num_tokens: int, num_new: int, max_length: int) -> None:
+    """ValueError for tokens, with so many new ones behind, that the engine has no room for."""
+    if num_tokens + num_new <= max_length:
+        return
+    if max_length == context_of(base):
+        takes = f"model.base {base} was made for {max_length}; lower data.max_prompt_tokens or policy.max_new_tokens"
+    else:
+        takes = f"the engine takes {max_length}; raise data.max_prompt_tokens"
+    raise ValueError(
+        f"policy.kind vllm: {num_tokens} tokens and room for {num_new} more are asked for, but {takes}, or set "
+        "policy.kind=hf"
+    )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The preference update: TRL's `DPOTrainer`, all its losses, on the ids that were sampled.
 
 TRL would tokenise text, append stop tokens and truncate; so the trainer is built on one dummy row and given our rows
-afterwards. The reference log-probs are those the policy had when the tree was grown: no reference forward.
+afterwards. The reference log-probs are those the policy had when the tree was grown: no reference forward. Behind
+another update of its iteration, whose checkpoint lies beside `out`, it starts elsewhere: there they are computed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from iterft.stages.launch import (
     save_checkpoint,
     token_batches,
     trainer_options,
+    unrounded,
 )
 from iterft.stages.losses import extend, margin_weights
 from iterft.types import Checkpoint, Experience, PreferencePair
@@ -81,7 +83,7 @@ class DpoStage:
         self.build_config(Path(), is_adapter=True)  # what is wrong with it shows before anything is searched
 
     def __call__(self, checkpoint: Checkpoint, experience: Experience, out: Path) -> Checkpoint:
-        """ValueError when there is not one pair."""
+        """ValueError when there is not one pair, and where a gradient or a weight is no number."""
         if not experience.pairs:
             raise ValueError(
                 "pairs: none was found, so there is nothing to train on; search more "
@@ -93,9 +95,13 @@ class DpoStage:
         counters, is_shared = equip(trainer, self.model_settings, self.log)
         reporter = Reporter(self.log, "update", counters)
         with trainer.accelerator.autocast():  # as in training, where the model's forward has it
-            self.audit(trainer.model, rows, is_shared=is_shared)
+            if checkpoint.path is not None and checkpoint.path.parent == out.parent:
+                self.log.say("update: another one went before it, so all reference log-probs are computed again")
+                self.refer(trainer.model, rows, is_shared=is_shared)
+            else:
+                self.audit(trainer.model, rows, is_shared=is_shared)
         batches = self.batches(rows, is_shared=is_shared)
-        run_trainer(trainer, batches, self.settings.warmup_share, reporter)
+        run_trainer(trainer, batches, self.settings.warmup_share, reporter, "stage")
         self.log.metric("forwarded", stage="update", **asdict(counters))
         start, end = reporter.history[0], reporter.history[-max(1, len(reporter.history) // 5) :]
         drift = fmean(entry["rewards/chosen"] for entry in end) / self.settings.beta
@@ -135,9 +141,13 @@ class DpoStage:
             self.log.say(
                 "  the pairs were sampled from another checkpoint, or far less exactly: all are computed again"
             )
-            scores = self.reference(model, rows, is_shared=is_shared).view(len(rows), len(SIDES)).tolist()
-            for row, pair in zip(rows, scores, strict=True):
-                row.update({f"ref_{side}_logps": score for side, score in zip(SIDES, pair, strict=True)})
+            self.refer(model, rows, is_shared=is_shared)
+
+    def refer(self, model: Any, rows: Sequence[dict[str, Any]], *, is_shared: bool) -> None:
+        """Makes the model as it is the reference of all rows."""
+        scores = self.reference(model, rows, is_shared=is_shared).view(len(rows), len(SIDES)).tolist()
+        for row, pair in zip(rows, scores, strict=True):
+            row.update({f"ref_{side}_logps": score for side, score in zip(SIDES, pair, strict=True)})
 
     def reference(self, model: Any, rows: Sequence[dict[str, Any]], *, is_shared: bool) -> torch.Tensor:
         """[rows x sides]: summed log-probs under the model as it is, in batches of an update's size."""
@@ -159,7 +169,7 @@ class DpoStage:
         dummy = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
         config = self.build_config(folder, is_adapter=hasattr(model, "peft_config"))
         # TRL would hash all weights to name a cache of reference log-probs that we do not use.
-        with patch("trl.trainer.dpo_trainer.hash_module", return_value="none"):
+        with patch("trl.trainer.dpo_trainer.hash_module", return_value="none"), unrounded(model):
             trainer = DPOTrainer(model=model, args=config, train_dataset=dummy, processing_class=self.tokenizer)
         trainer.precompute_ref_logps = True
         if "ref" in getattr(trainer.model, "peft_config", ()):

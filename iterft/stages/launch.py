@@ -7,11 +7,13 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import TrainerCallback
 
@@ -23,7 +25,8 @@ from iterft.engine.own_attention import checkpoint_activations
 from iterft.engine.prefix_tree import Counters
 from iterft.engine.trie import group_neighbours, num_unique_tokens
 from iterft.log import Log
-from iterft.models import needs_autocast
+from iterft.models import device, needs_autocast
+from iterft.stages.finite import refuse_weights, watch_gradients
 from iterft.stages.resume import train
 from iterft.types import Checkpoint
 
@@ -34,6 +37,7 @@ def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, 
     return {
         "output_dir": str(out),
         "seed": seed,
+        "use_cpu": device().type == "cpu",  # else an accelerator that we do not know would be taken
         "bf16": needs_autocast(settings),
         "max_length": None,
         "gradient_checkpointing": False,  # `equip` switches it on where it is wanted
@@ -44,6 +48,7 @@ def trainer_options(settings: ModelSettings, out: Path, seed: int) -> dict[str, 
         "report_to": "none",
         "disable_tqdm": True,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # a loss that is no number would be shown as 0
         "lr_scheduler_type": "cosine",
         "weight_decay": 0.0,
     }
@@ -95,11 +100,11 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
 
 
 def run_trainer(
-    trainer: Any, batches: Sequence[Sequence[dict[str, Any]]], warmup_share: float, reporter: Reporter
+    trainer: Any, batches: Sequence[Sequence[dict[str, Any]]], warmup_share: float, reporter: Reporter, section: str
 ) -> None:
     """Trains on batches of rows, which reach the trainer's collator as they are. In the first `warmup_share` of the
     steps the learning rate rises; rounded down, as transformers runs the first of them at 0, which a short update
-    cannot afford."""
+    cannot afford. ValueError, naming the `section` of the recipe, at a gradient that is no number."""
     from transformers.trainer_callback import PrinterCallback
 
     steps = math.ceil(len(batches) / trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs
@@ -110,6 +115,7 @@ def run_trainer(
     trainer.train_dataset = list(batches)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
+    watch_gradients(trainer, section)
     train(trainer, batches, reporter.log.say_once)
 
 
@@ -130,21 +136,29 @@ def equip(trainer: Any, settings: ModelSettings, log: Log) -> tuple[Counters, bo
     return counters, is_shared
 
 
+@contextmanager
+def unrounded(model: Any) -> Iterator[None]:
+    """What is trained is afterwards what it was. To be held around the making of TRL's trainers, which halve adapters
+    beside a 4-bit base: where they start and small steps would be lost."""
+    before = [(parameter, parameter.data) for parameter in model.parameters() if parameter.requires_grad]
+    yield
+    for parameter, data in before:
+        parameter.data = data
+
+
 def make_ready(model: Any, settings: ModelSettings, log: Log) -> tuple[Any, bool]:
-    """Adapters in float32 and fused, activations checkpointed where that is wanted. Returns the plain causal LM, and
-    whether it can share prefixes and may."""
+    """Adapters fused, activations checkpointed where that is wanted. Returns the plain causal LM, and whether it can
+    share prefixes and may."""
     if hasattr(model, "peft_config"):
-        for parameter in model.parameters():
-            if parameter.requires_grad:  # TRL halves adapters beside a 4-bit base, and small steps would be lost
-                parameter.data = parameter.data.float()
         fuse_adapters(model)
         model = model.get_base_model()
     if settings.gradient_checkpointing:
         checkpoint_activations(model)
-    is_shared = settings.share_prefixes and shares_prefixes(model, log.say_once)
-    if is_shared and (fault := backward_fault(model)):
-        log.say_once(NOT_SHARED.format(fault))
-        is_shared = False
+    with torch.autocast(device().type, torch.bfloat16, enabled=needs_autocast(settings)):  # the kernels of training
+        is_shared = settings.share_prefixes and shares_prefixes(model, log.say_once)
+        if is_shared and (fault := backward_fault(model)):
+            log.say_once(NOT_SHARED.format(fault))
+            is_shared = False
     return model, is_shared
 
 
@@ -186,6 +200,10 @@ def rehearse(trainer: Any, rows: Sequence[dict[str, Any]]) -> None:
     trainer._metrics["train"].clear()
 
 
+UNWRITTEN = ("PytorchStreamWriter", "inline_container", "iostream")
+"""In what torch says where a write fails."""
+
+
 def save_checkpoint(trainer: Any, out: Path) -> Checkpoint:
     """Writes what was trained to `out` and clears the trainer's own folder away."""
     save_weights(trainer.model, out)
@@ -195,7 +213,9 @@ def save_checkpoint(trainer: Any, out: Path) -> Checkpoint:
 
 def save_weights(model: Any, out: Path, beside: Callable[[Path], None] = lambda folder: None) -> None:
     """Writes the trained adapter (or all weights when tuning is full) to a temporary folder and renames it to `out`.
-    `beside` may write more into that folder before it is renamed. OSError where they cannot be written."""
+    `beside` may write more into that folder before it is renamed. ValueError where weights are no numbers,
+    OSError where they cannot be written."""
+    refuse_weights(model)
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)
@@ -208,7 +228,9 @@ def save_weights(model: Any, out: Path, beside: Callable[[Path], None] = lambda 
         raise
     try:
         beside(temporary)
-    except RuntimeError as error:  # torch says so where a write fails
+    except RuntimeError as error:
+        if not any(said in str(error) for said in UNWRITTEN):
+            raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out)) from error
     temporary.replace(out)
 

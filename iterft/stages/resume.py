@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from transformers import TrainerCallback
 
 from iterft.setting_rules import first_line
+from iterft.stages.finite import refuse_weights
 
 SAVE_EVERY = 120.0
 """Seconds from one saved state to the next."""
@@ -75,10 +76,12 @@ def train(trainer: Any, batches: Sequence[Any], say: Callable[[str], None]) -> N
 
 
 def forgiving(trainer: Any, say: Callable[[str], None]) -> Callable[[Any, Any], None]:
-    """`trainer._save_checkpoint`, but that a state which cannot be saved, as on a full disk, ends no update."""
+    """`trainer._save_checkpoint`, but that a state which cannot be saved, as on a full disk, ends no update. ValueError
+    where weights are no numbers: the state saved last stays."""
     save = trainer._save_checkpoint
 
     def save_or_say(model: Any, trial: Any) -> None:
+        refuse_weights(trainer.model)
         try:
             save(model, trial)
         except (OSError, RuntimeError, SafetensorError) as error:

@@ -22,6 +22,7 @@ from iterft.stages.launch import (
     save_checkpoint,
     token_batches,
     trainer_options,
+    unrounded,
 )
 from iterft.types import Checkpoint
 
@@ -40,7 +41,8 @@ def train_sft(
     seed: int,
     log: Log,
 ) -> Checkpoint:
-    """Trains `checkpoint` on (prompt ids, turn ids) rows; the new checkpoint lies in `out`. ValueError without rows."""
+    """Trains `checkpoint` on (prompt ids, turn ids) rows; the new checkpoint lies in `out`. ValueError without rows,
+    and where a gradient or a weight is no number."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -58,12 +60,13 @@ def train_sft(
             "dataset_kwargs": {"skip_prepare_dataset": True},
         }
     )
-    trainer = SFTTrainer(
-        model=model,
-        args=on_one_device(config),
-        train_dataset=Dataset.from_list(examples[:1]),
-        processing_class=tokenizer,
-    )
+    with unrounded(model):
+        trainer = SFTTrainer(
+            model=model,
+            args=on_one_device(config),
+            train_dataset=Dataset.from_list(examples[:1]),
+            processing_class=tokenizer,
+        )
     counters, is_shared = equip(trainer, model_settings, log)
     reporter = Reporter(log, "warm-up", counters)
     order = by_length([row["input_ids"] for row in examples], settings.batch_size * WINDOW)
@@ -75,7 +78,7 @@ def train_sft(
         f"warm-up: {len(rows)} samples in {len(batches)} batches; the heaviest is tried first, to see if memory lasts"
     )
     rehearse(trainer, batches[heaviest(sequences, spans, is_shared=is_shared)])  # the curriculum has it at its end
-    run_trainer(trainer, batches, settings.warmup_share, reporter)
+    run_trainer(trainer, batches, settings.warmup_share, reporter, "warmup")
     log.metric("forwarded", stage="warm-up", **asdict(counters))
     losses = [entry["loss"] for entry in reporter.history]
     edge = max(1, len(losses) // 10)

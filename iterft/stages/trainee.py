@@ -23,6 +23,7 @@ from iterft.engine.plain import plain_scores
 from iterft.engine.prefix_tree import Counters, score_sequences
 from iterft.log import Log
 from iterft.models import device, load_for_training, needs_autocast
+from iterft.stages.finite import refuse_gradient
 from iterft.stages.launch import make_ready, save_weights
 from iterft.types import Checkpoint
 
@@ -78,11 +79,7 @@ class Trainee:
         """One step of the optimizer; the norm of the gradient before it was clipped. ValueError where that is no
         number: all weights would be lost."""
         norm = torch.nn.utils.clip_grad_norm_(self.trained, max_grad_norm)
-        if not torch.isfinite(norm):
-            raise ValueError(
-                f"grpo: the gradient of an update is {float(norm)}; in another run lower grpo.lr, or set "
-                "model.dtype=float32; the steps before this one are kept"
-            )
+        refuse_gradient(norm, "grpo", "the steps before this one are kept")
         self.optimizer.step()
         self.optimizer.zero_grad()
         return float(norm)
