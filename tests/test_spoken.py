@@ -13,7 +13,7 @@ from sample_tools import TEXT
 from iterft.json_schema import value_faults
 from iterft.rollout import settle_call
 from iterft.synth.catalog import ToolSpec, reference
-from iterft.synth.clauses import clauses_of, question_for
+from iterft.synth.clauses import clauses_of, natural, question_for
 from iterft.synth.deeds import deeds
 from iterft.synth.drafts import DRAFTS, Draft, Pool, follow_up
 from iterft.synth.ordered import is_crossed, ordered_pairs
@@ -72,7 +72,11 @@ def test_wordings_of_one_tool_differ(tools: list[SpokenTool]) -> None:
             ["look up the weather", "look up the weather of the coming days"],
         ),
         ("searchFlights", "Search for flights between two airports.", ["flights", "flights between two airports"]),
-        ("Calendar.add_event", "Create an event in the user's calendar.", ["add an event", "an event in my calendar"]),
+        (
+            "Calendar.add_event",
+            "Create an event in the user's calendar.",
+            ["add an event", "an event in your calendar"],
+        ),
         ("place_order", "Place an order for a given customer.", ["place the order", "place an order"]),
         ("find_customer", "Look up a customer by name.", ["find the customer", "a customer"]),
         ("bmi", "Calculates the body mass index (BMI) of a person.", ["calculate the body mass index"]),
@@ -170,6 +174,14 @@ def test_a_value_that_is_answered_stays_as_it_is_written() -> None:
     assert all("sunset-02.jpg" in text or "iPad notes" in text for text in replies)
 
 
+def test_a_free_text_that_is_answered_alone_is_in_quotes_where_more_is_said() -> None:
+    tool = spoken_with("draw_picture", "Draw a picture.", prompt={"type": "string"}, style={"type": "string"})
+    for seed in range(60):
+        draft = follow_up(tool, Random(seed))
+        prompt, reply = draft.calls[0].arguments["prompt"][0], draft.messages[-1]
+        assert prompt not in reply or reply == prompt or f'"{prompt}"' in reply
+
+
 def test_the_same_for_another_value_names_what_it_is_of_where_that_is_not_plain() -> None:
     number = {"type": "number"}
     loan = spoken_with("compute_loan", "Compute a loan.", principal=number, rate=number)
@@ -234,6 +246,57 @@ def test_a_thought_about_a_users_tool_names_what_the_call_has() -> None:
 def test_a_flag_is_said_by_its_name_either_way() -> None:
     said = " ".join(clauses_of("include_tax", {"type": "boolean"}, ()))
     assert "{include_tax=true}" in said and "{include_tax=false}" in said and "tax" in said
+
+
+@pytest.mark.parametrize("boolean", [{"anyOf": [{"type": "boolean"}, {"type": "null"}]}, {"type": ["boolean", "null"]}])
+def test_a_flag_that_may_be_null_is_said_by_its_name_too(boolean: dict[str, Any]) -> None:
+    tool = spoken_with("rotate_secret", "Rotate a secret.", secret={"type": "string"}, force=boolean)
+    assert [gap.path for gap in tool.gaps if gap.path == "force"] == []
+    values = set()
+    for draft in drafts("single", tool):
+        (value,) = draft.calls[0].arguments["force"]
+        values.add(value)
+        said = r"force(: yes| on| enabled| set to true)" if value else r"force(: no| off| disabled| set to false)"
+        assert re.search(said, draft.messages[0]), draft.messages
+    assert values == {True, False}
+
+
+def test_a_text_that_may_be_null_is_quoted_like_any_other() -> None:
+    text = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    forms = clauses_of("notes", text, ())
+    assert forms == clauses_of("notes", {"type": "string"}, ()) and all('"{notes}"' in form for form in forms)
+    choice = {"anyOf": [{"type": "string", "enum": ["low", "high"]}, {"type": "null"}]}
+    assert "Which level would you like: low or high?" in question_for("level", choice)
+
+
+@pytest.mark.parametrize(
+    ("names", "preposition"),
+    [
+        ("date day weekday start_date arrival_date appointment_date checkin_date", " on"),
+        ("due_date deadline due_by", " due"),
+        ("until end_date end_time", " until"),
+        ("time start_time at", " at"),
+        ("source_language source from_account departure_city pickup_address", " from"),
+        ("target_language output_currency", " into"),
+        ("destination destination_city to_unit recipient_email", " to"),
+        ("city room hotel_name currency language temperature_unit timezone room_number", " in"),
+        ("expiry_date date_of_birth birth_date valid_until", ""),
+        ("base_currency birth_city city_of_birth source_text address branch", ""),
+        ("target_ph target target_user client_secret subject_id retention_days", ""),
+    ],
+)
+def test_a_preposition_goes_with_what_the_whole_name_means(names: str, preposition: str) -> None:
+    assert {name: natural(name)[0] for name in names.split()} == dict.fromkeys(names.split(), preposition)
+
+
+def test_first_and_last_names_are_no_ends_of_one_thing() -> None:
+    names = ["first_name", "last_name", "first_page", "last_page", "firstDate", "lastDate"]
+    assert ordered_pairs(names) == [("first_page", "last_page"), ("firstDate", "lastDate")]
+    text = {"type": "string"}
+    tool = spoken_with("add_patient", "Add a patient.", first_name=text, last_name=text)
+    for draft in drafts("parallel_same", tool):
+        persons = [tuple(value[0] for value in call.arguments.values()) for call in draft.calls]
+        assert len({*persons}) == len(persons)
 
 
 def test_a_preposition_that_another_parameter_has_is_not_used_twice() -> None:

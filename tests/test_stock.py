@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from iterft.augment.pool import bare
-from iterft.synth.drafts import Draft
+from iterft.synth.dialogues import DIALOGUES
+from iterft.synth.drafts import DRAFTS, Draft, Pool
 from iterft.synth.evolve import evolve
+from iterft.synth.served import might_serve
 from iterft.synth.stock import Link, built_in_tools, definition_of, spoken_of, stock_of
+from iterft.synth.tasks import built_in_pool
+from iterft.synth.world import World
 from iterft.toolsets.parts import Definition
 
 STRING = {"type": "string"}
@@ -87,4 +93,67 @@ def test_a_tool_that_shares_a_word_with_what_is_asked_of_ours_in_vain_is_not_sho
     assert stock.might_do(lamp, draft) and not stock.might_do(oven, draft)
     own = replace(draft, absent=oven)
     assert not stock.might_do(lamp, own) and stock.might_do(oven, own)
-    assert not stock.might_do(lamp, replace(draft, absent=None))
+    assert not stock.might_do(lamp, replace(draft, absent=None, present=(lamp,)))
+
+
+def test_a_tool_that_serves_what_small_talk_asks_for_is_not_shown_beside_it() -> None:
+    search = Definition("web_search", "Search the web.", tool("x", query=STRING).parameters)
+    phone = Definition("make_phone_call", "Call a person on the phone.", tool("x", contact=STRING).parameters)
+    pizza = Definition("order_food", "Order food for delivery.", tool("x", what=STRING).parameters)
+    paint = Definition("generate_image", "Draw a picture.", tool("x", prompt=STRING).parameters)
+    people = Definition("get_population", "Population of a place.", tool("x", place=STRING).parameters)
+    bake = Definition("bake", "Bread and cake.", tool("x", flour=STRING).parameters)
+    stock = stock_of([spoken_of(each) for each in (search, phone, pizza, paint, people, bake)])
+    served = {
+        "What is the capital of Portugal?": {"web_search", "get_population"},
+        "Please call Yusuf Demir right now.": {"make_phone_call"},
+        "Can you order me a pizza?": {"order_food"},
+        "Draw me a picture of a castle in Peru.": {"generate_image"},
+        "What's the population of Oslo?": {"web_search", "get_population"},
+        "Hello, how are you today?": set(),
+        "Are you a robot?": set(),
+    }
+    for said, names in served.items():
+        draft = Draft((said,), (), (), "")
+        assert {each.name for each in stock.asked.tools if stock.might_do(each, draft)} >= names, said
+        oven = stock.asked.tools[-1]
+        assert not stock.might_do(oven, draft), said
+        assert names or not any(stock.might_do(each, draft) for each in stock.asked.tools), said
+
+
+def test_all_small_talk_of_the_built_in_tasks_that_a_tool_could_serve_is_known() -> None:
+    every = {"name": "assistant", "description": "Ask the assistant anything, or chat with it."}
+    own = Pool(built_in_pool("train", 0).tools, (), built_in_pool("train", 0).small_talk)
+    texts = {text for seed in range(1500) if (text := _small_talk(own, seed))}
+    unserved = {text.split()[0] for text in texts if not might_serve(every, text)}
+    assert unserved == {"Are", "Do", "Hello,", "Hey,", "Hi,", "I", "Many", "Thank", "Thanks", "Wait,", "What"}
+
+
+def _small_talk(pool: Pool, seed: int) -> str:
+    draft = DRAFTS["no_tool"](pool, Random(seed))
+    return draft.messages[0] if draft and draft.absent is None else ""
+
+
+def test_a_search_of_the_web_is_not_shown_beside_what_is_looked_for_in_vain() -> None:
+    search = Definition("web_search", "Search the web.", tool("x", query=STRING).parameters)
+    people = Definition("get_population", "Population of a place.", tool("x", place=STRING).parameters)
+    lamp = Definition("dim_lamp", "Dim the lamps of a room.", tool("x", where=STRING).parameters)
+    stock = stock_of([spoken_of(each) for each in (search, people, lamp)])
+    web, population, dim = stock.asked.tools
+    assert stock.might_do(web, Draft(("How many live in Oslo?",), (), (), "", population))
+    assert not stock.might_do(web, Draft(("Dim the lamp.",), (), (), "", dim))
+
+
+def test_what_is_made_may_be_told_by_a_bare_id() -> None:
+    number = {"type": "integer"}
+    made = Definition("create_lead", "Creates a new lead.", tool("x", company=STRING).parameters, number)
+    log = Definition("log_call", "Log a phone call.", tool("x", lead_id=number).parameters, {"type": "boolean"})
+    stock = stock_of([spoken_of(made), spoken_of(log)])
+    assert [(link.producer, link.field, link.parameter) for link in stock.links] == [("create_lead", "", "lead_id")]
+    world = World({name: each.returns for name, each in stock.tools.items()}, 0)
+    dialogue = next(made for seed in range(20) if (made := DIALOGUES["dependent"](stock, world, Random(seed))))
+    first, second, *_ = dialogue.decide(stock.asked.tools, Random(0))
+    result = json.loads(second.messages[-1]["content"])
+    assert first.answer[0].name == "create_lead" and second.answer[0].arguments["lead_id"] == [result]
+    count = Definition("count_lead", "Counts leads.", tool("x", company=STRING).parameters, number)
+    assert stock_of([spoken_of(count), spoken_of(log)]).links == []

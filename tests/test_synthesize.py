@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,14 @@ from iterft.data import load_samples
 from iterft.synth.catalog import load_further_catalog
 from iterft.synth.grounding import ungrounded
 from iterft.synth.near import NearDuplicates
-from iterft.synth.pipeline import SHARES
+from iterft.synth.pipeline import SHARES, Order, nothing_yet
+from iterft.synth.pipeline import synthesize as synthesized
 from iterft.synth.rows import claimed, line_of, row_of
-from iterft.synth.stock import built_in_tools
+from iterft.synth.stock import built_in_tools, spoken_of, stock_of
 from iterft.synth.tasks import tool_split
+from iterft.synth.values import Kind, Value
 from iterft.toolsets.forms import load_toolset
+from iterft.toolsets.parts import Definition
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "synthesize.py"
 NUM = 600
@@ -67,6 +72,39 @@ def test_every_value_of_a_call_was_said_by_the_user_or_by_a_tool(made: Path) -> 
     assert sum(len(sample.answer) for sample in samples) > NUM / 2
 
 
+def test_a_value_without_words_is_said_by_no_one() -> None:
+    text = {"type": "string"}
+    schema = {"type": "object", "properties": {"secret": text, "mood": text}, "required": ["secret"]}
+    tool = spoken_of(Definition("rotate_secret", "Rotate a secret.", schema))
+    silent = replace(tool.spec.parameters[1], kind=Kind(text, lambda random: Value("", ("Secret",))))
+    stock = stock_of([replace(tool, spec=replace(tool.spec, parameters=[tool.spec.parameters[0], silent]))])
+    progress = nothing_yet(stock)
+    entries = list(synthesized(stock, Order(20, 0, "silent", False, frozenset(), lambda sample: []), progress))
+    calls = [call for entry in entries for row in entry["rows"] for call in row["answer"]]
+    assert calls and all("mood" not in call["arguments"] for call in calls)
+    assert progress.redrawn["words that nobody said"] > 0
+
+
+def test_flags_that_may_be_null_are_said_wherever_they_are_set(tmp_path: Path) -> None:
+    flag = {"anyOf": [{"type": "boolean"}, {"type": "null"}]}
+    properties = {"secret": {"type": "string"}, "force": flag, "urgent": {"type": ["boolean", "null"]}}
+    tool = {"name": "rotate_secret", "description": "Rotate a secret.", "parameters": {"properties": properties}}
+    tool["parameters"] |= {"type": "object", "required": ["secret"]}
+    (tmp_path / "tools.json").write_text(json.dumps([tool]))
+    assert synthesize("--tools", tmp_path / "tools.json", "--out", tmp_path / "data.jsonl", "-n", 60).returncode == 0
+    said = [
+        (name, value, asked_in(row))
+        for row in rows(tmp_path / "data.jsonl")
+        for call in row["answer"]
+        for name, value in call["arguments"].items()
+        if name != "secret"
+    ]
+    assert {value for _, value, _ in said} == {True, False}
+    for name, value, text in said:
+        ways = "yes|on|enabled|set to true" if value else "no|off|disabled|set to false"
+        assert re.search(rf"{name}:? (?:{ways})\b", text), text
+
+
 def test_kinds_have_their_shares_and_every_tool_is_asked_for(made: Path) -> None:
     made_rows = rows(made / "data.jsonl")
     counts = Counter(row["provenance"]["dialogue"] for row in made_rows)
@@ -98,6 +136,11 @@ def test_a_second_call_takes_its_value_from_the_first_result(made: Path) -> None
         handed_on = [value for value in row["answer"][0]["arguments"].values() if str(value) in values]
         assert handed_on and called["tool_calls"]
         assert any(str(value) not in asked["content"] for value in handed_on)
+
+
+def test_what_can_be_done_is_said_to_be_all_only_where_no_other_tool_is_shown(made: Path) -> None:
+    alone = {len(row["tools"]) for row in rows(made / "data.jsonl") if "I can only" in str(row.get("text"))}
+    assert alone <= {1}
 
 
 def test_the_thought_names_the_tool_the_words_and_what_is_missing(made: Path) -> None:
@@ -400,7 +443,5 @@ def test_a_file_without_a_readable_row_is_exit_code_2(tmp_path: Path, content: s
 
 def test_making_samples_leaves_the_built_in_catalog_as_it_is() -> None:
     before = {tool.spec.name: set(tool.spec.rivals) for tool in built_in_tools()}
-    from iterft.synth.stock import stock_of
-
     stock_of(built_in_tools())
     assert {tool.spec.name: set(tool.spec.rivals) for tool in built_in_tools()} == before

@@ -227,6 +227,7 @@ def test_hints_defaults_and_docstrings_make_the_schema(tmp_path: Path) -> None:
     assert find["ratio"] == {"type": "number"}
     assert find["labels"] == {"type": "object", "additionalProperties": {"type": "string"}}
     assert found["find"].returns["required"] == ["street", "city"]
+    assert found["ship"].returns == {"type": "null"}, "-> None is said, unlike no hint at all"
 
 
 def test_with_all_only_what_it_lists_is_read(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 
 from iterft.rollout import settle
+from iterft.synth.branches import is_flag
+from iterft.synth.descriptions import bounds_in
 from iterft.synth.grounding import Said, leaves
 from iterft.synth.patterns import draw_matching, is_drawable
 from iterft.synth.typed import fields_of, kind_for, topic_of
@@ -73,6 +75,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "mark": {"type": "string", "pattern": "^[a-c]*$"},
     "either": {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]},
     "maybe": {"type": ["number", "null"]},
+    "force": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+    "setting": {"type": ["integer", "string", "boolean"]},
+    "labels_or_none": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]},
 }
 
 
@@ -89,6 +94,113 @@ def test_every_value_fits_its_schema_and_is_in_its_words(name: str) -> None:
         said = Said(value.words)
         for path, leaf in leaves(settle(value.accepted[0]), name):
             assert isinstance(leaf, bool) or said.holds(path, leaf), (value, leaf)
+
+
+def drawn(name: str, kind: str, description: str) -> list[Any]:
+    made = kind_for(name, {"type": kind, "description": description})
+    return [made.draw(Random(seed)).accepted[0] for seed in range(40)]
+
+
+def test_a_boolean_is_said_true_or_false_and_null_is_never_a_value() -> None:
+    for schema in (SCHEMAS["force"], {"type": ["boolean", "null"]}, {"type": "boolean", "nullable": True}):
+        values = [kind_for("force", schema).draw(Random(seed)) for seed in range(20)]
+        assert {(value.words, value.accepted) for value in values} == {("true", (True,)), ("false", (False,))}
+    said = {kind_for("setting", SCHEMAS["setting"]).draw(Random(seed)).words for seed in range(60)}
+    assert {"true", "false"} < said and "" not in said
+
+
+def test_what_is_said_beside_the_branches_of_a_schema_holds_for_each() -> None:
+    schema = {"anyOf": [{"type": "string"}, {"type": "null"}], "description": "Phone number in E.164"}
+    assert re.fullmatch(r"\+\d{9,15}", kind_for("contact", schema).draw(Random(0)).words)
+
+
+def test_a_flag_is_a_boolean_that_may_be_either() -> None:
+    assert is_flag({"type": "boolean"}) and is_flag({"type": "boolean", "enum": [False, True]})
+    assert is_flag({"anyOf": [{"type": "null"}, {"type": "boolean"}]})
+    assert not is_flag({"type": "boolean", "enum": [True]})
+    assert not is_flag({"anyOf": [{"type": "boolean"}, {"type": "string"}]})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "description", "form"),
+    [
+        ("birthday", "string", "Date as DD/MM/YYYY", r"([0-2]\d|3[01])/(0\d|1[0-2])/202\d"),
+        ("day", "string", "mm/dd/yyyy", r"(0\d|1[0-2])/([0-2]\d|3[01])/202\d"),
+        ("expiry", "string", "Of the card, MM/YY", r"(0\d|1[0-2])/2\d"),
+        ("moment", "string", "YYYY-MM-DD HH:MM:SS", r"202\d-\d\d-\d\d \d\d:\d\d:00"),
+        ("begin", "string", "DD.MM.YYYY HH:MM", r"\d\d\.\d\d\.202\d \d\d:\d\d"),
+        ("phone", "string", "In E.164 format", r"\+[1-9]\d{8,14}"),
+        ("since", "string", "Unix timestamp", r"1[78]\d{8}"),
+        ("since", "integer", "Seconds since the epoch", r"1[78]\d{8}"),
+        ("since", "number", "Unix time in milliseconds", r"1[78]\d{8}000"),
+        ("user", "string", "Unix user name", r"\w+ \w+"),
+        ("cron", "string", 'Cron expression, e.g. "0 3 * * *"', r"\S+ \S+ \S+ \S+ \S+"),
+        ("query", "string", "PromQL, e.g. 'rate(http_requests_total[5m])'", r"rate\(http_requests_total\[5m\]\)"),
+        ("id", "string", 'label, e.g. "S-042"', r"S-\d{3}"),
+        ("room", "string", 'Room number, e.g. "B12"', r"B\d\d"),
+        ("number", "string", 'Such as "INV-2026-0113"', r"INV-2026-\d{4}"),
+        ("codec", "string", 'E.g. "H264"', "H264"),
+        ("state", "string", 'US state, e.g. "CA"', "[A-Z]{2}"),
+        ("place", "string", "The city and state, e.g. San Francisco, CA", r"[A-Z][a-z]+( [A-Z][a-z]+)?, [A-Z]{2}"),
+        ("memo", "string", 'A note (e.g. "don\'t forget the milk")', "don't forget the milk"),
+    ],
+)
+def test_the_form_or_the_example_in_a_description_tells_more_than_the_name(
+    name: str, kind: str, description: str, form: str
+) -> None:
+    for value in drawn(name, kind, description):
+        assert re.fullmatch(form, str(value)) and isinstance(value, str) == (kind == "string"), value
+
+
+def test_an_example_of_what_the_name_tells_is_one_of_many() -> None:
+    assert len({*drawn("city", "string", 'Name of the city, e.g. "Paris"')}) > 5
+    assert len({*drawn("status", "string", 'Status, e.g. "shipped"')}) > 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "description", "low", "high"),
+    [
+        ("target_ph", "number", "pH to reach, between 0 and 14", 0, 14),
+        ("wavelength", "integer", "Wavelength in nm, 190 to 1100", 190, 1100),
+        ("temperature", "number", "Sampling temperature between 0 and 2", 0, 2),
+        ("share", "integer", "Percent (0-100)", 0, 100),
+        ("heat", "number", "Degrees, -20.5 to -3", -20.5, -3),
+        ("top_p", "number", "Nucleus mass in [0, 1]", 0, 1),
+        ("count", "integer", "At most 5", 1, 5),
+        ("items", "integer", "At least 1,000 of them", 1000, 10**6),
+        ("stars", "integer", "minimum 3, maximum 9", 3, 9),
+        ("days", "integer", "Up to 60", 1, 60),
+        ("x", "number", "Rounded up to 3 decimals", 0.1, 100),
+    ],
+)
+def test_numbers_keep_to_the_bounds_that_a_description_says(
+    name: str, kind: str, description: str, low: float, high: float
+) -> None:
+    values = drawn(name, kind, description)
+    assert all(low <= value <= high for value in values), values
+    assert len(set(values)) > 2
+
+
+def test_declared_bounds_come_before_those_of_a_description() -> None:
+    schema = {"type": "integer", "minimum": 20, "description": "Between 0 and 50"}
+    assert all(20 <= kind_for("n", schema).draw(Random(seed)).accepted[0] <= 50 for seed in range(40))
+    assert topic_of("n", schema) != topic_of("n", {"type": "integer", "minimum": 20})
+    assert bounds_in("Year 2026-03-04, or 5 to 3") == (None, None)
+
+
+def test_first_and_last_names_are_one_word_each() -> None:
+    first, last = drawn("first_name", "string", ""), drawn("guest_surname", "string", "")
+    assert all(re.fullmatch(r"\w+", name) for name in (*first, *last)) and {*first}.isdisjoint(last)
+    assert topic_of("first_name", {"type": "string"}) != topic_of("last_name", {"type": "string"})
+
+
+def test_a_time_of_rfc_3339_leads_with_seconds_and_may_have_a_zone_or_neither() -> None:
+    for seed in range(20):
+        value = kind_for("at", {"type": "string", "format": "time"}).draw(Random(seed))
+        clock = value.accepted[0]
+        assert re.fullmatch(r"\d\d:\d\d:00", clock) and value.accepted == (clock, f"{clock}Z", clock[:5])
+        assert Said(value.words).holds("at", clock)
+    assert re.fullmatch(r"\d\d:\d\d", drawn("at", "string", "HH:MM")[0]), "only the format wants seconds"
 
 
 @pytest.mark.parametrize("only", [1, 0.7])

@@ -8,27 +8,48 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iterft.json_schema import types_of
+from iterft.synth.branches import definite, is_flag
 from iterft.synth.names import words_of
 from iterft.synth.verbs import is_plural
 
-_NATURAL: Sequence[tuple[str, str, str]] = (
-    (" in", "{}", "city|town|location|place|country|region|venue|room|hotel|currency|language|unit"),
-    (" on", "{}", "date|day|weekday"),
-    (" at", "{}", "time|hour"),
-    (" from", "{}", "origin|source|from|start|departure|sender"),
-    (" to", "{}", "destination|target|to|recipient|end|until"),
-    (" for", "{}", "customer|client|user|person|patient|guest|employee|assignee|ticker|product|item|dish|animal"),
-    (" about", "{}", "topic|subject"),
-    (" for", "{} minutes", "minutes"),
-    (" for", "{} days", "days"),
-    (" for", "{} nights", "nights"),
-    (" for", "{} people", "guests|people|persons|passengers"),
+_TAG = "(?: name| id| number| code)?"
+_AREA = "(?:city|town|location|place|country|region|venue|hotel)"
+_PLACE = f"(?:{_AREA}|airport|station|address|office|warehouse)"
+_KEPT = "(?:folder|directory|file|path|url|table|database|bucket|account|wallet|queue|branch)"
+_MEASURE = "(?:language|currency|unit)"
+_OCCASION = (
+    "(?:(?:arrival|departure|appointment|start|check ?in|event|delivery|pickup|meeting|booking|reservation|visit"
+    "|travel|trip|flight|party|game|match|interview|session|class|lesson|performance|dinner|wedding|publication) )?"
 )
-"""(the preposition, the form behind it, the first or last words of names that it suits)."""
+_LENGTH = "(?:duration |num |number of |stay |rental |trip )?"
+_WHOM = "(?:customer|client|user|person|patient|guest|employee|assignee|ticker|product|item|dish|animal)"
+_NATURAL: Sequence[tuple[str, str, str]] = (
+    (" from", "{}", f"from(?: .+)?|start|sender{_TAG}|(?:origin|source|departure|pickup) {_PLACE}{_TAG}"),
+    (" from", "{}", f"(?:origin|source|departure){_TAG}|(?:source|input) (?:{_KEPT}|{_MEASURE}){_TAG}"),
+    (" into", "{}", f"(?:target|output) {_MEASURE}{_TAG}"),
+    (" to", "{}", f"to(?: .+)?|end|recipient(?: email)?{_TAG}|(?:destination|arrival|dropoff) {_PLACE}{_TAG}"),
+    (" to", "{}", f"destination(?: {_KEPT})?{_TAG}"),
+    (" until", "{}", "until|end (?:date|time|day|hour)"),
+    (" due", "{}", "due|deadline|due (?:on|by|at|date|day|time)"),
+    (" on", "{}", f"{_OCCASION}(?:date|day|weekday)"),
+    (" at", "{}", f"at|{_OCCASION}(?:time|hour)"),
+    (" in", "time zone {}", "time ?zone|tz"),
+    (" in", "room {}", "room(?: number| id)"),
+    (" in", "{}", f"(?:meeting |event )?(?:{_AREA}|room){_TAG}"),
+    (" in", "{}", f"(?:display |reply |response |local |temperature |distance |weight )?{_MEASURE}(?: code)?"),
+    (" for", "{}", f"{_WHOM}{_TAG}"),
+    (" about", "{}", "(?:topic|subject)(?: name| line)?"),
+    (" for", "{} minutes", f"{_LENGTH}minutes"),
+    (" for", "{} days", f"{_LENGTH}days"),
+    (" for", "{} nights", f"{_LENGTH}nights"),
+    (" for", "{} people", "(?:num |number of )?(?:guests|people|persons|passengers)"),
+)
+"""(the preposition, the form behind it, the names that it suits). A name of which a word would then mean something else
+(`expiry_date`, `source_language`, `time_zone`) suits none."""
 
 _FREE_TEXT = re.compile(
-    r"sql|title|subject|headline|message|text|body|content|note|comment|description|caption|query|keywords?|term|topic|phrase"
-    r"|prompt|reason|feedback|summary|question|expression|song|track|album|movie|film|book"
+    r"(?:sql|cron|title|subject|headline|message|text|body|content|note|comment|remark|description|caption|query|q"
+    r"|keyword|term|topic|phrase|prompt|reason|feedback|summary|question|expression|song|track|album|movie|film|book)s?"
 )
 _TAKING = ("include", "with", "show", "enable", "allow", "use", "send", "notify", "add", "keep", "return", "apply")
 _BEING = ("is", "are", "has", "should")
@@ -51,8 +72,9 @@ def is_noun(name: str) -> bool:
 
 def clauses_of(name: str, schema: Mapping[str, Any], taken: Sequence[str]) -> list[str]:
     """Wordings that each begin with a blank or a comma. `taken`: prepositions that other parameters have."""
+    schema = definite(schema)
     said, slot = said_name(name), _slot(name, schema)
-    if types_of(schema) == ["boolean"]:
+    if is_flag(schema):
         return _flag_clauses(name, words_of(name))
     listed = f", {said}: {slot}"
     if {"array", "object"} & set(types_of(schema)):
@@ -77,18 +99,13 @@ def clauses_of(name: str, schema: Mapping[str, Any], taken: Sequence[str]) -> li
 @functools.cache
 def natural(name: str) -> tuple[str, str]:
     """The preposition that suits the parameter and the form behind it, ("", "") where none does."""
-    words = words_of(name)
-    if words[:1] in (["from"], ["to"]):
-        return f" {words[0]}", "{}"
-    for end in (words[-1], words[0]) if words else ():
-        for preposition, form, suited in _NATURAL:
-            if end in suited.split("|"):
-                return preposition, form
-    return "", ""
+    words = " ".join(words_of(name))
+    return next(((said, form) for said, form, suited in _NATURAL if re.fullmatch(suited, words)), ("", ""))
 
 
 def question_for(name: str, schema: Mapping[str, Any]) -> list[str]:
     """Questions that ask for the parameter."""
+    schema = definite(schema)
     said = said_name(name)
     enum = [str(value) for value in schema.get("enum", ()) if value not in (None, "")]
     choice = f": {', '.join(enum[:-1])} or {enum[-1]}?" if 2 <= len(enum) <= 5 else ""

@@ -1,56 +1,52 @@
 """What a tool does, as people ask for it: verb phrases out of its name and the first sentence of its description.
 
 A sentence is read where it begins with a verb that is known, or names a thing ("The price of a product"). One that does
-neither ("Somehow frobs it") says nothing here, and the name alone is taken. Not here: the verbs themselves (`verbs`).
+neither ("Somehow frobs it") says nothing here, and the name alone is taken; a summary that is a name with capitals
+("Assign Ticket") is read as one. A verb keeps its particle ("turn off"), and then has no other ways to be said. Not
+here: the verbs themselves (`verbs`), what of a sentence is looked at (`sentences`).
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from iterft.synth.names import words_of
-from iterft.synth.verbs import base_of, clean, head_of, is_plural, verbs
+from iterft.synth.sentences import OPENING, PARTICLES, sentence, titled_words
+from iterft.synth.verbs import base_of, head_of, is_plural, verbs
 
-_SENTENCE = re.compile(r"(.+?)(?:[.;:(\n]|$)", re.DOTALL)
-_LEADS = (
-    r"(?:this|the) (?:\w+ )?(?:function|tool|endpoint|api|method|operation|command|service|utility)\b"
-    r"(?: (?:can be|is|may be) used)?(?: (?:to|for|will|can))?",
-    r"(?:use|call) (?:this|it|the)(?: [\w-]+)?(?: (?:function|tool|endpoint|api|method))? (?:to|for)",
-    r"(?:an? )?(?:[\w-]+ )?(?:function|tool|endpoint|api|method|utility|helper|command) (?:that|which|to|for)(?: can)?",
-    r"(?:allow|enable|let|help|permit)s? (?:you|users?|the user|one|the caller|clients?|callers?|us)(?: to)?",
-    r"(?:(?:is|can be) )?used (?:to|for)",
-)
-"""What only says that a tool is one."""
-_LEAD = re.compile(rf"(?:{'|'.join(_LEADS)})\s+", re.IGNORECASE)
-_IF = re.compile(
-    r"((?:checks?|determines?|verif(?:y|ies)|tells?|tests?|returns?|says?|finds? out)) if\b", re.IGNORECASE
-)
-_TRUE_IF = re.compile(r"returns? (?:true|a boolean(?: indicating)?) (?:if|when|iff|whether)\b", re.IGNORECASE)
-_GIVEN = r"(?:given|specified|specific|certain|provided|supplied)"
-_BY_GIVEN = re.compile(
-    r"\s+(?:for|in|on|at|of|to|from|with|by|within|using)\s+(?:(?:an?|the|one or more|any|its|their)\s+)?"
-    rf"{_GIVEN}\b.*$",
-    re.IGNORECASE | re.DOTALL,
-)
-_A_GIVEN = re.compile(rf"\b(?:(the)|an?)\s+{_GIVEN}\s+(?=(\w))", re.IGNORECASE)
-_TAIL = re.compile(
-    r"(?:\s+(?:given|specified|provided|based on|by (?:its|their|the|a|an)?|using|that|which|if|when)\b"
-    r"|,\s*(?:this|it|which|that|returning|including|optionally|if|so|where|with|false|or false|else|otherwise)\b).*$",
-    re.IGNORECASE | re.DOTALL,
-)
-_OPENING = frozenset(["for", "in", "on", "at", "of", "to", "from", "with", "by", "about", "between", "near", "into"])
-_HANGING = _OPENING | {"the", "a", "an", "and", "or", "as"}
-"""Words that may stand behind the name of a thing; those that hang in the air at an end."""
 _ARTICLES = frozenset(["a", "an", "the", "all", "any", "some", "my", "your", "this", "that", "every", "each", "one"])
-_PARTICLES = ("up", "out", "on", "off", "down", "in", "back", "over")
+_MOSTLY_PREPOSITIONS = ("in", "on", "over")
+_TAKING_PARTICLES = frozenset(
+    ["back", "bid", "bring", "clock", "cut", "engage", "hand", "hang", "opt", "power", "put", "reply", "ring", "roll"]
+) | {"shut", "sign", "swipe", "tap", "vote", "wind", "zoom"}
+"""Further verbs that often have one. As verbs of their own they are rare in names."""
+_NEVER_WITH_PARTICLE = frozenset(["get", "fetch", "retrieve", "show", "view", "display", "list", "enumerate"])
+_ENDS_IN_PARTICLE = frozenset(
+    ["time", "day", "days", "week", "weeks", "hour", "hours", "check", "sign", "log", "pick", "opt"]
+)
+"""A day off and a check in are things."""
+_BARE = frozenset(["place", "hold", "time", "demand", "stock", "call"])
+"""What has no article behind "in" and "on"."""
+_PRONOUNS = frozenset(["me", "us", "you", "it", "them"])
+_TO_USER = {"me": "you", "my": "your", "I": "you", "myself": "yourself"}
+_BEING = frozenset(["is", "are", "was", "has", "have", "can", "does", "should"])
+"""What the names of tools begin with that answer yes or no."""
+_LIKE_ADJECTIVE = re.compile(
+    r"\w+(?:able|ible|ed|ive|ing|ful|line|en)|exists?|paid|sent|done|gone|won|lost|left|free|full|empty|ready|busy|late"
+    r"|due|safe|valid|up|down|on|off|in|out"
+)
+_INTO_FORMS = ("convert", "translate", "change", "transform", "export", "format", "encode")
 _LOOKING = {"look up": "get", "find out": "determine", "work out": "calculate"}
 _ASKING = frozenset(["whether", "how", "what", "who", "where", "why", "when", "which"])
-_GIVING = ("return", "give", "provide", "tell", "obtain", "output")
+_GIVING = ("return", "give", "provide", "obtain", "output")
 _FINDING_OUT = ("find out", "tell me", "check")
-_MAKING = ("create", "add", "book", "schedule", "send", "order", "generate", "submit")
-_MAX_WORDS = 12
+_MAKING = ("create", "make", "add", "book", "schedule", "send", "order", "generate", "submit", "set up", "tell")
+_MASS = ("food", "access", "information", "feedback", "money", "data", "music", "software", "help")
+_MAX_WORDS, _MAX_SPLIT = 12, 8
 
 
 @dataclass(frozen=True)
@@ -63,8 +59,13 @@ class Deed:
 
     @property
     def plain(self) -> str:
-        """A phrase that completes "I cannot ..."."""
-        return f"{self.says[0]} {self.thing}".strip()
+        """A phrase that completes "I cannot ...", said to the user: "show the route", "remind you"."""
+        words = self.thing.split()
+        is_user = [word != "I" or (at > 0 and words[at - 1].islower()) for at, word in enumerate(words)]
+        thing = " ".join(
+            _TO_USER.get(word, word) if of_user else word for word, of_user in zip(words, is_user, strict=True)
+        )
+        return f"{self.says[0].removesuffix(' me')} {thing}".strip()
 
     @property
     def wording(self) -> str:
@@ -73,27 +74,42 @@ class Deed:
 
     @property
     def wording_of_own(self) -> str:
-        """The same for what one wants to do oneself: not "show me"."""
-        return self._worded([said for said in self.says if not said.endswith(" me")])
+        """The same for what one wants to do oneself: not "show me", nor "remind me"."""
+        worded = self._worded([said for said in self.says if not said.endswith(" me")])
+        return f"have you {worded}" if self.is_done_to_one else worded
 
     def _worded(self, says: Sequence[str]) -> str:
         said = f"<{'|'.join(says)}>" if len(says) > 1 else says[0]
         return f"{said} {self.thing}".strip()
 
     @property
+    def is_done_to_one(self) -> bool:
+        """Whether it is done to a person who is not named: "remind me"."""
+        return self.thing.partition(" ")[0] == "me" or self.thing == "us"
+
+    @property
     def is_question(self) -> bool:
         """Whether one may as well ask what the thing is."""
-        return bool(self.thing) and self.verb in ("get", "show", "list", "calculate", "determine", "estimate", "check")
+        return (
+            bool(self.thing)
+            and not self.is_done_to_one
+            and self.verb in ("get", "show", "list", "calculate", "determine", "estimate", "check")
+        )
 
 
 def deeds(name: str, description: str) -> list[Deed]:
     """One or two: out of the name (behind the last dot), out of the description where that says more."""
-    words = words_of(name.rpartition(".")[2])
-    words = words if words[:1] and words[0] in _ASKING else _from_verb(words)
-    described = _described(description)
+    words = _words(name, description)
+    titled = titled_words(description)
+    described = _described(" ".join(titled) or description) if words != titled else None
+    if len(words) > 1 and (words[0] in _BEING or (words[1] in ("if", "whether") and words[2:])):
+        return [described or Deed("find out", _FINDING_OUT, _whether(words))]
+    verb, rest = _divided(words, described.verb if described else "")
     found = []
-    if len(words) > 1 and (words[0] in verbs() or (described and words[0] == described.verb)):
-        found.append(_deed(words[0], _with_article(words[0], words[1:])))
+    if verb and rest and not (rest == ["me"] and verb in verbs() and verbs()[verb][0] == "get" and described):
+        found.append(_deed_behind(verb, rest))
+    elif " " in verb and not (described and described.verb == verb):
+        found.append(_deed(verb, ""))
     elif len(words) > 1 and words[-1] in verbs() and not described and words[0] not in _ASKING:
         found.append(_deed(words[-1], _with_article(words[-1], words[:-1])))
     if described and described.thing not in [deed.thing for deed in found]:
@@ -101,21 +117,75 @@ def deeds(name: str, description: str) -> list[Deed]:
     if not found and words[:1] and words[0] in _ASKING:  # `who_is_on_call`
         found.append(Deed("find out", _FINDING_OUT, " ".join(words)))
     if not found:
-        is_verb = bool(words) and words[0] in verbs()
-        found.append(_deed(words[0], "") if is_verb else Deed("get", verbs()["get"][1], _with_article("get", words)))
+        found.append(_deed(verb, "") if verb else Deed("get", verbs()["get"][1], _with_article("get", words)))
     return found
 
 
-def _from_verb(words: list[str]) -> list[str]:
-    """The words of a name without what stands before its verb: `drive_list_files` lists files."""
+@functools.cache
+def gist(name: str, description: str) -> tuple[str, str]:
+    """(the base form of the first verb, with its particle, what it is done to, in snake case, as the name says it and
+    perhaps "")."""
+    verb = deeds(name, description)[0].verb
+    _, rest = _divided(_words(name, description), verb)
+    at = next((at for at, word in enumerate(rest) if word not in OPENING | _PRONOUNS | {*PARTICLES}), len(rest))
+    return verb, "_".join(rest[at:]).lower()
+
+
+def _words(name: str, description: str) -> list[str]:
+    """Those of a name, or of a summary that is one and begins with a verb."""
+    titled = titled_words(description)
+    is_deed = titled and (titled[0] in verbs() or titled[1] in PARTICLES)
+    return titled if is_deed else words_of(name.rpartition(".")[2])
+
+
+def _divided(words: list[str], known: str) -> tuple[str, list[str]]:
+    """The verb of a name, with its particle, and the words of what it is done to; ("", words) without a verb. What
+    stands before the verb is left out: `drive_list_files` lists files. `known`: the verb that it is described by."""
+    if words[:1] and words[0] in _ASKING:
+        return "", words
     at = next((at for at, word in enumerate(words[:3]) if word in verbs()), 0)
-    return words[at:] if len(words) > at + 1 else words
+    if _begins_phrase(words, known) or len(words) == at + 1:
+        at = 0
+    before, words = words[:at], words[at:]
+    if _begins_phrase(words, known):
+        phrase = f"{words[0]} {words[1]}"
+        return _LOOKING.get(phrase, phrase), words[2:] or ([] if known else before)  # `lamp_turn_off`
+    if words[:1] and (words[0] in verbs() or (len(words) > 1 and words[0] == known)):
+        return words[0], words[1:]
+    return "", words
+
+
+def _begins_phrase(words: Sequence[str], known: str) -> bool:
+    """Whether the first two words of a name are a verb and its particle."""
+    if len(words) < 2 or words[1] not in PARTICLES:
+        return False
+    first, particle = words[:2]
+    if f"{first} {particle}" in _LOOKING or known == f"{first} {particle}":
+        return True
+    if first in verbs():
+        is_made = verbs()[first][0] in _MAKING and particle in _MOSTLY_PREPOSITIONS
+        return first not in _NEVER_WITH_PARTICLE and not is_made
+    return first in _TAKING_PARTICLES or (not known and particle not in _MOSTLY_PREPOSITIONS)
+
+
+def _whether(words: Sequence[str]) -> str:
+    """What a name asks: `is_room_free` whether the room is free, `check_if_door_is_shut` whether the door is shut."""
+    first, *rest = words
+    if first not in _BEING:
+        return f"whether {_with_article('get', rest[1:])}"
+    if len(rest) > 1 and rest[0] not in OPENING and _LIKE_ADJECTIVE.fullmatch(rest[-1]):
+        return f"whether the {' '.join(rest[:-1])} {first} {rest[-1]}"
+    is_thing = len(rest) > 1 and first in ("is", "was") and rest[0] not in OPENING
+    article = ("an " if rest[0][0] in "aeiou" else "a ") if is_thing else ""
+    return f"whether it {first} {article}{' '.join(rest)}"
 
 
 def _deed(verb: str, thing: str) -> Deed:
     """`thing` may begin with the preposition that a way to say the verb ends with: it is said once."""
     base, says = verbs().get(verb, (verb, [verb]))
     first = thing.partition(" ")[0]
+    if first in _PRONOUNS and len(says) > 1 and not any(said.endswith(f" {first}") for said in says):
+        says = [said for said in says if " " not in said] or says[:1]  # not "send out me"
     if any(said.endswith(f" {first}") for said in says):
         thing = thing.removeprefix(f"{first} ")
     return Deed(base, says, thing)
@@ -123,14 +193,20 @@ def _deed(verb: str, thing: str) -> Deed:
 
 def _described(description: str) -> Deed | None:
     """What the first sentence says, None where it is too long or says nothing that can be asked for."""
-    words = _sentence(description).split()
+    words = sentence(description).split()
     if not 2 <= len(words) <= _MAX_WORDS or not words[0][0].isalpha():
         return None
     first, second = words[0].lower(), words[1].lower()
     verb = base_of(first)
-    if second in _PARTICLES and len(words) > 2 and first not in _ARTICLES:
+    if first in _BEING:  # "Is the room free?"
+        return None
+    if first == "whether":
+        return Deed("find out", _FINDING_OUT, " ".join(("whether", *words[1:])))
+    if second in PARTICLES and first not in _ARTICLES and (verb or _may_take(_plain(first), second)):
         phrase = f"{verb or _plain(first)} {second}"
-        return _asked_for(_LOOKING.get(phrase, phrase), words[2:])
+        return _asked_for(_LOOKING.get(phrase, phrase), words[2:]) if words[2:] else Deed(phrase, [phrase], "")
+    if split := _split_phrase(verb or _plain(first), bool(verb) or second in _ARTICLES, words):
+        return split
     if second in ("and", "or") and len(words) > 3 and first not in _ARTICLES and (verb or base_of(words[2].lower())):
         phrase = f"{verb or _plain(first)} {second} {base_of(words[2].lower()) or _plain(words[2].lower())}"
         return Deed(phrase, [phrase], " ".join(words[3:]))
@@ -143,29 +219,26 @@ def _described(description: str) -> Deed | None:
     return _named_thing(words)
 
 
-def _sentence(description: str) -> str:
-    """The first sentence without what says that a tool is one, and without what only points to its arguments."""
-    found = _SENTENCE.match(description.strip())
-    text = " ".join(found[1].split()) if found else ""
-    while lead := _LEAD.match(text):
-        text = text[lead.end() :]
-        if lead[0].rstrip().endswith(" for") and not _of_gerund(text.partition(" ")[0].lower()):
-            return ""  # "a tool for problem-solving": nothing to ask for
-    text = _IF.sub(r"\1 whether", _TRUE_IF.sub("Check whether", text))
-    text = _A_GIVEN.sub(_shorter, _BY_GIVEN.sub("", text))
-    words = clean(_TAIL.sub("", text)).replace("the user's", "my").split()
-    if len(words) > 2 and words[0].endswith("ly") and base_of(words[1].lower()):
-        words = words[1:]  # "Recursively search for files"
-    if len(words) > 1 and (verb := _of_gerund(words[0].lower())):  # "a tool for converting units", "Archiving of items"
-        words = [verb, *words[2 if words[1] == "of" else 1 :]]
-    while words and words[-1].lower() in _HANGING and words[-1].lower() not in _PARTICLES:
-        words.pop()
-    return " ".join(words)
+def _may_take(verb: str, particle: str) -> bool:
+    """Whether a verb that is not known may have this particle: "Users in a group" do not."""
+    return verb in _TAKING_PARTICLES or particle not in _MOSTLY_PREPOSITIONS
 
 
-def _shorter(given: re.Match[str]) -> str:
-    """The article of "a given amount" as it is without "given"."""
-    return "the " if given[1] else "an " if given[2].lower() in "aeiou" else "a "
+def _split_phrase(verb: str, is_verb: bool, words: Sequence[str]) -> Deed | None:
+    """The deed of a short sentence whose verb has its particle behind what it is done to ("Checks a guest in"), None
+    for any other."""
+    *middle, last = (word.lower() for word in words[1:])
+    is_phrase = (is_verb and verb not in _NEVER_WITH_PARTICLE and verbs().get(verb, (verb,))[0] not in _MAKING) or (
+        verb in _TAKING_PARTICLES
+    )
+    if not is_phrase or not middle or middle[0] in _ASKING or len(words) > _MAX_SPLIT:
+        return None
+    if middle[0] in _PRONOUNS and last in PARTICLES:
+        return Deed(verb, [verb], " ".join(words[1:]))
+    if last in PARTICLES and {"and", "or", "to"}.isdisjoint(middle) and middle[-1] not in _ENDS_IN_PARTICLE:
+        return Deed(f"{verb} {last}", [f"{verb} {last}"], " ".join(words[1:-1]))
+    is_inside = any(one in PARTICLES and other in OPENING for one, other in pairwise([*middle[1:], last]))
+    return Deed(verb, [verb], " ".join(words[1:])) if is_inside else None
 
 
 def _asked_for(verb: str, words: Sequence[str], is_told: bool = False) -> Deed:
@@ -173,12 +246,15 @@ def _asked_for(verb: str, words: Sequence[str], is_told: bool = False) -> Deed:
     thing = " ".join(words)
     if words[0].lower() in _ASKING:
         return Deed("find out", _FINDING_OUT, thing)
+    if words[0] == "me" and len(words) > 1 and verb in _GIVING:  # "Give me a joke"
+        words, thing = words[1:], " ".join(words[1:])
     if verb in _GIVING and (verb != "return" or is_told):
         verb = "get"
     is_within = verb == "search" and words[0] != "for" and (words[0] == "the" or "for" in words)
     if is_within or (verb == "log" and {"in", "into", "out"} & set(words)):
         return Deed(verb, [verb], thing)  # not "search for the web", nor "record user into the system"
-    if len(words) > 2 and words[1] == "of" and words[0].islower() and not is_plural(words[0]):
+    is_bare = words[0].islower() and not is_plural(words[0]) and words[0] not in _PRONOUNS | _ARTICLES
+    if len(words) > 2 and words[1] == "of" and is_bare:
         thing = f"{_article(verb, words[0])} {thing}"
     return _deed(verb, thing)
 
@@ -186,7 +262,7 @@ def _asked_for(verb: str, words: Sequence[str], is_told: bool = False) -> Deed:
 def _named_thing(words: Sequence[str]) -> Deed | None:
     """What to get of a sentence that only names it, None where it looks like no name of a thing."""
     first = words[0].lower()
-    if first in _ASKING or (first not in _ARTICLES and _OPENING.isdisjoint(word.lower() for word in words[1:5])):
+    if first in _ASKING or (first not in _ARTICLES and OPENING.isdisjoint(word.lower() for word in words[1:5])):
         return None
     head = words[0] if words[0].isupper() and len(words[0]) > 1 else first
     rest = " ".join((head, *words[1:]))
@@ -198,7 +274,7 @@ def _verbs_bare(words: Sequence[str]) -> list[str]:
     made = list(words)
     for at in range(1, len(made) - 1):
         verb = base_of(made[at])
-        is_verb = made[at + 1].lower() not in _OPENING if made[at].endswith("s") else False
+        is_verb = made[at + 1].lower() not in OPENING if made[at].endswith("s") else False
         if made[at - 1].rstrip(",") in ("and", "or", "then") and verb and is_verb:
             made[at] = verb
     return made
@@ -211,14 +287,6 @@ def _plain(verb: str) -> str:
     return verb.removesuffix("s") if verb.endswith("s") and not verb.endswith("ss") else verb
 
 
-def _of_gerund(word: str) -> str:
-    """ "convert" for "converting", "" for what is no such form of a known verb."""
-    stem = word.removesuffix("ing")
-    if stem == word:
-        return ""
-    return next((verb for verb in (stem, f"{stem}e", stem[:-1]) if verb in verbs()), "")
-
-
 def _article(verb: str, thing: str) -> str:
     """ "a" where one is made, "the" where it is there."""
     if verbs().get(verb, (verb,))[0] in _MAKING:
@@ -226,12 +294,25 @@ def _article(verb: str, thing: str) -> str:
     return "the"
 
 
+def _deed_behind(verb: str, words: Sequence[str]) -> Deed:
+    """The deed of a name: the verb, and what stands behind it. With a preposition it has no other ways to be said:
+    "check out" "of the hotel", "add" "to the basket", "run in" "place"."""
+    first, *rest = words
+    if rest and first in OPENING and (" " in verb or first not in ("of", *PARTICLES)):
+        is_bare = first == "by" or (first in ("to", "from") and verb in _INTO_FORMS)
+        return Deed(verb, [verb], f"{first} {' '.join(rest) if is_bare else _with_article('get', rest)}")
+    is_bare = verb.endswith((" in", " on")) and not rest and first in _BARE
+    return _deed(verb, first if is_bare else _with_article(verb, words))
+
+
 def _with_article(verb: str, words: Sequence[str]) -> str:
-    """ "a ticket" where one is made, "the ticket" where it is there, "tickets" as they are."""
+    """ "a ticket" where one is made, "the ticket" where it is there, "tickets" as they are, "me"."""
     at = next((at for at, word in enumerate(words) if at and word in ("by", "using", "via")), len(words))
     thing = " ".join(words[:at])
     is_several = is_plural(head_of(thing))
     is_made = _article(verb, thing) != "the"
-    if words[0] in _ARTICLES or (is_several and (is_made or verb in ("find", "search", "list"))):
+    is_pronoun = words[0] == "me" or (len(words) == 1 and words[0] in _PRONOUNS)
+    has_none = is_made if is_several or thing.endswith(_MASS) else False
+    if words[0] in _ARTICLES or is_pronoun or has_none or (is_several and verb in ("find", "search", "list")):
         return thing
     return f"{_article(verb, thing)} {thing}"

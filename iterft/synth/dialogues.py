@@ -22,6 +22,7 @@ from iterft.rollout import settle_call
 from iterft.synth import phrasing
 from iterft.synth.catalog import ToolSpec, reference
 from iterft.synth.clauses import said_name
+from iterft.synth.deeds import gist
 from iterft.synth.drafts import DRAFTS, Draft, follow_up
 from iterft.synth.shown import messages_of, reply_of
 from iterft.synth.stock import Stock
@@ -79,12 +80,20 @@ def _plain(kind: str) -> Maker:
             return None
 
         def decide(tools: Sequence[ToolSpec], random: Random) -> list[Decision]:
-            text = reply_of(draft, tools, random)
+            text = _reply(draft, tools, random)
             return [Decision(kind, messages_of(draft), draft.calls, text, draft.thought, draft.said)]
 
         return Dialogue(draft, decide)
 
     return make
+
+
+def _reply(draft: Draft, tools: Sequence[ToolSpec], random: Random) -> str:
+    """What is said instead of a call. What could be done instead is not said to be all where other tools are shown."""
+    if draft.calls or draft.absent is None:
+        return reply_of(draft, tools, random)
+    related = [tool.deed for tool in tools if tool.domain == draft.absent.domain]
+    return phrasing.refusal(draft.absent.deed, related, random, len(tools))
 
 
 def _asked(stock: Stock, world: World, random: Random) -> Dialogue | None:
@@ -107,7 +116,7 @@ def _summary(stock: Stock, world: World, random: Random) -> Dialogue | None:
         return None
     calls = [settle_call(call) for call in draft.calls]
     results = [world.answer(call) for call in calls]
-    text = told(calls, results, random)
+    text = _told(stock, calls, results, random)
     messages = (*messages_of(draft), *turn(calls, results))
     return Dialogue(draft, lambda tools, random: [Decision("summary", messages, (), text, ALL_ANSWERED)])
 
@@ -142,9 +151,16 @@ def _dependent(stock: Stock, world: World, random: Random) -> Dialogue | None:
     decisions = [
         Decision("dependent", asked, (opening,), "", calls_thought(steps[:1]), draft.said[:1]),
         Decision("dependent", between, (closing,), "", calls_thought(steps[1:]), draft.said[1:]),
-        Decision("summary", (*between, *turn([done], [final])), (), told([done], [final], random), ALL_ANSWERED),
+        Decision(
+            "summary", (*between, *turn([done], [final])), (), _told(stock, [done], [final], random), ALL_ANSWERED
+        ),
     ]
     return Dialogue(draft, lambda tools, random: decisions)
+
+
+def _told(stock: Stock, calls: Sequence[ToolCall], results: Sequence[Any], random: Random) -> str:
+    gists = [gist(call.name, stock.tools[call.name].spec.description) for call in calls]
+    return told(calls, results, gists, random)
 
 
 def turn(calls: Sequence[ToolCall], results: Sequence[Any]) -> tuple[Message, ...]:
@@ -158,7 +174,8 @@ def turn(calls: Sequence[ToolCall], results: Sequence[Any]) -> tuple[Message, ..
 
 
 def value_at(result: Any, path: str) -> Any:
-    """What stands at a path of a result; of a list, in its first item. None where there is nothing."""
+    """What stands at a path of a result, "" being all of it; of a list, in its first item. None where there is
+    nothing."""
     for part in path.split("."):
         name = part.removesuffix("[]")
         if isinstance(result, list):

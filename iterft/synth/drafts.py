@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from iterft.json_schema import FORMATS, is_number
+from iterft.json_schema import FORMATS, is_number, types_of
 from iterft.synth import phrasing
 from iterft.synth.catalog import Joint, ToolSpec, reference
-from iterft.synth.clauses import is_noun, said_name
+from iterft.synth.clauses import clauses_of, is_noun, said_name
 from iterft.synth.thoughts import NO_TOOL_ASKED, absent_thought, calls_thought, is_own, missing_thought
 from iterft.synth.values import Value, kind_of
 from iterft.synth.wording import Bindings, Repeat, Slot, Wording, drawn, fill, repeats, slots
@@ -24,6 +24,7 @@ _FOLLOW_UP_SHARE = 0.10
 _SMALL_TALK_SHARE = 0.25
 _MAX_REDRAWS = 200
 _MAX_FILLED = 10
+_MANY_WORDS = 4
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,18 @@ def follow_up(tool: ToolSpec, random: Random) -> Draft:
     gap = random.choice(tool.gaps)
     query, bindings = _filled(gap.query, tool, random)
     value = tool.kinds[gap.path].draw(random) if is_own(tool) else drawn(gap.path, tool.kinds, random, bindings)
-    answer = phrasing.reply(value.words, random, is_literal=not is_own(tool))
+    answer = phrasing.reply(value.words, random, not is_own(tool), _is_free(tool, gap.path, value))
     return _asking([query, gap.question, answer], [(tool, {**bindings, gap.path: value})])
+
+
+def _is_free(tool: ToolSpec, path: str, value: Value) -> bool:
+    """Whether a value could be taken for more than it is: one that requests put in quotes, or of many words."""
+    if is_own(tool) or tool.declared is None:
+        return False
+    schema = tool.declared["parameters"]["properties"][path]
+    is_text = types_of(schema) == ["string"] and not {"enum", "format"} & {*schema}
+    is_long = is_text and len(value.words.split()) >= _MANY_WORDS
+    return is_long or any(f'"{{{path}}}"' in form for form in clauses_of(path, schema, ()))
 
 
 def _parallel_same(pool: Pool, random: Random) -> Draft | None:

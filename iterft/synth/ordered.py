@@ -14,10 +14,13 @@ from iterft.synth.names import words_of
 
 _ENDS = (
     "low high|lower upper|lowest highest|min max|minimum maximum|least most|smallest largest|start end|starts ends"
-    "|start stop|begin end|first last|earliest latest|from to|since until|after before|departure return|depart return"
+    "|start stop|begin end|earliest latest|from to|since until|after before|departure return|depart return"
     "|outbound return|outbound inbound|checkin checkout|in out|opening closing|opens closes|pickup dropoff"
 )
 _HIGHER = {(low, high) for pair in _ENDS.split("|") for low, high in [pair.split()]}
+_COUNTED = frozenset(["number", "date", "time", "day", "week", "month", "year", "hour", "index", "position", "page"])
+_COUNTED |= {"row", "column", "line", "item", "frame", "chapter"}
+"""Of these the first one comes before the last one; the first name of a person does not."""
 _IN_ORDER = re.compile(r"\d{4}-\d\d-\d\d\S*|\d\d:\d\d(?::\d\d)?")
 """Texts of which the later one is the greater."""
 
@@ -41,4 +44,6 @@ def _are_ends(low: list[str], high: list[str]) -> bool:
     if len(low) != len(high):
         return False
     differing = [pair for pair in zip(low, high, strict=True) if pair[0] != pair[1]]
+    if differing == [("first", "last")]:
+        return low[-1] in _COUNTED
     return len(differing) == 1 and differing[0] in _HIGHER

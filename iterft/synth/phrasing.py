@@ -50,6 +50,7 @@ _TRIPLES = (
 _ADDED = ("Also, {}.", "And please {}.", "Oh, and {}.", "Then {}, please.", "Apart from that, {}.")
 _SAME = ("The same for {}, please.", "Do the same for {}.", "And the same for {}.", "Same thing for {}.")
 _REPLIES = ("{}", "{}, please", "{}.", "Oh, right: {}", "{!}.")
+_QUOTING_REPLIES = ("{}", '"{}"', '"{}", please', 'Oh, right: "{}"', 'It is "{}".')
 _REFUSALS = (
     "I'm sorry, but I have no tool to {deed}.",
     "I can't {deed} with the tools I have.",
@@ -58,6 +59,7 @@ _REFUSALS = (
     "I'm afraid I can't {deed}; there is no tool for that.",
 )
 _OFFERS = (" I could {other}, if that helps.", " What I can do is {other}.", " I can only {other}.")
+_ONE_OF_OFFERS = _OFFERS[:2]
 
 
 def request(imperative: str, random: Random) -> str:
@@ -82,15 +84,18 @@ def same_for(query: str, words: Sequence[str], random: Random, name: str = "") -
     return f"{_ended(query)} {framed(frame, [f'{name} {said}' if name else said])}"
 
 
-def reply(words: str, random: Random, is_literal: bool = False) -> str:
-    """A user's answer to the question for one value. `is_literal`: it stays as it is written."""
-    frame = random.choice(_REPLIES)
+def reply(words: str, random: Random, is_literal: bool = False, is_free: bool = False) -> str:
+    """A user's answer to the question for one value. `is_literal`: it stays as it is written. `is_free`: it is any
+    text, and marked off from what is said around it."""
+    frame = random.choice(_QUOTING_REPLIES if is_free else _REPLIES)
     return framed(frame.replace("{!}", "{}") if is_literal else frame, [words])
 
 
-def refusal(deed: str, others: Sequence[str], random: Random) -> str:
-    """Says that `deed` cannot be done; often names one of the things that can."""
-    offer = random.choice(_OFFERS).format(other=random.choice(others)) if others and random.random() < 0.4 else ""
+def refusal(deed: str, others: Sequence[str], random: Random, num_tools: int = 1) -> str:
+    """Says that `deed` cannot be done; often names one of the things that can, as the only one where there is no other
+    of `num_tools`."""
+    offers = _OFFERS if num_tools == 1 else _ONE_OF_OFFERS
+    offer = random.choice(offers).format(other=random.choice(others)) if others and random.random() < 0.4 else ""
     return random.choice(_REFUSALS).format(deed=deed) + offer
 
 

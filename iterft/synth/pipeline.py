@@ -294,11 +294,13 @@ def _fault(sample: Sample, decision: Decision, stock: Stock, order: Order) -> st
 
 
 def _unheard(sample: Sample, decision: Decision) -> bool:
-    """Whether a value is neither said in its words nor in others that it can be found in."""
+    """Whether a value is neither said in its words nor in others that it can be found in. Only what a clause implies
+    needs no words."""
     heard = "\n".join(str(message["content"]) for message in sample.prompt.messages).lower()
-    missing = [
-        (path, value) for said in decision.said for path, value in said.items() if value.words.lower() not in heard
-    ]
+    spoken = [each for said in decision.said for each in said.items() if not each[1].is_implied]
+    if not all(value.words for _, value in spoken):
+        return True
+    missing = [(path, value) for path, value in spoken if value.words.lower() not in heard]
     if not missing:
         return False
     held = said_on(sample)

@@ -14,6 +14,7 @@ from typing import Any
 
 from iterft.json_schema import types_of
 from iterft.readers.parts import accept
+from iterft.synth.branches import definite, is_flag
 from iterft.synth.catalog import Gap, Parameter, ToolSpec
 from iterft.synth.clauses import clauses_of, is_noun, natural, question_for, said_name
 from iterft.synth.deeds import Deed, deeds
@@ -93,7 +94,7 @@ def _parameters(definition: Definition) -> list[Parameter]:
         is_required = name in schema.get("required", ())
         default = None if is_required else inner.get("default")  # what must be given has no say when it is not
         kind = kinds.setdefault(topic_of(name, inner), kind_for(name, inner))
-        if types_of(inner) == ["boolean"]:
+        if is_flag(inner):
             kind = Kind({"type": "boolean"}, kind.draw)
         if name in below or name in above:
             kind = replace(kind, below=below.get(name, ""), above=above.get(name, ""))
@@ -114,7 +115,7 @@ class Grammar:
 
     def __init__(self, deeds: Sequence[Deed], schema: Mapping[str, Any], random: Random) -> None:
         self.deeds = deeds
-        self.properties: Mapping[str, Any] = schema["properties"]
+        self.properties = {name: definite(inner) for name, inner in schema["properties"].items()}
         self.required = [name for name in self.properties if name in schema.get("required", ())]
         self.random = random
 
@@ -135,7 +136,7 @@ class Grammar:
         """Two or three for each required parameter that one can ask for."""
         made = []
         for name in self.required:
-            if types_of(self.properties[name]) == ["boolean"]:
+            if is_flag(self.properties[name]):
                 continue
             for question in question_for(name, self.properties[name])[:3]:
                 phrase = self.random.choice(self.deeds).wording + self.clauses(name, "")
@@ -172,7 +173,7 @@ class Grammar:
         schema = self.properties[name]
         taken = [natural(other)[0] for other in among if other != name]
         forms = clauses_of(name, schema, taken)
-        if types_of(schema) == ["boolean"]:
+        if is_flag(schema):
             return f"<{'|'.join(forms)}>"
         form = self.random.choice(forms)
         slot = f'"{{{name}}}"' if f'"{{{name}}}"' in form else f"{{{name}}}"
@@ -209,7 +210,7 @@ class Grammar:
 
     def _statement(self) -> str:
         """All required values as sentences of their own, "" where they cannot be said so."""
-        if not self.required or any(types_of(self.properties[name]) == ["boolean"] for name in self.required):
+        if not self.required or any(is_flag(self.properties[name]) for name in self.required):
             return ""
         if not all(map(is_noun, self.required)):
             return ""

@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 from iterft.augment.pool import ToolPool, asked_words, bare, parameters_of
 from iterft.json_schema import types_of
 from iterft.synth.catalog import ToolSpec, load_further_catalog
+from iterft.synth.deeds import gist
 from iterft.synth.drafts import Draft, Pool
 from iterft.synth.names import words_of
+from iterft.synth.served import knows_all, might_serve
 from iterft.synth.shown import messages_of
 from iterft.synth.spoken import SpokenTool, spoken
 from iterft.synth.tasks import built_in_pool
 from iterft.synth.typed import fields_of
-from iterft.synth.world import returns_of
+from iterft.synth.world import LOOKING, MAKING, returns_of
 from iterft.toolsets.parts import Definition
 from iterft.types import Prompt, Sample
 
@@ -33,7 +35,8 @@ _VAGUE = frozenset(
 
 @dataclass(frozen=True)
 class Link:
-    """A value that one tool returns and another needs: `field` of the result is argument `parameter`."""
+    """A value that one tool returns and another needs: `field` of the result, or "" for all of it, is argument
+    `parameter`."""
 
     producer: str
     field: str
@@ -69,18 +72,28 @@ class Stock:
 
     def might_do(self, tool: ToolSpec, draft: Draft) -> bool:
         """Whether a tool might do what the draft asks for in vain. Where that is one of our own tools, beside a user's,
-        a word in common with it or with what is said is enough."""
-        if draft.absent is None or draft.absent.name in self.tools:
-            return draft.absent is not None and self.is_alike(tool, draft.absent)
-        asked = asked_words([Sample("", Prompt(messages_of(draft), ()), ())], [draft.absent.schema])
+        or small talk, a word in common with it or with what is said is enough. A search of the web finds whatever is
+        looked for."""
+        if draft.present:
+            return False
+        if draft.absent and gist(draft.absent.name, draft.absent.description)[0] in LOOKING and knows_all(tool.schema):
+            return True
+        if draft.absent and draft.absent.name in self.tools:
+            return self.is_alike(tool, draft.absent)
+        missing = [draft.absent.schema] if draft.absent else []
+        asked = asked_words([Sample("", Prompt(messages_of(draft), ()), ())], missing)
         own = self._words.own_words(tool.schema) | self._words.words(parameters_of(tool.schema))
-        return not own or not asked.isdisjoint(own)
+        is_served = draft.absent is None and any(might_serve(tool.schema, said) for said in draft.messages[::2])
+        return not own or not asked.isdisjoint(own) or is_served
 
 
 def links_between(tools: Mapping[str, SpokenTool]) -> list[Link]:
     """Between tools that can be shown together, given by name."""
     producers: dict[str, list[tuple[str, str]]] = {}
     for name, tool in tools.items():
+        if _returns_id(tool):
+            for owner in _nouns(name):
+                producers.setdefault(f"{owner}_id", []).append((name, ""))
         for path, schema in fields_of(tool.returns):
             for key in _names_of(path, name):
                 is_telling = tool.declares_result or key.endswith("_id")
@@ -97,11 +110,18 @@ def links_between(tools: Mapping[str, SpokenTool]) -> list[Link]:
 
 def _passes(producer: SpokenTool, path: str, consumer: SpokenTool, parameter: str) -> bool:
     """Whether what comes out is of the type that goes in, which is not narrowed to what may not come out."""
-    given = dict(fields_of(producer.returns))[path]
+    given = dict(fields_of(producer.returns))[path] if path else producer.returns
     wanted = consumer.spec.kinds[parameter].schema
     is_same = bool(set(types_of(given)) & set(types_of(wanted)))
     has_form = given.get("format") == wanted.get("format")
     return is_same and has_form and not {"enum", "pattern", "minimum", "maximum"} & {*wanted}
+
+
+def _returns_id(tool: SpokenTool) -> bool:
+    """Whether the result is nothing but the id of what the tool makes."""
+    is_made = gist(tool.spec.name, tool.spec.description)[0] in MAKING
+    is_bare = types_of(tool.returns) in (["string"], ["integer"])
+    return is_made and is_bare and not {"enum", "format", "pattern"} & {*tool.returns}
 
 
 def _bare_name(name: str) -> str:

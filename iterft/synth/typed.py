@@ -1,8 +1,7 @@
 """Kinds of values for the parameters of anybody's tools: from type, enum, format, pattern, examples, name, description.
 
-What a parameter is about is told from the words of its name, by the table `parameters.txt`; each line is
-`type: words|other words = kind`, and the entry that matches most words, nearest to the end of the name, holds. A kind
-is only used if what it draws fits the schema. Every value can be found in the words that say it (`grounding.py`).
+A kind is only used if what it draws fits the schema. Every value can be found in the words that say it
+(`grounding.py`). Null is never drawn (`branches`).
 """
 
 from __future__ import annotations
@@ -11,46 +10,30 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
-from iterft.json_schema import FORMATS, inside, is_number, types_of, value_faults
+from iterft.json_schema import FORMATS, inside, is_number, schema_faults, types_of, value_faults
 from iterft.rollout import settle
-from iterft.synth.descriptions import BLANK_MOMENT, codes_in, form_in, mentioned
+from iterft.synth.branches import definite
+from iterft.synth.descriptions import STAMP, STAMP_IN_MILLISECONDS, bounds_in, codes_in, form_in, mentioned
+from iterft.synth.examples import another, is_of_a_kind
+from iterft.synth.formats import is_known, kinds_of_format, stamp
 from iterft.synth.names import words_of
 from iterft.synth.nested import MOST_FIELDS, Field, list_kind, mapping_kind, object_kind
+from iterft.synth.parameters import named
 from iterft.synth.patterns import draw_matching, is_drawable
 from iterft.synth.values import Kind, Value, kind_of
 
-_TABLE = Path(__file__).parent / "parameters.txt"
 _ISO = re.compile(r"YYYY|ISO|HH:MM|24-hour", re.IGNORECASE)
 _SAYS_LITTLE = frozenset(["name", "id", "number", "code", "type", "value", "data", "input"])
 """A parameter with a name of nothing else is better told by its description."""
+_BOUNDS = frozenset(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"])
+_DESCRIBES = ("description", "examples", "example", "type")
+"""What holds for all branches of an `anyOf` that do not say otherwise."""
 _NUM_TRIES = 40
 _NUM_PROBES = 16
 
-_FORMATS: Mapping[str, str] = {
-    "date": "date",
-    "time": "clock 7 21",
-    "email": "email",
-    "uri": "pick https://harbor.example/news|https://uni.example/courses/12|https://corp.example/report.pdf",
-    "url": "pick https://harbor.example/news|https://uni.example/courses/12|https://corp.example/report.pdf",
-    "ipv4": "pick 10.0.4.17|192.168.1.40|172.16.8.3|10.12.0.9",
-    "ipv6": "pick 2001:db8::17|fe80::1c2|2001:db8:4::a2|2001:db8:77::5",
-    "hostname": "pick mail.harbor.example|db1.corp.example|www.uni.example",
-    "duration": "pick P3D|PT45M|PT1H30M|P2W|PT20S|P1DT12H",
-    **dict.fromkeys(("int32", "int64", "uint32", "uint64"), "code ####"),
-    "color": "pick #3a7bd5|#ff8800|#204030|#c0ffee",
-    "byte": "pick aGVsbG8h|bWFwbGVz|cmVwb3J0|c3ByaW5n",
-    "regex": "pick ^[a-z]+$|^\\d{4}$|\\.csv$|^v[0-9]",
-}
-_FORMATS_ALIKE = {
-    "datetime": "date-time", "idn-email": "email", "idn-hostname": "hostname", "iri": "uri",
-    "uri-reference": "uri", "iri-reference": "uri", "base64": "byte",
-}  # fmt: skip
-_FREE_FORMATS = frozenset(["text", "textarea", "string", "password", "markdown", "html", "multiline", "binary"])
-"""Formats that say nothing of what a text holds."""
 _ANYTHING: Mapping[str, Sequence[str]] = {
     "string": (
         "pick blue heron|spring sale|maple|northern route|lighthouse|copper kettle|second draft|juniper|tidepool",
@@ -64,6 +47,7 @@ _ANYTHING: Mapping[str, Sequence[str]] = {
 def kind_for(name: str, schema: Mapping[str, Any], depth: int = 0) -> Kind:
     """The kind of a parameter, a field or the items of a list. ValueError, beginning with the field, when no value
     could be made that fits its schema."""
+    schema = definite(schema)
     for maker in _makers(name, schema, depth):
         kind = _fitting(maker, schema)
         if kind is not None:
@@ -74,15 +58,16 @@ def kind_for(name: str, schema: Mapping[str, Any], depth: int = 0) -> Kind:
 def _makers(name: str, schema: Mapping[str, Any], depth: int) -> Iterator[Kind]:
     """Kinds that may do, the most telling first."""
     branches = schema.get("anyOf")
-    names = [kind for kind in types_of(schema) if kind != "null"]
+    names = types_of(schema)
     if isinstance(schema.get("enum"), list):
         scalars = _sayable(schema["enum"])
         yield from [_one_of(schema, scalars)] if scalars else ()
     elif isinstance(branches, list):
-        definite = [branch for branch in branches if branch.get("type") != "null"]
-        if not definite:
+        shared = {key: schema[key] for key in _DESCRIBES if key in schema}
+        definite_ones = [branch for branch in branches if types_of(branch) != ["null"]]
+        if not definite_ones:
             raise ValueError(f"{name}: anyOf allows nothing but null; say what else it may hold, or leave it out")
-        yield _union(schema, [kind_for(name, branch, depth) for branch in definite])
+        yield _union(schema, [kind_for(name, {**shared, **branch}, depth) for branch in definite_ones])
     elif len(names) > 1:
         yield _union(schema, [kind_for(name, {**schema, "type": each}, depth) for each in names])
     elif names == ["array"]:
@@ -101,62 +86,98 @@ def _makers(name: str, schema: Mapping[str, Any], depth: int) -> Iterator[Kind]:
             )
         yield _object(schema, depth)
     elif names == ["boolean"]:
-        yield Kind(schema, lambda random: Value("", (True,)))
+        yield Kind(schema, lambda random: _said(random.random() < 0.5))
     elif names:
-        yield from _scalars(name, schema, names[0])
+        yield from (_texts if names[0] == "string" else _numbers)(name, schema, names[0])
 
 
-def _scalars(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
+def _texts(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
     description = str(schema.get("description") or "")
-    listed = schema.get("examples")
-    given = [*(listed if isinstance(listed, list) else ()), *([schema["example"]] if "example" in schema else [])]
-    given = _sayable(given)
-    examples = mentioned(description) if kind == "string" else []
-    if given:
-        yield _one_of(schema, given)
-    if kind == "string":
-        yield from _of_format(str(schema.get("format")), schema)
-        if "pattern" in schema and is_drawable(schema["pattern"]):
-            yield Kind(schema, functools.partial(_matching, schema))
-        if "format" not in schema:
-            yield from _of_format("date" if any(map(FORMATS["date"], examples)) else form_in(description), schema)
-        if len(examples) > 1:
-            yield _one_of(schema, examples)
-        if codes := codes_in(f"{' '.join(words_of(name))}: {description}"):
-            yield _with_schema(kind_of(f"pick {codes}"), schema)
-    elif any(key in schema for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")):
-        if spec := _named(kind, words_of(name)):
-            yield _with_schema(kind_of(spec), schema)
-        yield _in_bounds(schema, kind)
-    is_exact = "format" in schema or bool(_ISO.search(description))
-    sources = [words_of(name), words_of(description)[:8]]
-    is_better_told = _SAYS_LITTLE.issuperset(sources[0]) and sources[1][:1] not in (["id"], ["ids"], ["identifier"])
-    for words in sources[::-1] if is_better_told else sources:
-        if spec := _named(kind, words):
-            yield _with_schema(kind_of(spec), schema, is_exact)
+    examples, form = mentioned(description), schema.get("format")
+    yield from _given(schema)
+    yield from kinds_of_format(str(form), schema)
+    if "pattern" in schema and is_drawable(schema["pattern"]):
+        yield Kind(schema, functools.partial(_matching, schema))
+    if form is None:
+        yield from kinds_of_format("date" if any(map(FORMATS["date"], examples)) else form_in(description), schema)
+    if len(examples) > 1:
+        yield _one_of(schema, examples)
+    if codes := _codes(name, schema):
+        yield _with_schema(kind_of(f"pick {codes}"), schema)
+    if example := _telling_example(name, schema):
+        yield Kind(schema, lambda random: _said(another(example, random)))
+    yield from _about(name, schema, kind, is_exact=form is not None or bool(_ISO.search(description)))
     if examples:
         yield _one_of(schema, examples)
-    form = schema.get("format")
-    if kind == "string" and form is not None and form not in {*FORMATS, *_FORMATS, *_FORMATS_ALIKE, *_FREE_FORMATS}:
-        if spec := _named(kind, words_of(str(form))):
+    if form is not None and not is_known(str(form)):
+        if spec := named(kind, words_of(str(form))):
             yield _with_schema(kind_of(spec), schema)
         raise ValueError(f"{name}: format {form!r} is not known; give it `examples`, or a `pattern`, or leave it out")
-    for spec in _ANYTHING.get(kind, ()):
-        yield _with_schema(kind_of(spec), schema)
-    if kind == "string":
-        yield Kind(schema, functools.partial(_letters, schema))
+    yield from (_with_schema(kind_of(spec), schema) for spec in _ANYTHING[kind])
+    yield Kind(schema, functools.partial(_letters, schema))
 
 
-def _of_format(form: str, schema: Mapping[str, Any]) -> Iterator[Kind]:
-    form = _FORMATS_ALIKE.get(form, form)
-    if form == "date-time":
-        yield Kind(schema, _moment)
-    elif form == BLANK_MOMENT:
-        yield Kind(schema, _blank_moment)
-    elif form == "uuid":
-        yield Kind(schema, _uuid)
-    elif form in _FORMATS:
-        yield _with_schema(kind_of(_FORMATS[form]), schema)
+def _numbers(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
+    """Within bounds that the schema or, where it has none, the description declares."""
+    yield from _given(schema)
+    if per_second := _stamps_per_second(schema):
+        yield Kind(schema, lambda random: _said(stamp(random, per_second)))
+    bounded = _bounded(schema)
+    if not _BOUNDS.isdisjoint(bounded):
+        spec = named(kind, words_of(name))
+        kinds = [*([kind_of(spec)] if spec else ()), _in_bounds(bounded, kind)]
+        yield from filter(None, (_fitting(_with_schema(each, schema), bounded) for each in kinds))
+    yield from _about(name, schema, kind)
+    yield from (_with_schema(kind_of(spec), schema) for spec in _ANYTHING.get(kind, ()))
+
+
+def _given(schema: Mapping[str, Any]) -> Iterator[Kind]:
+    """What the schema itself gives as examples."""
+    listed = schema.get("examples")
+    given = [*(listed if isinstance(listed, list) else ()), *([schema["example"]] if "example" in schema else [])]
+    if values := _sayable(given):
+        yield _one_of(schema, values)
+
+
+def _about(name: str, schema: Mapping[str, Any], kind: str, is_exact: bool = True) -> Iterator[Kind]:
+    """What the name or the beginning of the description is about."""
+    sources = [words_of(name), words_of(str(schema.get("description") or ""))[:8]]
+    is_better_told = _SAYS_LITTLE.issuperset(sources[0]) and sources[1][:1] not in (["id"], ["ids"], ["identifier"])
+    for words in sources[::-1] if is_better_told else sources:
+        if spec := named(kind, words):
+            yield _with_schema(kind_of(spec), schema, is_exact)
+
+
+def _telling_example(name: str, schema: Mapping[str, Any]) -> str:
+    """The only example in the description of a text, where it tells more than the name: "" where it is of the kind
+    that the name tells, which knows more of them."""
+    examples = mentioned(str(schema.get("description") or ""))
+    if len(examples) != 1:
+        return ""
+    told = next(_about(name, schema, "string"), None)
+    return "" if told and is_of_a_kind(examples[0], told) else examples[0]
+
+
+def _codes(name: str, schema: Mapping[str, Any]) -> str:
+    return codes_in(f"{' '.join(words_of(name))}: {schema.get('description') or ''}")
+
+
+def _stamps_per_second(schema: Mapping[str, Any]) -> int:
+    """Of a number that is a Unix time, 0 for others."""
+    return {STAMP: 1, STAMP_IN_MILLISECONDS: 1000}.get(form_in(str(schema.get("description") or "")), 0)
+
+
+def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a number with the bounds that its description says, where it declares none itself."""
+    low, high = bounds_in(str(schema.get("description") or ""))
+    if low is None and high is not None and high >= 0:
+        low = min(1 if types_of(schema) == ["integer"] else 0, high)
+    made = dict(schema)
+    if low is not None and not {"minimum", "exclusiveMinimum"} & made.keys():
+        made["minimum"] = low
+    if high is not None and not {"maximum", "exclusiveMaximum"} & made.keys():
+        made["maximum"] = high
+    return schema if any(schema_faults(made)) else made
 
 
 def _fitting(kind: Kind, schema: Mapping[str, Any]) -> Kind | None:
@@ -215,9 +236,7 @@ def _object(schema: Mapping[str, Any], depth: int) -> Kind:
 
 
 def _spoken(name: str, schema: Mapping[str, Any], depth: int) -> Kind:
-    """The kind of a field or an item, which must be said where it stands: booleans as true and false, numbers bare."""
-    if "boolean" in types_of(schema):
-        return Kind(schema, lambda random: _said(random.random() < 0.5))
+    """The kind of a field or an item, which must be said where it stands: numbers bare."""
     kind = kind_for(name, schema, depth)
 
     def draw(random: Random) -> Value:
@@ -269,23 +288,6 @@ def _in_bounds(schema: Mapping[str, Any], kind: str) -> Kind:
     return Kind(schema, draw)
 
 
-def _moment(random: Random) -> Value:
-    day, clock = kind_of("date").draw(random), kind_of("clock 7 21").draw(random)
-    moment = f"{day.accepted[0]}T{clock.accepted[0]}:00"
-    return Value(f"{day.words} at {clock.words}", (moment, f"{moment}Z"))
-
-
-def _blank_moment(random: Random) -> Value:
-    value = _moment(random)
-    return Value(value.words, (value.accepted[0].replace("T", " ")[:16],))
-
-
-def _uuid(random: Random) -> Value:
-    digits = f"{random.getrandbits(128):032x}"
-    text = "-".join((digits[:8], digits[8:12], "4" + digits[13:16], "a" + digits[17:20], digits[20:]))
-    return Value(text, (text,))
-
-
 def _matching(schema: Mapping[str, Any], random: Random) -> Value:
     """A text of the schema's pattern and, if tries are enough, of its length."""
     for _ in range(_NUM_TRIES):
@@ -303,46 +305,21 @@ def _letters(schema: Mapping[str, Any], random: Random) -> Value:
     return Value(text, (text,))
 
 
-def _named(kind: str, words: Sequence[str]) -> str:
-    """The kind of the entry that fits these words best, "" where none does. A plural fits its singular."""
-    best, best_rank = "", (0, 0)
-    for end, word in enumerate(words, start=1):
-        for last in (word, word.removesuffix("s"), word.removesuffix("es")):
-            for entry, spec in _table().get((kind, last), ()):
-                before = words[max(0, end - len(entry)) : end - 1]
-                if (
-                    (len(entry), end) > best_rank
-                    and all(map(_is_number_of, before, entry))
-                    and len(before) + 1 == len(entry)
-                ):
-                    best, best_rank = spec, (len(entry), end)
-    return best
-
-
-def _is_number_of(word: str, singular: str) -> bool:
-    return word in (singular, f"{singular}s", f"{singular}es")
-
-
-@functools.cache
-def _table() -> Mapping[tuple[str, str], list[tuple[tuple[str, ...], str]]]:
-    """(type, last word of the entry) -> (words of the entry, kind), from the file."""
-    table: dict[tuple[str, str], list[tuple[tuple[str, ...], str]]] = {}
-    for line in _TABLE.read_text(encoding="utf-8").splitlines():
-        head, _, spec = line.partition(" = ")
-        kind, _, entries = head.partition(": ")
-        kind_of(spec)
-        for entry in entries.split("|"):
-            words = tuple(entry.split())
-            table.setdefault((kind, words[-1]), []).append((words, spec))
-    return table
-
-
 def topic_of(name: str, schema: Mapping[str, Any]) -> str:
     """What tells whether two parameters are about the same sort of thing: nobody flies from Oslo to Oslo."""
+    schema = definite(schema)
     plain = {key: value for key, value in schema.items() if key not in ("description", "default", "title")}
-    kind = next((each for each in types_of(schema) if each != "null"), "")
-    codes = codes_in(str(schema.get("description") or ""))
-    return json.dumps(plain) + ("" if "enum" in schema else codes or _named(kind, words_of(name)) or name)
+    kind = next(iter(types_of(schema)), "")
+    if "enum" in schema:
+        return json.dumps(plain)
+    description = str(schema.get("description") or "")
+    examples = mentioned(description)
+    said = [
+        form_in(description),
+        bounds_in(description),
+        examples if len(examples) > 1 else _telling_example(name, schema),
+    ]
+    return json.dumps([plain, _codes(name, schema) or named(kind, words_of(name)) or name, said])
 
 
 def fields_of(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

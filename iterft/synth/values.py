@@ -22,10 +22,12 @@ from iterft.ways_to_write import NUMBER_WORDS, clock_forms, date_forms
 
 @dataclass(frozen=True)
 class Value:
-    """`words` is what the query says; `accepted` are the argument values that are right, the usual one first."""
+    """`words` is what the query says; `accepted` are the argument values that are right, the usual one first.
+    `is_implied`: a clause says it without words of the value's own."""
 
     words: str
     accepted: tuple[Any, ...]
+    is_implied: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Kind:
 
     def literal(self, text: str) -> Value:
         """The value that `{name=text}` sets without a word: the text, or JSON where no string is wanted."""
-        return Value("", (text if self.schema.get("type") == "string" else json.loads(text),))
+        value = text if self.schema.get("type") == "string" else json.loads(text)
+        return Value("", (value,), is_implied=True)
 
 
 _STRING: Mapping[str, Any] = {"type": "string"}
@@ -186,6 +189,11 @@ def _code(rest: str) -> Kind:
     return Kind(_STRING, draw)
 
 
+def _part_of_name(part: int, rest: str) -> Kind:
+    """The first (0) or the last (-1) name of persons."""
+    return _pick("|".join(dict.fromkeys(person.split()[part] for person in NAMED["person"].split("|"))))
+
+
 def _flag(rest: str) -> Kind:
     """A boolean. Queries set it by a clause of their own, `{name=true}`; its words are never said."""
     return Kind({"type": "boolean"}, lambda random: Value("", (True,)))
@@ -203,6 +211,8 @@ _MAKERS: Mapping[str, Callable[[str], Kind]] = {
     "minutes": _minutes,
     "code": _code,
     "flag": _flag,
+    "first_name": functools.partial(_part_of_name, 0),
+    "last_name": functools.partial(_part_of_name, -1),
 }
 
 

@@ -2,7 +2,8 @@
 
 A result depends on the tool, its arguments and a seed alone, so the same call has the same result. It repeats what the
 call has set, where it has a field of that name. Where nothing says what a tool returns, its name does: what is made or
-found has an id. Not here: real effects.
+found has an id. A bare value is what the tool is about: the price of `get_price`, the id of what `create_lead` makes.
+Not here: real effects.
 """
 
 from __future__ import annotations
@@ -16,37 +17,52 @@ from typing import Any
 
 from iterft.json_schema import types_of
 from iterft.rollout import settle
-from iterft.synth.clauses import said_name
-from iterft.synth.names import words_of
-from iterft.synth.typed import fields_of, kind_for
-from iterft.synth.values import Kind
-from iterft.synth.verbs import is_plural, verbs
+from iterft.synth.clauses import is_noun, said_name
+from iterft.synth.deeds import deeds, gist
+from iterft.synth.typed import kind_for
+from iterft.synth.values import Kind, Value
+from iterft.synth.verbs import is_plural
 from iterft.toolsets.parts import Definition
 from iterft.types import ToolCall
 
 FAILURE_SHARE = 0.06
 _FAILURES = ("not found", "service unavailable", "permission denied", "try again later", "no data for this request")
-_LEADS = ("Here is what I found: {}.", "I looked it up: {}.", "{!}.", "The result is in: {}.", "{!}.")
+_FOUND = ("Here is what I found: {}.", "I looked it up: {}.", "{!}.", "The result is in: {}.", "{!}.")
+_WORKED_OUT = ("The result is in: {}.", "{!}.", "Here is the result: {}.")
 _DONE = ("Done: {}.", "That's done: {}.", "All set: {}.", "{!}.")
 _SUCCEEDED = ("That's done.", "It worked.", "All set.", "Done.")
+_YES = ("Yes.", "Yes, that is so.", "The answer is yes.")
+_NO = ("No.", "No, that is not so.", "The answer is no.")
 _FAILED = ("That did not work: {}.", "I'm sorry, the tool reports: {}.", "It failed with this message: {}.")
-_MAKING = ("create", "add", "book", "schedule", "order", "register", "start", "submit", "send", "post", "generate")
+MAKING = frozenset(
+    ["create", "make", "add", "book", "schedule", "order", "register", "start", "submit", "send", "post"]
+) | {"generate", "place", "open", "set up", "upload"}
+LOOKING = frozenset(
+    ["get", "show", "tell", "list", "search", "query", "find", "check", "find out", "track", "detect"]
+) | {"identify", "verify", "describe", "discover", "recommend", "ask", "scan", "inspect", "count", "browse"}
+_WORKING_OUT = frozenset(
+    ["calculate", "estimate", "convert", "predict", "determine", "compare", "analyze", "measure", "solve"]
+) | {"translate", "summarize", "classify", "assess", "simulate", "extract", "explain"}
+_GIVEN_BACK = ("done", "completed", "ok")
+"""What an action that returns a bare text says."""
 _MAX_TOLD = 4
 
 
 def returns_of(definition: Definition) -> Mapping[str, Any]:
     """The schema of its result: declared, or of the sort that its name suggests."""
-    if definition.returns and list(fields_of({"properties": {"result": definition.returns}})):
-        with suppress(ValueError):  # a result that cannot be made is not what the tool is asked for
-            kind_for("result", _all_required(definition.returns))
-            return definition.returns
-    words = words_of(definition.name.rpartition(".")[2])
-    verb = verbs()[words[0]][0] if words[0] in verbs() else ""
-    noun = "_".join(words[1:] or ["result"] if verb else words)
+    verb, topic = gist(definition.name, definition.description)
+    noun = topic or "result"
     noun = noun.removesuffix("s") if is_plural(noun) else noun
+    if definition.returns and not _is_open(definition.returns):
+        declared = _of_deed(definition.returns, verb, noun)
+        with suppress(ValueError):  # a result that cannot be made is not what the tool is asked for
+            _kind(declared)
+            return declared
+    if deeds(definition.name, definition.description)[0].thing.startswith("whether "):
+        return {"type": "boolean", "enum": [True, False]}
     identifier = {f"{noun}_id": {"type": "string"}}
     properties: dict[str, Any]
-    if verb in _MAKING:
+    if verb in MAKING:
         properties = {**identifier, "status": {"type": "string", "enum": ["confirmed", "created", "accepted"]}}
     elif verb == "track":
         properties = {
@@ -58,8 +74,42 @@ def returns_of(definition: Definition) -> Mapping[str, Any]:
     elif verb in ("get", "show", "check", "calculate", "estimate", "convert", "count", "predict"):
         properties = {noun: {"type": "number"}}
     else:
-        properties = {"status": {"type": "string", "enum": ["done", "completed", "ok"]}, **identifier}
+        properties = {"status": {"type": "string", "enum": [*_GIVEN_BACK]}}
+        properties |= identifier if topic else {}
+    for name, schema in definition.parameters["properties"].items():
+        if name in properties and types_of(schema):
+            properties[name] = {"type": schema["type"]}  # what the call says is said again
+    inner = (definition.returns or {}).get("additionalProperties")
+    if isinstance(inner, Mapping) and inner:
+        alike = {name: schema for name, schema in properties.items() if set(types_of(schema)) <= set(types_of(inner))}
+        properties = alike or {f"{noun}_id" if verb in MAKING else noun: inner}
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _is_open(schema: Mapping[str, Any]) -> bool:
+    """Whether nothing is said of a result but that it is an object, or what any of its fields holds."""
+    return types_of(schema) == ["object"] and not schema.get("properties")
+
+
+def _of_deed(schema: Mapping[str, Any], verb: str, noun: str) -> Mapping[str, Any]:
+    """The schema of a result; that of a bare value with what the verb makes of it: what is asked for is so or is not,
+    what is made has an id, and an action says no more than that it is done."""
+    names = types_of(schema)
+    is_looking = verb in LOOKING or verb in _WORKING_OUT
+    if names == ["boolean"] and is_looking:
+        return {"enum": [True, False], **schema}
+    if names not in (["string"], ["integer"], ["number"]) or set(schema) != {"type"}:
+        return schema
+    if is_looking or verb in MAKING:
+        return {**schema, "description": said_name(noun if is_looking else f"{noun}_id")}
+    return {**schema, "enum": [*_GIVEN_BACK]} if names == ["string"] else schema
+
+
+def _kind(returns: Mapping[str, Any]) -> Kind:
+    """Results are always whole: every field of an object is there. ValueError where none can be made."""
+    if types_of(returns) == ["null"]:
+        return Kind(returns, lambda random: Value("", (None,)))
+    return kind_for("result", _all_required(returns))
 
 
 class World:
@@ -67,7 +117,7 @@ class World:
 
     def __init__(self, returns: Mapping[str, Mapping[str, Any]], seed: int) -> None:
         self.returns, self.seed = returns, seed
-        self.kind = functools.cache(self._kind)
+        self.kind = functools.cache(lambda tool: _kind(returns[tool]))
 
     def answer(self, call: ToolCall) -> Any:
         """The result of a call, which now and then is a failure, {"error": ...}."""
@@ -88,14 +138,11 @@ class World:
     def _seed(self, call: ToolCall) -> str:
         return f"{self.seed} {call.name} {json.dumps(call.arguments, sort_keys=True)}"
 
-    def _kind(self, tool: str) -> Kind:
-        """Results are always whole: every field of an object is there."""
-        return kind_for("result", _all_required(self.returns[tool]))
 
-
-def told(calls: Sequence[ToolCall], results: Sequence[Any], random: Random) -> str:
-    """Results in a sentence each; with several calls, each is told from the others by a value of its own."""
-    sentences = [_told(result, random) for result in results]
+def told(calls: Sequence[ToolCall], results: Sequence[Any], gists: Sequence[tuple[str, str]], random: Random) -> str:
+    """Results in a sentence each; with several calls, each is told from the others by a value of its own. `gists`: of
+    the tools that were called, see `deeds.gist`."""
+    sentences = [_told(result, *each, random) for result, each in zip(results, gists, strict=True)]
     if len(calls) < 2:
         return sentences[0]
     labels = [_label(call, [other for other in calls if other is not call]) for call in calls]
@@ -110,19 +157,34 @@ def _label(call: ToolCall, others: Sequence[ToolCall]) -> str:
     return said_name(call.name)
 
 
-def _told(result: Any, random: Random) -> str:
+def _told(result: Any, verb: str, noun: str, random: Random) -> str:
     if isinstance(result, dict) and set(result) == {"error"}:
         return random.choice(_FAILED).format(result["error"])
-    if result is True:
+    is_looking, is_working_out = verb in LOOKING, verb in _WORKING_OUT
+    if isinstance(result, bool) and (is_looking or is_working_out):
+        return random.choice(_YES if result else _NO)
+    if result is None or result is True or (result in _GIVEN_BACK and not is_looking):
         return random.choice(_SUCCEEDED)
-    facts = _facts(result)[:_MAX_TOLD]
+    if isinstance(result, dict | list):
+        facts = _facts(result)[:_MAX_TOLD]
+    else:
+        facts = [f"{_subject(verb, noun, is_looking or is_working_out)} is {_shown(result)}"]
     text = ", ".join(facts[:-1]) + (" and " if len(facts) > 1 else "") + facts[-1]
-    frame = random.choice(_DONE if isinstance(result, dict) and "status" in result else _LEADS)
+    frame = random.choice(_FOUND if is_looking else _WORKED_OUT if is_working_out else _DONE)
     return frame.replace("{!}", text[0].upper() + text[1:]).replace("{}", text)
 
 
+def _subject(verb: str, noun: str, is_asked_for: bool) -> str:
+    """What a bare value is."""
+    if verb in MAKING and noun:
+        return f"the {said_name(noun.removesuffix('s') if is_plural(noun) else noun)} id"
+    if is_asked_for:
+        return f"the {said_name(noun)}" if noun and is_noun(noun) and not is_plural(noun) else "it"
+    return "the result"
+
+
 def _facts(result: Any) -> list[str]:
-    """ "the temperature is 3.5", for each field that is no object."""
+    """ "the temperature is 3.5", for each field that is no object or list."""
     if isinstance(result, dict):
         plain = [(name, value) for name, value in result.items() if not isinstance(value, dict | list)]
         inner = [fact for value in result.values() if isinstance(value, dict | list) for fact in _facts(value)]
@@ -132,7 +194,7 @@ def _facts(result: Any) -> list[str]:
         if bare:
             return ["it lists " + ", ".join(bare)]
         return [fact for item in result[:1] for fact in _facts(item)] or ["it lists nothing"]
-    return [f"it is {_shown(result)}"]
+    return []
 
 
 def _shown(value: Any) -> str:
@@ -152,5 +214,5 @@ def _all_required(schema: Any, is_top: bool = True) -> Any:
     if isinstance(schema.get("items"), Mapping):
         made["items"] = _all_required(schema["items"], False)
     if "boolean" in types_of(schema):
-        made["enum"] = [True] if is_top else [True, False]
+        made.setdefault("enum", [True] if is_top else [True, False])
     return made

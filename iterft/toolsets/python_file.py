@@ -117,7 +117,7 @@ def _parameters(
 
 def _returns(hint: Any) -> dict[str, Any] | None:
     """The schema of the result; None where the hint tells none. Results are only read, so a vague hint is no fault."""
-    if hint is None or hint is type(None):
+    if hint is None:
         return None
     try:
         return schema_of(hint)
