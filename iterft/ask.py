@@ -40,6 +40,7 @@ def asking(run: Path, tools: Path, *, iteration: int | None = None, skip_refused
 
     quieten_libraries()
     recipe, _, checkpoint = finished_checkpoint(run, iteration)
+    recipe = recipe.unevaluated
     build.require_packages(recipe)
     shown = [definition.tool for definition in load_toolset(tools, skip_refused=skip_refused).definitions]
     log, dialect = Log(quiet=True), build.dialect(recipe)

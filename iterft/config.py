@@ -168,7 +168,7 @@ class DeficiencySettings:
     show the same tools are taken together; more cost less, fewer see more tools. For each candidate `num_samples` turns
     are drawn at `temperature`; it is deficient when one of them fails.
 
-    A sample rests after `max_tries` iterations without one success of its own."""
+    A sample rests after `max_tries` iterations without one success of its own, until no new ones are left."""
 
     negative_share: float = share(1.0)
     num_candidates: int = positive(64)

@@ -221,7 +221,7 @@ def split_by_tool(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], l
         if not used and talk not in drawn:
             by_chance = chooser.random() < HELD_OUT_TOOL_SHARE
             drawn[talk] = talk not in in_train and (talk in in_held_out or by_chance)
-        if drawn[talk] if not used else used <= held_names:
+        if drawn[talk] if not used else used | called(sample) <= held_names:
             held_out.append(sample)
         elif not (used | called(sample)) & held_names:
             shown_tools = sample.prompt.tools

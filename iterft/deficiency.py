@@ -3,8 +3,8 @@
 Two signals per candidate: the perplexity of the reference turn, exp(-1/|y| sum log p(y_t | x, y_<t)) (iTool, section
 3), and the policy's own feedback: k sampled turns, their pass rate and the named reason of each failure. A candidate is
 deficient when some sampled turn fails, mastered when none does; call and no-call samples are ranked apart. State is
-kept over iterations: a sample that is mended leaves, one that never succeeds rests after a number of tries. Beside
-the candidates in-batch negatives are checked: made samples, so no state is kept of them.
+kept over iterations: a sample that is mended leaves, one that never succeeds rests after a number of tries, both until
+no others are left. Beside the candidates in-batch negatives are checked: made samples, so no state is kept of them.
 """
 
 from __future__ import annotations
@@ -94,23 +94,23 @@ def find_deficient(
 def pick_candidates(
     samples: Sequence[Sample], history: Mapping[str, Standing], settings: DeficiencySettings, seed: int
 ) -> list[Sample]:
-    """Samples still deficient first (never more than half), then new ones, then, if those run out, mended ones; each
-    group in seeded order. Resting samples are left out."""
-    known_weak, new, mended = [], [], []
+    """Samples still deficient first (never more than half), then new ones, then, if those run out, mended and resting
+    ones, mixed; each group in seeded order."""
+    known_weak, new, last = [], [], []
     for sample in samples:
         standing = history.get(sample.id)
         if standing is None:
             new.append(sample)
-        elif standing.pass_rate == 1.0:
-            mended.append(sample)
-        elif standing.fruitless < settings.max_tries:
+        elif standing.pass_rate == 1.0 or standing.fruitless >= settings.max_tries:
+            last.append(sample)
+        else:
             known_weak.append(sample)
     chooser = random.Random(seed_of(seed, "candidates"))
-    known_weak, new, mended = (
-        shuffled(group, settings.candidates_per_list, chooser) for group in (known_weak, new, mended)
+    known_weak, new, last = (
+        shuffled(group, settings.candidates_per_list, chooser) for group in (known_weak, new, last)
     )
     half = settings.num_candidates // 2
-    ordered = [*known_weak[:half], *new, *known_weak[half:], *mended]
+    ordered = [*known_weak[:half], *new, *known_weak[half:], *last]
     return ordered[: settings.num_candidates]
 
 

@@ -19,6 +19,7 @@ def learner_of(name: str, log: Log) -> Learner:
     """`name`: a run folder, or a recipe by name or file; its warm-up settings say how it is tuned. ValueError when
     there is no such recipe, no step of the run is done, or the model cannot be had."""
     recipe, checkpoint, told = recipe_and_checkpoint(name)
+    recipe = recipe.unevaluated
     build.require_packages(recipe)
     base, template = build.base_and_template(recipe, log)
 

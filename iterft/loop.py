@@ -136,6 +136,8 @@ class Iterator:
         self.store.write_pairs(iteration, mined.pairs)
         reasons = dict(Counter(pair.reason for pair in mined.pairs).most_common())
         log.say(f"iteration {iteration}: {len(mined.pairs)} pairs from {len(trees)} trees {reasons}")
+        if mined.dropped:
+            log.say("  left out: " + ", ".join(f"{name} {count}" for name, count in mined.dropped.items()))
         counts |= {
             "trees": len(trees),
             "nodes": sum(len(tree.nodes) for tree in trees),
@@ -169,6 +171,7 @@ class Iterator:
                     max_prompt_tokens=recipe.data.max_prompt_tokens,
                 )
                 if not check.weak:
+                    self.store.forget(iteration)
                     raise ValueError(
                         f"iteration {iteration}: no sample is deficient, so there is nothing to learn from; try more "
                         "candidates (the same command with deficiency.num_candidates set higher goes on), or give "

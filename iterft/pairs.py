@@ -164,7 +164,9 @@ def make_pair(
         chosen_logprob=chosen_logprob,
         rejected_logprob=rejected_logprob,
         planted=any(tree.nodes[index].planted for index in chosen_path),
-        smoothing=smoothing(tree.nodes[chosen].visits, tree.nodes[rejected].visits),
+        smoothing=0.0
+        if tree.nodes[chosen].planted  # its one visit is ours, and the reference is right
+        else smoothing(tree.nodes[chosen].visits, tree.nodes[rejected].visits),
     )
 
 
@@ -208,18 +210,16 @@ def overlap(first: Sequence[int], second: Sequence[int]) -> float:
 
 
 def balance(pairs: list[PreferencePair], max_share: float, dropped: Counter[str]) -> list[PreferencePair]:
-    """Drops pairs of any reason that makes up more than `max_share` of all pairs.
+    """Keeps of each reason no more pairs than `max_share` of all that there are, though one at least; nothing is
+    dropped where there is one reason only.
 
-    With one or two reasons in all, a share below 1 / their number cannot be met; then nothing is dropped beyond it."""
+    Of those that are kept a reason may be more than that share: where nearly all are of one, meeting it would leave
+    next to none."""
     counts = Counter(pair.reason for pair in pairs)
-    if len(counts) * max_share <= 1:
-        return pairs
-    left = Counter(counts)
-    while max(left.values()) > max(1, max_share * left.total()):
-        left[max(left, key=left.__getitem__)] -= 1
+    most = max(1, int(max_share * len(pairs)))
     kept = pairs
-    for reason, count in counts.items():
-        kept = drop_least(kept, reason, count - left[reason])
+    for reason, count in counts.items() if len(counts) > 1 else ():
+        kept = drop_least(kept, reason, count - most)
     dropped["max_reason_share"] += len(pairs) - len(kept)
     return kept
 

@@ -7,7 +7,8 @@ the rule and the value. Not here: what the settings do (the modules that take th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -89,17 +90,34 @@ class Recipe:
 
     @property
     def unused_settings(self) -> list[str]:
-        """Names of settings that differ from their defaults and that only an update on pairs would look at, where there
-        is none."""
-        only_pairs = {"stage": ("kind", "update_rate"), "pairs": USED_BY_CHECKS, "search": USED_BY_CHECKS}
+        """Names of settings that differ from their defaults and that no update of these recipes looks at (`grpo` apart,
+        which a recipe may hold for another `stage.kind`)."""
+        used: dict[str, Sequence[str]] = {}  # section -> what is looked at nevertheless
+        if not self.mines_pairs:
+            used = {"stage": ("kind", "update_rate"), "pairs": USED_BY_CHECKS, "search": USED_BY_CHECKS}
+        if not self.finds_deficient:
+            used |= dict.fromkeys(("pairs", "search", "deficiency"), ())
         usual = Recipe()
-        return [
+        names = [
             f"{section}.{entry.name}"
-            for section, used in ({} if self.mines_pairs else only_pairs).items()
+            for section, names in used.items()
             for entry in fields(getattr(self, section))
-            if entry.name not in used
-            and getattr(getattr(self, section), entry.name) != getattr(getattr(usual, section), entry.name)
+            if entry.name not in names
         ]
+        if self.finds_deficient and not self.mines_pairs:
+            names.append("deficiency.negative_share")
+        if self.stages and self.stage.kind not in self.stages:
+            names.append("stage.kind")
+        if self.mines_pairs and self.search.kind not in ("puct", "uct"):
+            names.append("search.c_puct")
+        if "entropy_grpo" not in self.stage_kinds:
+            names.append("grpo.entropy_weight")
+        return [name for name in names if setting_of(self, name) != setting_of(usual, name)]
+
+    @property
+    def unevaluated(self) -> Recipe:
+        """The same without BFCL, for who only serves its checkpoints: its items and its package are not needed then."""
+        return replace(self, eval=replace(self.eval, bfcl=[]))
 
     @staticmethod
     def load(name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[str] = ()) -> Recipe:
@@ -140,6 +158,11 @@ class Recipe:
         from omegaconf import OmegaConf
 
         return str(OmegaConf.to_yaml(OmegaConf.structured(self)))
+
+
+def setting_of(recipe: Recipe, name: str) -> Any:
+    """What a recipe holds under a name such as `stage.lr`."""
+    return reduce(getattr, name.split("."), recipe)
 
 
 def override_of(override: str, option: str, example: str) -> Any:

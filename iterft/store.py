@@ -14,7 +14,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,12 @@ ENGINE_LOG = "vllm.log"
 MAY_CHANGE = frozenset({
     "iters", "report_to", "model.max_activation_tokens", "policy.max_rows", "policy.kv_cache_gib",
     "policy.gpu_memory_share", "policy.stall_seconds", "warmup.batch_tokens", "stage.batch_tokens",
-    "grpo.min_call_share", "grpo.min_entropy", "deficiency.num_candidates", "search.num_simulations",
-    "pairs.min_margin",
+    "grpo.min_call_share", "grpo.min_entropy",
 })  # fmt: skip
-"""Settings that a run may go on with changed: how far it goes, what the machine can take, when a guard stops it, and
-what finds more where nothing was found to learn from."""
+"""Settings that a run may go on with changed: how far it goes, what the machine can take, when a guard stops it."""
+FINDS_MORE = frozenset({"deficiency.num_candidates", "search.num_simulations", "pairs.min_margin"})
+"""Those that may change besides where an iteration found nothing to learn from."""
+FOUND_NOTHING = "found_nothing"
 
 
 class Store:
@@ -124,7 +125,8 @@ class Store:
     def commit(self, iteration: int, record: dict[str, Any]) -> None:
         """Marks the iteration as done. Nothing of it changes afterwards."""
         self.write_json(self.folder(iteration) / "done.json", record)
-        (self.folder(iteration) / "seconds.json").unlink(missing_ok=True)
+        for name in ("seconds.json", FOUND_NOTHING):
+            (self.folder(iteration) / name).unlink(missing_ok=True)
 
     def read_seconds(self, iteration: int) -> dict[str, float]:
         """Step -> seconds spent on it by starts of this iteration that were interrupted."""
@@ -193,9 +195,11 @@ class Store:
         return Check(tuple(weak), tuple(mastered), self.read_history(iteration), tuple(negatives))
 
     def forget(self, iteration: int) -> None:
-        """Takes away what an iteration has found so far, for it to be looked for anew."""
+        """Takes away what an iteration has found so far, which came to nothing, for it to be looked for anew, perhaps
+        with other settings: see `FINDS_MORE`."""
         for name in ("samples.jsonl", "history.json", "trees.jsonl", "pairs.jsonl"):
             (self.folder(iteration) / name).unlink(missing_ok=True)
+        self.write_text(self.folder(iteration) / FOUND_NOTHING, "")
 
     def read_history(self, iteration: int) -> dict[str, Standing]:
         """Standings after an iteration's check; none before the first."""
@@ -270,7 +274,8 @@ def refuse_other(folder: Path, recipe_yaml: str) -> None:
     """ValueError where the folder is another recipe's run, or no run and not empty."""
     known = folder / RECIPE
     if known.exists():
-        difference = recipe_difference(known.read_text(encoding="utf-8"), recipe_yaml)
+        may_change = MAY_CHANGE | (FINDS_MORE if any(folder.glob(f"iter_*/{FOUND_NOTHING}")) else set())
+        difference = recipe_difference(known.read_text(encoding="utf-8"), recipe_yaml, may_change)
         if difference:
             raise ValueError(
                 f"--run {folder}: it was started with another recipe ({difference}); "
@@ -296,13 +301,13 @@ def numbered_runs(root: Path, name: str) -> dict[int, Path]:
     return {int(number): folder for number, folder in folders.items() if number.isdecimal()}
 
 
-def recipe_difference(before: str, now: str) -> str:
-    """The first setting that differs, those of `MAY_CHANGE` aside; "" when there is none. One that an older version did
+def recipe_difference(before: str, now: str, may_change: Collection[str]) -> str:
+    """The first setting that differs, those that may change aside; "" when there is none. One that an older version did
     not have was at its default."""
     old, new, usual = (flat_settings(text) for text in (before, now, Recipe().to_yaml()))
     for key in {**new, **old}:
         known, value = (settings.get(key, usual.get(key)) for settings in (old, new))
-        if known != value and key not in MAY_CHANGE:
+        if known != value and key not in may_change:
             return f"{key}: {known!r} there, {value!r} now"
     return ""
 

@@ -210,6 +210,12 @@ def test_settings_that_no_update_looks_at_are_known() -> None:
     alone = Recipe.load("debug", [*changed, "stage.kind=grpo"]).unused_settings
     assert {"stage.lr", "search.num_simulations"} <= set(alone) and {"grpo.lr", "search.step"}.isdisjoint(alone)
     assert Recipe.load("debug", [*changed, "stages=[dpo, grpo]"]).unused_settings == []
+    rollouts = ["stage.kind=grpo", "search.step=call", "deficiency.share=0.1", "deficiency.negative_share=0.3"]
+    assert Recipe.load("debug", rollouts).unused_settings == ["deficiency.negative_share"]
+    blind = Recipe.load("debug", [*rollouts, "grpo.samples=all", "grpo.entropy_weight=1"]).unused_settings
+    assert {"search.step", "deficiency.share", "grpo.entropy_weight"} <= set(blind)
+    both = ["stages=[dpo]", "stage.kind=grpo", "search.kind=gumbel", "search.c_puct=2"]
+    assert {"stage.kind", "search.c_puct"} <= set(Recipe.load("debug", both).unused_settings)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -348,3 +348,18 @@ def test_the_split_by_tool_cuts_no_conversation() -> None:
     train, held_out = split_by_tool([*samples, *calls], 0)
     begins = [{json.dumps(sample.prompt.messages[0]) for sample in part} for part in (train, held_out)]
     assert len(begins[1]) > 8 and not begins[0] & begins[1]
+
+
+def test_a_conversation_that_called_a_tool_of_train_is_not_held_out() -> None:
+    def ask(name: str, *before: str) -> Sample:
+        called = [{"role": "assistant", "tool_calls": [{"name": each, "arguments": {}}]} for each in before]
+        messages = ({"role": "user", "content": f"{name} {before}"}, *called)
+        return Sample(f"{name} {before}", Prompt(messages, ({**TOOL, "name": name},)), (ToolCall(name, {}),))
+
+    names = [f"t{number}" for number in range(20)]
+    _, held_out = split_by_tool([*map(ask, names), *(ask(one, other) for one in names for other in names)], 0)
+    held_names = {call.name for sample in held_out for call in sample.answer}
+    assert held_names and all(
+        {call["name"] for message in sample.prompt.messages for call in message.get("tool_calls", ())} <= held_names
+        for sample in held_out
+    )

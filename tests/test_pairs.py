@@ -295,10 +295,10 @@ def test_no_reason_makes_up_more_than_its_share() -> None:
     many = [pair_of("a", margin=number / 10, planted=number == 9) for number in range(10)]
     pairs = [*many, pair_of("b", 0.5), pair_of("c", 0.5), pair_of("c", 0.4)]
     kept = balance(pairs, 0.5, dropped)
-    assert [pair.reason for pair in kept].count("a") == 3
-    assert sorted(pair.margin for pair in kept if pair.reason == "a") == [0.6, 0.7, 0.8], "planted ones go first"
+    assert [pair.reason for pair in kept].count("a") == 6
+    assert sorted(pair.margin for pair in kept if pair.reason == "a")[0] == 0.3, "planted ones go first"
     assert kept == [pair for pair in pairs if pair in kept], "the order stays"
-    assert dropped == {"max_reason_share": 7}
+    assert dropped == {"max_reason_share": 4}
 
 
 def test_no_reason_makes_up_more_than_its_share_where_several_have_to_give() -> None:
@@ -306,12 +306,24 @@ def test_no_reason_makes_up_more_than_its_share_where_several_have_to_give() -> 
         pair_of(reason, 0.5) for reason, count in {"a": 40, "b": 40, "c": 10, "d": 10}.items() for _ in range(count)
     ]
     counts = Counter(pair.reason for pair in balance(pairs, 0.3, Counter()))
-    assert max(counts.values()) <= 0.3 * counts.total() and counts["c"] == counts["d"] == 10 and counts["a"] >= 14
+    assert counts == {"a": 30, "b": 30, "c": 10, "d": 10}
+
+
+def test_a_rare_reason_costs_few_pairs_and_a_stricter_share_never_keeps_more() -> None:
+    def kept(share: float, **counts: int) -> int:
+        pairs = [pair_of(reason, 0.5) for reason, count in counts.items() for _ in range(count)]
+        return len(balance(pairs, share, Counter()))
+
+    assert kept(0.5, a=100) == 100
+    assert (kept(0.5, a=100, b=1), kept(0.5, a=100, b=1, c=1)) == (51, 53)
+    for counts in ({"a": 100, "b": 30}, {"a": 100, "b": 1, "c": 1}, {"a": 9, "b": 1}):
+        numbers = [kept(share / 20, **counts) for share in range(1, 21)]
+        assert numbers == sorted(numbers) and numbers[-1] == sum(counts.values())
 
 
 def test_a_pair_that_counts_twice_is_balanced_as_two() -> None:
     pairs = [*[pair_of("a", 0.5)] * 10, pair_of("b", 0.5), pair_of("b", 0.5), pair_of("c", 0.4)]
-    assert Counter(pair.reason for pair in balance(pairs, 0.5, Counter())) == {"a": 3, "b": 2, "c": 1}
+    assert Counter(pair.reason for pair in balance(pairs, 0.5, Counter())) == {"a": 6, "b": 2, "c": 1}
 
 
 @pytest.mark.parametrize(

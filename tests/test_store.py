@@ -290,6 +290,19 @@ def test_a_checkpoint_is_found_wherever_the_run_is_moved(tmp_path: Path) -> None
     assert moved.checkpoint(1).path == tmp_path / "moved" / "iter_001" / "checkpoint"
 
 
+def test_what_finds_more_may_change_only_where_nothing_was_found(tmp_path: Path) -> None:
+    store = open_store(tmp_path, Recipe.load("debug").to_yaml())
+    more = Recipe.load("debug", ["search.num_simulations=9"]).to_yaml()
+    store.commit(0, {"checkpoint": None})
+    with pytest.raises(ValueError, match=r"another recipe \(search.num_simulations: 4 there, 9 now\)"):
+        open_store(tmp_path, more, store.run)
+    store.forget(1)
+    assert open_store(tmp_path, more, store.run).run == store.run
+    store.commit(1, {"checkpoint": None})
+    with pytest.raises(ValueError, match="another recipe"):
+        open_store(tmp_path, more, store.run)
+
+
 def test_what_the_machine_can_take_and_when_a_guard_stops_may_change_within_a_run(tmp_path: Path) -> None:
     recipe = Recipe.load("debug")
     store = open_store(tmp_path, recipe.to_yaml())
