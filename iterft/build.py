@@ -75,13 +75,13 @@ def world(recipe: Recipe) -> World:
     return World(dialect(recipe), RecordedEnvironment(), CallMatch())
 
 
-def data(recipe: Recipe, num_tokens: Callable[[Sample], int] | None) -> Data:
+def data(recipe: Recipe, count: Callable[[], Callable[[Sample], int]] | None) -> Data:
     """The samples of the recipe whose references pass their own verification and whose prompts fit
-    `data.max_prompt_tokens` (checked when `num_tokens` is given; not asked before all is read). ValueError when nothing
-    is left."""
-    settings = recipe.data
+    `data.max_prompt_tokens`, where `count` is given: called once all is read, it gives what counts the tokens of a
+    prompt. ValueError when nothing is left."""
+    settings, judged = recipe.data, world(recipe)
     train, held_out, dropped = parts(recipe)
-    judged = world(recipe)
+    num_tokens = count() if count else None
     learns, scores = recipe.warms_up or recipe.mines_pairs, recipe.finds_deficient  # rollouts alone need no turn
     failures: list[str] = []
 

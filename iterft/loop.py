@@ -12,10 +12,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,9 +214,13 @@ class Iterator:
         log.say(f"run folder: {self.store.run}")
         if unused := recipe.unused_settings:
             log.say(f"not used by {' and '.join(recipe.stage_kinds)}: {', '.join(unused)}")
-        loaded = cache(lambda: build.base_and_template(recipe, log))  # once the data are read: that may take minutes
-        data = build.data(recipe, lambda sample: len(render_prompt(loaded()[1], sample.prompt)))
-        self.base, self.template = loaded()
+
+        def count() -> Callable[[Sample], int]:
+            """Once the data are read: to load a base may take minutes."""
+            self.base, self.template = build.base_and_template(recipe, log)
+            return lambda sample: len(render_prompt(self.template, sample.prompt))
+
+        data = build.data(recipe, count)
         self.tokenizer = self.template.tokenizer
         refuse_short_context(self.base, recipe.data.max_prompt_tokens, recipe.policy.max_new_tokens)
         self.train, self.held_out = data.train, data.held_out

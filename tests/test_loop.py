@@ -410,6 +410,12 @@ def test_one_of_several_processes_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_base_that_is_not_there_is_no_fault_of_the_data(tmp_path: Path) -> None:
+    iterator = Iterator(small_recipe("model.base=/no/such/folder"), tmp_path / "run", quiet=True)
+    with pytest.raises(ValueError, match=r"^model\.base /no/such/folder: no such folder"):
+        iterator.prepare()
+
+
 def test_iterations_choose_from_all_samples_where_nothing_is_warmed_up(tmp_path: Path) -> None:
     for overrides, left in (((), 22), (("warmup.epochs=0",), 30)):
         iterator = Iterator(small_recipe(*overrides), tmp_path / str(left), quiet=True)
