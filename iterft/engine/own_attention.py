@@ -32,7 +32,7 @@ def forward_with(
     ) -> tuple[torch.Tensor, None]:
         nonlocal num_calls
         num_calls += 1
-        if attention_mask is not marker:
+        if not is_marker(attention_mask):
             raise NotImplementedError("its attention wants a mask of its own")
         for wish in NOT_DONE:
             if kwargs.get(wish) is not None:
@@ -53,6 +53,11 @@ def forward_with(
     if num_calls < (num_layers := backbone.config.get_text_config().num_hidden_layers):
         raise NotImplementedError(f"{num_layers - num_calls} of its {num_layers} layers attend in a way of their own")
     return hidden
+
+
+def is_marker(mask: Any) -> bool:
+    """Whether it is the mask that `forward_with` passes, or the copy of it that checkpointing makes."""
+    return isinstance(mask, torch.Tensor) and mask.dtype == torch.bool and mask.shape == (1, 1, 1, 1)
 
 
 def checkpoint_activations(model: Any) -> None:
