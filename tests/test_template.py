@@ -341,7 +341,7 @@ def test_samples_whose_prompt_the_template_refuses_are_dropped_and_counted() -> 
             raise ValueError("the chat template refuses the prompt (no)")
         return 1
 
-    found = data(recipe, num_tokens)
+    found = data(recipe, lambda: num_tokens)
     assert found.dropped["train: the chat template refuses the prompt (no)"] == 3
     assert not {sample.id for sample in found.train} & set(refused)
 

@@ -250,7 +250,7 @@ def test_augmented_samples_think_of_what_they_now_are() -> None:
     made, _ = without_right_tools(SAMPLES, 10, pool, Random(0))
     assert {sample.thought for sample in made} == {NO_TOOL_FITS}
     by_id = {sample.id: sample for sample in SAMPLES}
-    pairs = joined(SAMPLES, 10, Random(0))
+    pairs = joined(SAMPLES, 10, pool, Random(0))
     assert pairs
     for sample in pairs:
         first, second = (by_id[name] for name in sample.id.removesuffix("+joined").split("+"))
