@@ -12,7 +12,10 @@ For all other data the rules are the same but for what would take one value for 
 
 - strings are compared without case, single quotes equal to double ones; blanks count between digits only (`5 12`);
   commas and full stops before a blank or the end do not count, other punctuation of the kind above only where a digit
-  is next to it (`12*5`, `-5`, `1.5`, `2024-1-15`), or where it is all there is;
+  is next to it (`12*5`, `-5`, `1.5`, `2024-1-15`), where it is all there is, in a sign (`-x`), and in words that hold
+  one of `@ / \ * ^` or a full stop between two parts (`x*y`, `/etc/hosts`, `john.smith@mail.com`, `notes.txt`; not
+  `U.S.`);
+- "" among other alternatives says that the argument may be left out, and is no value;
 - an int may stand for a number inside an array too;
 - a boolean never equals a number, wherever it stands.
 
@@ -46,6 +49,10 @@ _STANDARD = str.maketrans({**dict.fromkeys(" ,./-_*^", None), "'": '"'})
 _END_OF_WORDS = re.compile(r"[.,]+(?=\s|\Z)")
 _BLANKS = re.compile(r"\s+")
 _BLANK_BETWEEN_WORDS = re.compile(r"(?<!\d) | (?!\d)")
+_WORD = re.compile(r"\S+")
+_IN_EXACT_WORD = re.compile(r"[@/\\*^]|\w\w\.\w\w")
+_SIGN = re.compile(r"(?<!\w)-(?=[^\W\d])")
+_KEPT = str.maketrans({mark: chr(0xE000 + ord(mark)) for mark in ",./-_*^"})
 _MARKS_WITHOUT_DIGITS = re.compile(r"(?<![\d,./\-_*^])[,./\-_*^]+(?![\d,./\-_*^])")
 
 Form = Callable[[Any], Any]
@@ -68,7 +75,7 @@ def value_fault(value: Any, alternatives: Sequence[Any], schema: object, *, as_b
         if not _items_fit(value, alternatives, (item_type, number_type)):
             return "wrong_type"
     if exemplar is not None and exemplar is not declared:
-        is_right = value in alternatives if as_bfcl else _marked(value) in map(_marked, alternatives)
+        is_right = value in alternatives if as_bfcl else _marked(value) in map(_marked, _values(alternatives, form))
     else:
         is_right = _accepted(value, alternatives, item_type, form)
     return "" if is_right else "wrong_value"
@@ -127,7 +134,14 @@ def _accepted(value: Any, alternatives: Sequence[Any], item_type: type | None, f
         return any(_object_matches(value, other, form) for other in alternatives)
     if isinstance(value, list):
         return any(_list_matches(value, [] if other == "" else other, item_type, form) for other in alternatives)
+    alternatives = _values(alternatives, form)
     return (type(value) is str and value in alternatives) or form(value) in map(form, alternatives)
+
+
+def _values(alternatives: Sequence[Any], form: Form) -> Sequence[Any]:
+    """Outside of BFCL without the "" that says that a value may be left out."""
+    values = [] if form is _standard else [alternative for alternative in alternatives if alternative != ""]
+    return values or alternatives
 
 
 def _list_matches(value: list[Any], accepted: Any, item_type: type | None, form: Form) -> bool:
@@ -147,7 +161,7 @@ def _object_matches(value: Any, accepted: Any, form: Form) -> bool:
     if not isinstance(value, dict) or not isinstance(accepted, Mapping):
         return False
     for key, item in value.items():
-        if key not in accepted or form(item) not in map(form, accepted[key]):
+        if key not in accepted or form(item) not in map(form, _values(accepted[key], form)):
             return False
     return all(key in value or "" in others for key, others in accepted.items())
 
@@ -175,4 +189,12 @@ def _marked(value: Any) -> Any:
 def _folded_text(text: str) -> str:
     """As it is where nothing would be left."""
     words = _BLANKS.sub(" ", _END_OF_WORDS.sub("", text.lower().replace("'", '"')))
+    words = _WORD.sub(_marks_kept, words)
     return _MARKS_WITHOUT_DIGITS.sub("", _BLANK_BETWEEN_WORDS.sub("", words.strip())) or text
+
+
+def _marks_kept(word: re.Match[str]) -> str:
+    """The word with those of its marks in `_KEPT` that count whatever stands beside them."""
+    if _IN_EXACT_WORD.search(word[0]):
+        return word[0].translate(_KEPT)
+    return _SIGN.sub("-".translate(_KEPT), word[0])
