@@ -203,10 +203,9 @@ class Iterator:
     def prepare(self) -> None:
         """Data, tokenizer and the plug-ins of the recipe; everything that can be wrong with them is found here."""
         from iterft import build
-        from iterft.augment import changes_in
         from iterft.models import refuse_short_context
+        from iterft.remarks import remarks
         from iterft.tokens import render_prompt
-        from iterft.warmup import tier_table
 
         quieten_libraries()
         recipe, log = self.recipe, self.log
@@ -224,16 +223,8 @@ class Iterator:
         self.tokenizer = self.template.tokenizer
         refuse_short_context(self.base, recipe.data.max_prompt_tokens, recipe.policy.max_new_tokens)
         self.train, self.held_out = data.train, data.held_out
-        if data.dropped:
-            log.say("rows dropped: " + ", ".join(f"{reason} {count}" for reason, count in data.dropped.items()))
-        if data.first_failure:
-            log.say(f"  the first whose reference fails: {data.first_failure}")
-        log.say(f"data: {len(self.train)} train, {len(self.held_out)} held out")
-        if recipe.data.is_augmented:
-            changes = ", ".join(f"{change} {count}" for change, count in changes_in(self.train).items())
-            log.say(f"  augmented: {changes or 'nothing, no sample can be changed as data asks for'}")
-        for source, tiers in tier_table(self.train, recipe.warmup.tiers).items():
-            log.say(f"  {source or 'no source'}: " + ", ".join(f"{tier} {count}" for tier, count in tiers.items()))
+        for line in remarks(recipe, self.template, data):
+            log.say(line)
         self.samples = self.train[recipe.warmup.num_samples if recipe.warms_up else 0 :] or self.train
         self.world = build.world(recipe)
         self.serve = build.serve(recipe, self.base, self.template, log)

@@ -23,7 +23,7 @@ search deficiency warmup local_chat
 pairs stages evals synth
 store
 build report trackers
-learner
+learner remarks
 loop
 ask
 """
