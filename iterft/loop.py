@@ -22,6 +22,7 @@ from iterft.journal import digest_of
 from iterft.log import Log
 from iterft.protocols import PolicyFailure
 from iterft.recipe import DEFAULT_RECIPE, Recipe
+from iterft.sources import refuse_missing
 from iterft.store import Store
 from iterft.surroundings import out_of_memory, quieten_libraries, refuse_many_processes, unwritable
 from iterft.types import Checkpoint, Experience
@@ -46,10 +47,11 @@ class Run:
 
 class Iterator:
     """Runs a recipe in a run folder. Started again on an unfinished folder, it goes on where it was. ValueError where
-    the folder is another recipe's, and in one of several processes."""
+    the folder is another recipe's, a file of data is missing, and in one of several processes."""
 
     def __init__(self, recipe: Recipe, run: Path | None = None, *, root: Path = RUNS, quiet: bool = False) -> None:
         refuse_many_processes()
+        refuse_missing_data(recipe)
         self.recipe = recipe
         self.store = Store.open(root, recipe.name, recipe.to_yaml(), run)
         self.log = Log(self.store.run / "metrics.jsonl", quiet=quiet)
@@ -304,6 +306,13 @@ class Iterator:
             self.store.write_seconds(self.iteration, self.seconds)
 
 
+def refuse_missing_data(recipe: Recipe) -> None:
+    """ValueError where the recipe names a file of data that is not there; before torch, which takes its time."""
+    for key, source in (("data.train", recipe.data.train), ("data.held_out", recipe.data.held_out_source)):
+        if source not in ("", "builtin"):
+            refuse_missing(source, key)
+
+
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m iterft.loop",
@@ -325,6 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = [*options.overrides, *([f"iters={options.iters}"] if options.iters is not None else [])]
         recipe = Recipe.load(options.recipe, overrides)
         if options.dry_run:
+            refuse_missing_data(recipe)
             print(recipe.to_yaml(), end="")
             return 0
         run = Iterator(recipe, options.run).run()

@@ -24,16 +24,22 @@ def rows(source: str, key: str) -> Iterator[tuple[int, Any]]:
     """(number, a line of JSON or a row as it is); empty lines are left out but counted."""
     if source.startswith(HUB):
         return hub_rows(source, key)
+    refuse_missing(source, key)
     path = Path(source)
-    if not path.is_file():
-        builtin = "'builtin', " if key.startswith("data.") else ""  # options of scripts take none
-        fault = "is a folder" if path.is_dir() else "no such file"
-        raise ValueError(f"{key} {source}: {fault}; give {builtin}a file (.jsonl, .json, .parquet) or hub:OWNER/NAME")
     if path.suffix == ".parquet":
         return parquet_rows(path, key)
     if path.name.endswith((".json", ".json.gz")):
         return json_rows(path, key)
     return lines(path, key)
+
+
+def refuse_missing(source: str, key: str) -> None:
+    """ValueError where a source is neither on the hub nor a file."""
+    path = Path(source)
+    if not source.startswith(HUB) and not path.is_file():
+        builtin = "'builtin', " if key.startswith("data.") else ""  # options of scripts take none
+        fault = "is a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{key} {source}: {fault}; give {builtin}a file (.jsonl, .json, .parquet) or hub:OWNER/NAME")
 
 
 def lines(path: Path, key: str) -> Iterator[tuple[int, str]]:

@@ -195,7 +195,14 @@ def test_a_dry_run_prints_the_whole_recipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--recipe", "debgu"], ["--set", "stage.lr=0"], ["--set", "iter=1"], ["--set", "lr"], ["--iters", "-1"]],
+    [
+        ["--recipe", "debgu"],
+        ["--set", "stage.lr=0"],
+        ["--set", "iter=1"],
+        ["--set", "lr"],
+        ["--iters", "-1"],
+        ["--set", "data.train=none.jsonl"],
+    ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     done = run("-m", "iterft.loop", *arguments, "--dry-run")

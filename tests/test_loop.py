@@ -204,8 +204,9 @@ def test_a_missing_file_or_a_folder_is_said_before_a_model_is_loaded(
 ) -> None:
     monkeypatch.setattr("iterft.build.base_and_template", None)
     for path, fault in ((tmp_path / "none.jsonl", "no such file"), (tmp_path, "is a folder")):
-        run = str(tmp_path / fault)
-        assert main(["--recipe", "debug", "--run", run, "--set", f"data.{key}={path}"]) == 2
+        run = tmp_path / fault
+        assert main(["--recipe", "debug", "--run", str(run), "--set", f"data.{key}={path}"]) == 2
+        assert not run.exists()
         assert capsys.readouterr().err.startswith(f"error: data.{key} {path}: {fault}; give 'builtin', a file")
 
 

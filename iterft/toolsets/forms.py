@@ -47,7 +47,7 @@ def load_toolset(path: Path, *, skip_refused: bool = False) -> Toolset:
     """Reads a Python file, JSON, JSON lines or YAML. ValueError when it cannot be read, holds no tool, or, unless
     `skip_refused`, one of its tools is refused."""
     if not path.is_file():
-        raise ValueError(f"--tools {path}: no such file; give a .py, .json, .jsonl, .yaml file, or leave it out")
+        raise ValueError(f"--tools {path}: no such file; give a .py, .json, .jsonl or .yaml file")
     try:
         document = python_file.load_module(path) if path.suffix == ".py" else _document(path)
         form = next((name for name, each in FORMS.items() if each.fits(document)), "")
