@@ -16,6 +16,7 @@ references it finds wrong are written anew, and pass the rules once more.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -182,6 +183,10 @@ def main() -> int:
     except OSError as error:
         print(unwritable(error, options.out), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        goes_on = "nothing was written" if options.check else "the same command goes on from here"
+        print(f"\ninterrupted; {goes_on}", file=sys.stderr)
+        return 130
 
 
 def check_options(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -472,4 +477,5 @@ def matches() -> Matches:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how schedulers stop a job: as Ctrl-C does
     sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -167,16 +168,19 @@ def test_the_same_seed_makes_the_same_file_another_seed_another_and_fewer_are_a_
     assert [row["messages"] for row in other] != [row["messages"] for row in first]
 
 
-def test_a_killed_run_ends_where_an_undisturbed_one_does(made: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_ends_where_an_undisturbed_one_does(made: Path, tmp_path: Path, end: signal.Signals) -> None:
     out = tmp_path / "data.jsonl"
     command = [sys.executable, str(SCRIPT), "--tools", str(made / "my_tools.py"), "--out", str(out)]
     command += ["-n", str(NUM), "--thinking"]
     journal = tmp_path / "data.jsonl.journal"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and (not journal.exists() or journal.stat().st_size < 100_000):
         pass
-    process.kill()
-    process.wait()
+    process.send_signal(end)
+    _, told = process.communicate()
+    if end == signal.SIGTERM:
+        assert (process.returncode, told) == (130, "\ninterrupted; the same command goes on from here\n")
     assert journal.exists() and not out.exists()
     with journal.open("a") as file:
         file.write('{"kind": "single", "ro')
