@@ -115,6 +115,8 @@ def test_an_update_killed_in_and_behind_each_step_ends_where_an_undisturbed_one_
     shown = capsys.readouterr().out
     assert f"goes on behind step {steps - 1} of {steps}" in shown
     assert shown.splitlines()[-1].endswith(said)
+    if kind == "warm-up":
+        assert shown.count("tried first") == 3, "as long as no state was whole yet"
     assert {path.name for path in (tmp_path / "killed").iterdir()} == {"checkpoint", "metrics.jsonl"}
 
 

@@ -75,6 +75,11 @@ def train(trainer: Any, batches: Sequence[Any], say: Callable[[str], None]) -> N
     trainer.train(resume_from_checkpoint=next(map(str, reversed(states(folder))), None))
 
 
+def goes_on(trainer: Any) -> bool:
+    """Whether there is a whole state that `train` may go on from."""
+    return any((state / WHOLE).exists() for state in states(Path(trainer.args.output_dir)))
+
+
 def forgiving(trainer: Any, say: Callable[[str], None]) -> Callable[[Any, Any], None]:
     """`trainer._save_checkpoint`, but that a state which cannot be saved, as on a full disk, ends no update. ValueError
     where weights are no numbers: the state saved last stays."""

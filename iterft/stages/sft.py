@@ -24,6 +24,7 @@ from iterft.stages.launch import (
     trainer_options,
     unrounded,
 )
+from iterft.stages.resume import goes_on
 from iterft.types import Checkpoint
 
 WINDOW = 4
@@ -74,10 +75,11 @@ def train_sft(
     sequences = [[row["input_ids"]] for row in ordered]
     spans = token_batches(sequences, settings.batch_size, settings.batch_tokens, is_shared=is_shared)
     batches = [[ordered[index] for index in span] for span in spans]
-    log.say(
-        f"warm-up: {len(rows)} samples in {len(batches)} batches; the heaviest is tried first, to see if memory lasts"
-    )
-    rehearse(trainer, batches[heaviest(sequences, spans, is_shared=is_shared)])  # the curriculum has it at its end
+    is_begun = goes_on(trainer)
+    trial = "" if is_begun else "; the heaviest is tried first, to see if memory lasts"
+    log.say(f"warm-up: {len(rows)} samples in {len(batches)} batches{trial}")
+    if not is_begun:
+        rehearse(trainer, batches[heaviest(sequences, spans, is_shared=is_shared)])  # the curriculum has it at its end
     run_trainer(trainer, batches, settings.warmup_share, reporter, "warmup")
     log.metric("forwarded", stage="warm-up", **asdict(counters))
     losses = [entry["loss"] for entry in reporter.history]
