@@ -372,15 +372,15 @@ def stages(recipe: Recipe, base: str, tokenizer: Any, serve: Serve, log: Log) ->
     verifier is `grpo.reward`."""
     made = {}
     for number, kind in enumerate(recipe.stage_kinds, start=1):
-        made[f"{number}-{kind}"] = stage(kind, recipe, base, tokenizer, serve, log)
+        made[f"{number}-{kind}"] = stage(kind, recipe, base, tokenizer, serve, log, is_first=number == 1)
     return made
 
 
-def stage(kind: str, recipe: Recipe, base: str, tokenizer: Any, serve: Serve, log: Log) -> Stage:
+def stage(kind: str, recipe: Recipe, base: str, tokenizer: Any, serve: Serve, log: Log, *, is_first: bool) -> Stage:
     if kind == "dpo":
         from iterft.stages.dpo import DpoStage
 
-        return DpoStage(base, tokenizer, recipe.model, recipe.stage, recipe.seed, log)
+        return DpoStage(base, tokenizer, recipe.model, recipe.stage, recipe.seed, log, is_first=is_first)
     from iterft.stages.entropy_grpo import EntropyGrpoStage
 
     settings = recipe.grpo if kind == "entropy_grpo" else replace(recipe.grpo, entropy_weight=0.0)

@@ -22,6 +22,7 @@ from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
 from iterft.rollout import Rollout, World
 from iterft.stages import entropy_grpo
+from iterft.stages.dpo import DpoStage
 from iterft.stages.entropy_grpo import EntropyGrpoStage
 from iterft.stages.groups import draw
 from iterft.stages.guards import collapse, rollout_figures
@@ -388,3 +389,11 @@ def test_grpo_is_the_same_stage_without_lambda(base: str, tokenizer: Any) -> Non
     assert list(stages) == ["1-grpo", "2-entropy_grpo"]
     settings = [stage.settings for stage in stages.values() if isinstance(stage, EntropyGrpoStage)]
     assert settings == [replace(recipe.grpo, entropy_weight=0.0), recipe.grpo]
+
+
+@pytest.mark.parametrize("kinds", [("dpo", "grpo"), ("grpo", "dpo")])
+def test_dpo_knows_whether_another_update_goes_before_it(base: str, tokenizer: Any, kinds: tuple[str, str]) -> None:
+    recipe = Recipe.load("debug", [f"stages=[{','.join(kinds)}]"])
+    serve = build.serve(recipe, base, Template(tokenizer, HERMES), QUIET)
+    made = build.stages(recipe, base, tokenizer, serve, QUIET).values()
+    assert [stage.is_first for stage in made if isinstance(stage, DpoStage)] == [kinds[0] == "dpo"]

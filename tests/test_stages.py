@@ -267,7 +267,8 @@ def test_behind_another_update_all_reference_log_probs_are_computed_however_litt
     changes: dict[str, Any] = {"loss_types": ["sigmoid"], "loss_weights": [1.0], "beta": 0.3}
     moved = stage_of(base, tokenizer, lr=1e-3)(BASE, Experience((), tuple(pairs)), tmp_path / "1-grpo")
     log = Log(tmp_path / "metrics.jsonl", quiet=True)
-    stage_of(base, tokenizer, log=log, **changes)(moved, Experience((), tuple(pairs)), tmp_path / "2-dpo")
+    stage = stage_of(base, tokenizer, log=log, is_first=False, **changes)
+    stage(moved, Experience((), tuple(pairs)), tmp_path / "2-dpo")
     assert losses_in(tmp_path / "metrics.jsonl")[0] == pytest.approx(0.693147, abs=1e-5)
 
 

@@ -24,8 +24,10 @@ BASE = Checkpoint(None)
 QUIET = Log(quiet=True)
 
 
-def stage_of(base: str, tokenizer: Any, model: ModelSettings = LORA, log: Log = QUIET, **changes: Any) -> DpoStage:
-    return DpoStage(base, tokenizer, model, replace(SETTINGS, **changes), 0, log)
+def stage_of(
+    base: str, tokenizer: Any, model: ModelSettings = LORA, log: Log = QUIET, *, is_first: bool = True, **changes: Any
+) -> DpoStage:
+    return DpoStage(base, tokenizer, model, replace(SETTINGS, **changes), 0, log, is_first=is_first)
 
 
 def nudge(model: Any) -> None:

@@ -69,10 +69,18 @@ OWN_SETTINGS = {
 
 
 class DpoStage:
-    """`protocols.Stage`."""
+    """`protocols.Stage`. Where it `is_first` in its iteration, it begins from the policy that was searched."""
 
     def __init__(
-        self, base: str, tokenizer: Any, model_settings: ModelSettings, settings: StageSettings, seed: int, log: Log
+        self,
+        base: str,
+        tokenizer: Any,
+        model_settings: ModelSettings,
+        settings: StageSettings,
+        seed: int,
+        log: Log,
+        *,
+        is_first: bool = True,
     ) -> None:
         self.base = base
         self.tokenizer = tokenizer
@@ -80,6 +88,7 @@ class DpoStage:
         self.settings = settings
         self.seed = seed
         self.log = log
+        self.is_first = is_first
         self.build_config(Path(), is_adapter=True)  # what is wrong with it shows before anything is searched
 
     def __call__(self, checkpoint: Checkpoint, experience: Experience, out: Path) -> Checkpoint:
@@ -95,11 +104,11 @@ class DpoStage:
         counters, is_shared = equip(trainer, self.model_settings, self.log)
         reporter = Reporter(self.log, "update", counters)
         with trainer.accelerator.autocast():  # as in training, where the model's forward has it
-            if checkpoint.path is not None and checkpoint.path.parent == out.parent:
+            if self.is_first:
+                self.audit(trainer.model, rows, is_shared=is_shared)
+            else:
                 self.log.say("update: another one went before it, so all reference log-probs are computed again")
                 self.refer(trainer.model, rows, is_shared=is_shared)
-            else:
-                self.audit(trainer.model, rows, is_shared=is_shared)
         batches = self.batches(rows, is_shared=is_shared)
         run_trainer(trainer, batches, self.settings.warmup_share, reporter, "stage")
         self.log.metric("forwarded", stage="update", **asdict(counters))
