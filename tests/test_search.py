@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from toys import (
@@ -32,7 +33,7 @@ from iterft.pairs import mine_pairs
 from iterft.rewards.call_match import CallMatch
 from iterft.rollout import read_turn
 from iterft.search import search
-from iterft.search.gumbel import gumbel, halving
+from iterft.search.gumbel import below, gumbel, halving
 from iterft.search.mcts import SELECT
 from iterft.search.selection import UnderWay, puct, step_entropy, uct
 from iterft.search.tree import EXHAUSTED_MASS, has_success, lay, new_tree, settle, unseen_mass
@@ -383,6 +384,17 @@ def test_halving_gives_all_that_remain_the_same_and_the_later_rounds_more_each(a
 
 def test_halving_of_four_arms_is_that_of_the_paper() -> None:
     assert halving(4, 8) == [0, 0, 0, 0, 1, 1, 2, 2]
+
+
+def test_gumbel_takes_an_arm_that_nobody_has_tried_for_as_good_as_its_node() -> None:
+    def node(parent: int, **changes: Any) -> Node:
+        return Node(parent=parent, step=Step("name", (parent + 5,), (-1.0,)), prior=0.4, **changes)
+
+    root = node(-1, visits=8, value_sum=6.0, expansions=8, children=[1, 2])
+    tree = Tree("x", (1,), [root, node(0, visits=2), node(0, planted=True)])
+    assert below(tree, 0, UnderWay()) == 2
+    tree.nodes[0].value_sum = tree.nodes[1].value_sum = 2.0
+    assert below(tree, 0, UnderWay()) == 1
 
 
 def test_gumbel_gives_the_best_arms_of_the_first_round_all_of_the_second() -> None:

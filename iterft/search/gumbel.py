@@ -38,7 +38,7 @@ def gumbel(tree: Tree, settings: SearchSettings, under_way: UnderWay, seed: int)
     scale = sigma_scale(tree, arms, under_way)
     liked = {arm: noise(tree, arm, seed) + log_prob(tree, arm) for arm in arms}
     scores = {
-        arm: liked[arm] + scale * value(tree, arm, under_way)
+        arm: liked[arm] + scale * worth(tree, 0, arm, under_way)
         for arm in sorted(arms, key=lambda arm: -liked[arm])[:wanted]
     }
     times = {arm: math.ceil(spent[arm] / settings.num_samples) for arm in scores}
@@ -58,7 +58,7 @@ def below(tree: Tree, at: int, under_way: UnderWay) -> int:
         scale = sigma_scale(tree, [at, *arms], under_way)
         tried = tree.nodes[at].expansions + under_way.at[at]
         logits = [math.log(max(unseen_mass(tree, at), 1e-9)) + scale * value(tree, at, under_way)]
-        logits += [log_prob(tree, arm) + scale * value(tree, arm, under_way) for arm in arms]
+        logits += [log_prob(tree, arm) + scale * worth(tree, at, arm, under_way) for arm in arms]
         counts = [tried, *(num_visits(tree, arm, under_way) for arm in arms)]
         improved = np.exp(np.array(logits) - max(logits))
         behind = improved / improved.sum() - np.array(counts) / (1 + sum(counts))
@@ -66,6 +66,12 @@ def below(tree: Tree, at: int, under_way: UnderWay) -> int:
         if best == 0:
             return at
         at = arms[best - 1]
+
+
+def worth(tree: Tree, at: int, arm: int, under_way: UnderWay) -> float:
+    """Mean reward of an arm; of one that nobody has tried, as of steps that were planted, that of its node `at`, which
+    stands for the paper's v_mix."""
+    return value(tree, arm if num_visits(tree, arm, under_way) else at, under_way)
 
 
 def num_considered(budget: int) -> int:
