@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from iterft.protocols import Policy
 
 Ask = Callable[[str | Sequence[Message]], Turn]
-"""What a user asks, or all messages so far, -> the policy's turn."""
+"""What a user asks, or all messages so far in OpenAI's form, -> the policy's turn."""
 
 
 @contextmanager
@@ -51,11 +51,12 @@ def asking(run: Path, tools: Path, *, iteration: int | None = None, skip_refused
 
 
 def take_turn(policy: Policy, dialect: Dialect, tools: Sequence[Tool], asked: str | Sequence[Message]) -> Turn:
-    """The policy's greedy turn."""
+    """The policy's greedy turn. ValueError for messages that cannot be read, or that say nothing to answer."""
+    from iterft.readers.forms import read_prompt
     from iterft.rollout import read_turn
 
-    messages = ({"role": "user", "content": asked},) if isinstance(asked, str) else tuple(asked)
-    prompt = policy.render(Prompt(messages, tuple(tools)))
+    messages = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+    prompt = policy.render(Prompt(read_prompt(messages), tuple(tools)))
     ((completion,),) = policy.sample([prompt], [1], 0.0, [0])
     return read_turn(policy, dialect, completion.ids, completion.finish_reason)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_loop import small_recipe
@@ -16,6 +18,7 @@ from iterft import Iterator
 from iterft.ask import asking, main, take_turn
 from iterft.dialects.hermes import HERMES
 from iterft.policies.scripted import ScriptedPolicy
+from iterft.readers.forms import read_prompt
 from iterft.store import Store, finished_checkpoint
 
 WEATHER = call("weather", city="Oslo", days=2)
@@ -32,9 +35,42 @@ def test_what_is_asked_becomes_calls_or_words() -> None:
     assert take_turn(calling, HERMES, TOOLS, "Weather in Rome?").calls == ()
     assert take_turn(talking, HERMES, TOOLS, "Weather in Oslo?").content == "It is cold."
     conversation = [{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": "Where?"}]
-    assert take_turn(calling, HERMES, TOOLS, conversation).calls == ()
     conversation.append({"role": "user", "content": "Oslo"})
     assert take_turn(calling, HERMES, TOOLS, conversation).calls == (WEATHER,)
+
+
+def test_messages_may_be_those_of_openai() -> None:
+    asked: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "Weather in Oslo?"}]}]
+    function = {"name": WEATHER.name, "arguments": json.dumps(dict(WEATHER.arguments))}
+    called = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "a", "type": "function", "function": function}],
+    }
+    found = {"role": "tool", "tool_call_id": "a", "content": {"celsius": 3}}
+    plain: list[Any] = [
+        {"role": "user", "content": "Weather in Oslo?"},
+        {"role": "assistant", "content": "", "tool_calls": [{"name": WEATHER.name, "arguments": WEATHER.arguments}]},
+        {"role": "tool", "content": '{"celsius": 3}'},
+    ]
+    assert read_prompt([*asked, called, found]) == read_prompt(plain) == tuple(plain)
+
+
+@pytest.mark.parametrize(
+    ("messages", "fault"),
+    [
+        ([], "it is empty"),
+        ("", "the last is the user's: "),
+        ([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}], "the last is the assistant's"),
+        ([{"role": "user", "content": "Hi"}, {"role": "tool", "content": "3"}], "result without a call: message 2"),
+        ([{"role": "robot", "content": "Hi"}], "unknown role"),
+        ([{"content": "Hi"}], "without a role"),
+        ({"role": "user", "content": "Hi"}, "messages are no list"),
+    ],
+)
+def test_what_leaves_nothing_to_answer_is_refused(messages: Any, fault: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(fault)):
+        take_turn(policy_that_says("It is cold."), HERMES, TOOLS, messages)
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,7 @@ def decisions(name: str, source: str, messages: Iterable[Message], tools: Sequen
     samples: list[Sample] = []
     for at, turn in enumerate(turns):
         calls = [ToolCall(call["name"], call["arguments"]) for call in turn.get("tool_calls", ())]
-        if turn["role"] == "tool" and (not at or not (turns[at - 1]["role"] == "tool" or _calls(turns[at - 1]))):
-            raise RowFault("a tool's result without a call", f"{name}: {shown(turn['content'])}")
+        _refuse_stray(turns, at, name)
         if turn["role"] != "assistant":
             continue
         if not calls and not turn["content"].strip():
@@ -47,6 +46,24 @@ def decisions(name: str, source: str, messages: Iterable[Message], tools: Sequen
         reason = "no assistant turn after a user's" if all(weights) else "no assistant turn to learn"
         raise RowFault(reason if turns else "an empty conversation", name)
     return samples
+
+
+def to_answer(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """A conversation as the prompt of the assistant's next turn. RowFault when there is nothing to answer."""
+    turns, _, _ = _joined(messages)
+    for at in range(len(turns)):
+        _refuse_stray(turns, at, f"message {at + 1}")
+    last = turns[-1] if turns else None
+    if last is None or not (last["role"] == "tool" or (last["role"] == "user" and last["content"].strip())):
+        said = "it is empty" if last is None else f"the last is the {last['role']}'s: {shown(last['content'])}"
+        raise RowFault("a conversation without anything to answer", said)
+    return tuple(turns)
+
+
+def _refuse_stray(turns: Sequence[Message], at: int, name: str) -> None:
+    """RowFault where a result answers no call."""
+    if turns[at]["role"] == "tool" and (not at or not (turns[at - 1]["role"] == "tool" or _calls(turns[at - 1]))):
+        raise RowFault("a tool's result without a call", f"{name}: {shown(turns[at]['content'])}")
 
 
 def message(role: str, content: str, calls: Sequence[ToolCall] = ()) -> dict[str, Any]:

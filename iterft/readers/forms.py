@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from iterft.readers import glaive, hermes, openai, own, sharegpt, toolace, xlam
 from iterft.readers.parts import Reader, Row
+from iterft.types import Message
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,12 @@ class Form:
 def form_of(row: Row) -> str:
     """The name of the row's form, "" where it has none."""
     return next((name for name, form in FORMS.items() if form.fits(row)), "")
+
+
+def read_prompt(messages: Any) -> tuple[Message, ...]:
+    """A conversation that the assistant is to go on with, in the one form of these that people write by hand: OpenAI's.
+    RowFault where it cannot be read, or says nothing to answer."""
+    return openai.read_prompt(messages)
 
 
 def _has(*keys: str) -> Callable[[Row], bool]:

@@ -10,13 +10,14 @@ old `function_call` of a message, and content that is no text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from iterft.chat import THINK_CLOSE, THINK_OPEN, think_span
-from iterft.readers.conversation import decisions, message, role_of, text_of
+from iterft.readers.conversation import decisions, message, role_of, text_of, to_answer
 from iterft.readers.parts import Row, RowFault, decoded, read_call, read_tools, row_id, shown, source_of
 from iterft.readers.results import in_order_of_calls, without_ids
-from iterft.types import Sample
+from iterft.types import Message, Sample
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
@@ -30,6 +31,14 @@ def read(row: Row, number: str) -> list[Sample]:
     tools = read_tools(row.get("tools"))
     messages = map(without_ids, in_order_of_calls(map(_message, turns)))
     return decisions(row_id(row, number), source_of(row, "openai"), messages, tools)
+
+
+def read_prompt(turns: Any) -> tuple[Message, ...]:
+    """The messages of a conversation that the assistant is to go on with. RowFault where they cannot be read, or say
+    nothing to answer."""
+    if not isinstance(turns, Sequence) or isinstance(turns, str):
+        raise RowFault("messages are no list", shown(turns))
+    return to_answer(map(without_ids, in_order_of_calls(map(_message, turns))))
 
 
 def _message(turn: Any) -> dict[str, Any]:
@@ -50,6 +59,8 @@ def _message(turn: Any) -> dict[str, Any]:
         read["id"] = call.get("id")
     if role == "assistant":
         made["weight"] = _weight(turn)
+    if role == "tool" and isinstance(turn.get("name"), str):
+        made["name"] = turn["name"]
     return {**made, "tool_call_id": turn.get("tool_call_id")}
 
 
