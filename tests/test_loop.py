@@ -338,7 +338,9 @@ def test_a_missing_package_is_one_line_and_exit_code_2_before_anything_is_read(
     message: str,
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # what Python takes for "there is no such package"
-    overrides = ["--set", override, "--set", "data.train=nowhere.jsonl"]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("no JSON\n")  # which would be said if it was read
+    overrides = ["--set", override, "--set", f"data.train={rows}"]
     assert main(["--recipe", "debug", "--run", str(tmp_path / "run"), *overrides]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {message}") and error.count("\n") == 1
