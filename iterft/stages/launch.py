@@ -192,9 +192,12 @@ def num_computed(rows: Sequence[Sequences], batch: Sequence[int], *, is_shared: 
 
 
 def rehearse(trainer: Any, rows: Sequence[dict[str, Any]]) -> None:
-    """A step on these rows of which nothing stays, so that too little memory shows at once."""
+    """A step on these rows of which nothing stays, so that too little memory shows at once. No random number is drawn
+    by it: with and without it, what is trained afterwards is the same."""
     trainer.current_gradient_accumulation_steps = 1  # else set where an epoch begins
-    with trainer.accelerator.autocast():  # within `train` the model's forward has it
+    used = [torch.cuda.current_device()] if device().type == "cuda" else []
+    autocast = trainer.accelerator.autocast()  # within `train` the model's forward has it
+    with torch.random.fork_rng(used), autocast:
         trainer.training_step(trainer.model, trainer.data_collator(list(rows)))
     trainer.model.zero_grad()
     trainer._metrics["train"].clear()
