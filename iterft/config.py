@@ -55,7 +55,8 @@ class ModelSettings:
     package's wheel, "" to check nothing. `dtype` auto: bfloat16 on GPUs and on CPUs with
     AMX or AVX512-BF16, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters
     in full. `gradient_checkpointing`: updates compute activations again instead of keeping them, layer by layer.
-    `max_activation_tokens`: a step that forwards more tokens computes them part by part, in parts of this size, twice.
+    `max_activation_tokens`: a step that forwards more tokens computes them part by part, in parts of this size, twice;
+    of half the size, or a quarter, ..., where a CPU's memory would not hold what so many leave for the backward pass.
     `share_prefixes`: what prompts have in common is computed once, where the model passes the check of
     `engine.fitness`; without, its own forward and TRL's are used as they are. `template`: what shows tools
     and calls, the tokenizer's `own` chat template, `ours` (a system text of the dialect), or `auto`: the own one where

@@ -14,6 +14,7 @@ import torch
 
 from iterft.engine.decoding import Fork, decode_all
 from iterft.engine.generate import PrefixDecoder
+from iterft.engine.head import TokenScores
 from iterft.engine.own_attention import attending
 from iterft.engine.plain import plain_log_probs
 from iterft.engine.prefix_tree import Counters, score_sequences
@@ -106,11 +107,16 @@ def backward_fault(model: Any) -> str:
 @torch.enable_grad()
 def backward(model: Any) -> None:
     """A backward pass of the log-probs of some tokens behind a shared beginning."""
-    trunk, branches = trunk_and_branches(model, TRUNK)
-    sequences = [[*trunk, *branch] for branch in branches]
-    wanted = [list(range(TRUNK, len(sequence))) for sequence in sequences]
-    scores = score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, Counters())
+    scores = scored_branches(model, TRUNK, Counters())
     torch.cat([score.log_probs for score in scores]).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def scored_branches(model: Any, trunk_length: int, counters: Counters) -> list[TokenScores]:
+    """Scores of some tokens behind a shared beginning of that length."""
+    trunk, branches = trunk_and_branches(model, trunk_length)
+    sequences = [[*trunk, *branch] for branch in branches]
+    wanted = [list(range(trunk_length, len(sequence))) for sequence in sequences]
+    return score_sequences(model.base_model, model.get_output_embeddings(), sequences, wanted, counters)
 
 
 def tried(model: Any, work: Callable[[Any], Result]) -> tuple[Result | None, str]:

@@ -21,6 +21,7 @@ from iterft.config import ModelSettings
 from iterft.engine.attach import Budget, attach, count, halving
 from iterft.engine.fitness import backward_fault, shares_prefixes, training_fault
 from iterft.engine.low_rank import fuse_adapters
+from iterft.engine.memory import affordable_tokens
 from iterft.engine.own_attention import checkpoint_activations
 from iterft.engine.prefix_tree import Counters
 from iterft.engine.trie import group_neighbours, num_unique_tokens
@@ -128,7 +129,7 @@ def equip(trainer: Any, settings: ModelSettings, log: Log) -> tuple[Counters, bo
         log.say_once(NOT_SHARED.format(fault))
         is_shared = False
     if is_shared:
-        budget = Budget(settings.max_activation_tokens)
+        budget = Budget(affordable_tokens(model, settings.max_activation_tokens, log.say_once))
         attach(model, counters, budget)
         trainer.training_step = halving(trainer.training_step, trainer.model, counters, budget, log.say)
     else:

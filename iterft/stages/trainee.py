@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from iterft.config import ModelSettings
 from iterft.engine.attach import Budget, halving
+from iterft.engine.memory import affordable_tokens
 from iterft.engine.plain import plain_scores
 from iterft.engine.prefix_tree import Counters, score_sequences
 from iterft.log import Log
@@ -61,7 +62,10 @@ class Trainee:
     def __init__(self, model: Any, settings: ModelSettings, lr: float, log: Log) -> None:
         self.model, self.settings = model, settings
         self.inner, self.is_shared = make_ready(model, settings, log)
-        self.counters, self.budget = Counters(), Budget(settings.max_activation_tokens)
+        tokens = settings.max_activation_tokens
+        if self.is_shared:
+            tokens = affordable_tokens(self.inner, tokens, log.say_once)
+        self.counters, self.budget = Counters(), Budget(tokens)
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=lr, weight_decay=0.0)
         self.learn: Callable[[Callable[[], torch.Tensor]], None] = halving(
