@@ -26,7 +26,7 @@ from iterft.envs.recorded import RecordedEnvironment
 from iterft.log import Log
 from iterft.protocols import ChatModel, Grader, Policy, Serve, Stage, Verifier
 from iterft.recipe import Recipe
-from iterft.rewards.call_match import CallMatch
+from iterft.rewards.call_match import CallMatch, is_call_in_disguise
 from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.self_judge import SelfJudge
 from iterft.rewards.template_match import TemplateMatch
@@ -165,7 +165,7 @@ def reference_fault(world: World, sample: Sample, *, is_learnt: bool, is_scored:
         return f"the {world.dialect.name} dialect cannot write a name in it"
     if is_learnt and not sample.answer and not sample.text:
         return "no call is right and there is no text to learn instead"
-    if not sample.answer and call_in_text(DIALECTS.values(), sample.text):
+    if not sample.answer and (call_in_text(DIALECTS.values(), sample.text) or is_call_in_disguise(sample)):
         return "no call is right, but its text reads as one"
     if is_learnt and not reads_back(world.dialect, sample):
         return f"the {world.dialect.name} dialect does not read its reference back"

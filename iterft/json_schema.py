@@ -85,6 +85,10 @@ def _faults_but_default(
         branches = schema.get(key) or ()
         for branch in branches if isinstance(branches, list | tuple) else [branches]:
             yield from schema_faults(branch, path, root, known)
+    for key in ("$defs", "definitions"):  # what a reference points to
+        inner = schema.get(key)
+        for name, definition in inner.items() if isinstance(inner, Mapping) else ():
+            yield from schema_faults(definition, f"{path}{key}.{name}", root)
 
 
 def value_faults(

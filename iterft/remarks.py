@@ -36,7 +36,8 @@ def remarks(recipe: Recipe, template: Template, data: Data) -> Iterator[str]:
 
 def of_values(samples: Sequence[Sample]) -> Iterator[str]:
     """On references whose arguments do not fit the schemas of their tools: they are learnt, and right."""
-    found = {sample.id: fault for sample in samples if (fault := misfit(sample))}
+    is_sound: dict[int, bool] = {}
+    found = {sample.id: fault for sample in samples if (fault := misfit(sample, is_sound))}
     if found:
         first, fault = next(iter(found.items()))
         reasons = counted(Counter(fault.reason for fault in found.values()))
@@ -46,13 +47,17 @@ def of_values(samples: Sequence[Sample]) -> Iterator[str]:
         )
 
 
-def misfit(sample: Sample) -> SchemaFault | None:
-    """The first fault of a reference call, where the definition of its tool has none itself."""
+def misfit(sample: Sample, is_sound: dict[int, bool]) -> SchemaFault | None:
+    """The first fault of a reference call, where the definition of its tool has none itself. `is_sound` holds that of
+    the schemas seen so far, by their identity."""
     tools = {tool["name"]: tool for tool in sample.prompt.tools}
     for call in reference_calls(sample):
         schema = tools[call.name].get("parameters") or {}
-        for fault in object_faults(call.arguments, schema, call.name, schema):
-            return None if next(schema_faults(schema), None) else fault
+        if id(schema) not in is_sound:
+            is_sound[id(schema)] = next(schema_faults(schema), None) is None
+        if is_sound[id(schema)]:
+            for fault in object_faults(call.arguments, schema, call.name, schema):
+                return fault
     return None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iterft.chat import Dialect, finish, parse, read, think_part
@@ -69,11 +69,13 @@ def settled_text(texts: Sequence[str]) -> str:
 
 
 def read_turn(policy: Policy, dialect: Dialect, ids: Sequence[int], finish_reason: str) -> Turn:
-    """The turn that `ids` spell; one that ran out of tokens is not well-formed."""
+    """The turn that `ids` spell; one that ran out of tokens is not well-formed. What is not has all of its text as
+    `content`."""
     text = "".join(policy.token_texts(ids))
     if finish_reason == "length":
         return Turn(text, error="the turn did not end within the token budget")
-    return parse(dialect, text)
+    turn = parse(dialect, text)
+    return replace(turn, content=text) if turn.error else turn
 
 
 def roll_out(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -47,7 +48,7 @@ def lines(path: Path, key: str) -> Iterator[tuple[int, str]]:
     try:
         with opener(path, "rt", encoding="utf-8-sig") as text:
             yield from ((number, line) for number, line in enumerate(text, start=1) if not line.isspace())
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise ValueError(f"{key} {path}: cannot be read ({error}); give UTF-8 JSON lines, plain or .gz") from error
 
 

@@ -53,7 +53,7 @@ def tool_lines(tool: Tool) -> Iterator[str]:
 def parameter_lines(schema: Mapping[str, Any], indent: str) -> Iterator[str]:
     """One line per property of an object schema, its own properties below it."""
     properties = schema.get("properties")
-    required = schema.get("required") or []
+    required = schema["required"] if isinstance(schema.get("required"), list) else []
     for name, parameter in properties.items() if isinstance(properties, dict) else ():
         if not isinstance(parameter, dict):
             yield f"{indent}{name} ({json.dumps(parameter)})"

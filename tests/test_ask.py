@@ -122,7 +122,7 @@ def test_the_command_prints_what_the_turn_holds(run: Path, tools: Path) -> None:
     [
         (HERMES.render([WEATHER, WEATHER]), 0, 2 * '{"name": "weather", "arguments": {"city": "Oslo", "days": 2}}\n'),
         ("It is cold.", 0, "It is cold.\n"),
-        ("<tool_call>", 1, ""),
+        ("Sure: <tool_call>{'city': True}", 1, ""),
     ],
 )
 def test_calls_are_printed_a_line_each_and_words_as_they_are(
@@ -149,6 +149,7 @@ def test_calls_are_printed_a_line_each_and_words_as_they_are(
     assert main([str(tmp_path / "run"), "Weather in Oslo?", "--tools", str(tools)]) == status
     shown = capsys.readouterr()
     assert shown.out == printed and ("cannot be read" in shown.err) == bool(status)
+    assert (turn in shown.err) == bool(status)
 
 
 @pytest.mark.parametrize(

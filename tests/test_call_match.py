@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from iterft.rewards.call_match import CallMatch
+from iterft.rewards.call_match import CallMatch, is_call_in_disguise
 from iterft.rewards.graded_match import GradedMatch
 from iterft.rewards.value_match import value_fault
 from iterft.types import REASONS, PartialTurn, Prompt, Reward, Sample, ToolCall, Trajectory, Turn
@@ -205,6 +205,7 @@ def test_both_vocabularies_and_loose_schemas_are_read(value: Any, alternatives: 
 
 NUMBERS = {"type": "array", "items": {"type": "number"}}
 TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": TEXT}
 OURS_AND_BFCLS = {
     "an int in front of a float": ([13, 52.5], [[13, 52.5]], NUMBERS, True, True),
     "an int behind a float": ([52.5, 13], [[52.5, 13]], NUMBERS, True, False),
@@ -244,6 +245,14 @@ OURS_AND_BFCLS = {
     "nothing where nothing is right": ("", [""], TEXT, True, True),
     "nothing in an object": ({"a": ""}, [{"a": ["b", ""]}], {"type": "object"}, False, True),
     "quotes": ("it's", ['it"s'], TEXT, True, True),
+    "an object where a text is declared": ({"a": 1}, [{"a": [1]}], TEXT, True, False),
+    "another object where a text is declared": ({"a": 2}, [{"a": [1]}], TEXT, False, False),
+    "objects where texts are declared": ([{"a": 1}], [[{"a": [1]}]], TEXTS, True, False),
+    "other objects where texts are declared": ([{"a": 2}], [[{"a": [1]}]], TEXTS, False, False),
+    "a number behind a text where texts are declared": (["a", 5], [["a", 5]], TEXTS, True, False),
+    "a number no alternative has": (["a", 5], [["a", "5"]], TEXTS, False, False),
+    "an object beside a word": ([{"a": 5}, "and"], [[{"a": 5}, "and"]], {"type": "array"}, True, True),
+    "another object beside a word": ([{"a": 6}, "and"], [[{"a": 5}, "and"]], {"type": "object"}, False, False),
 }
 
 
@@ -253,6 +262,13 @@ def test_on_data_other_than_bfcl_no_value_is_taken_for_another(
 ) -> None:
     assert (value_fault(value, accepted, schema) == "") == ours
     assert (value_fault(value, accepted, schema, as_bfcl=True) == "") == bfcls
+
+
+@pytest.mark.parametrize("schema", [{"type": "array"}, {}, {"type": ["array", "null"]}])
+@pytest.mark.parametrize(("value", "reference"), [(6, 5), ("a", "age"), ("x", ["y"])])
+def test_an_object_beside_values_of_other_kinds_is_compared_plainly(schema: Any, value: Any, reference: Any) -> None:
+    assert value_fault([{"a": value}, "and"], [[{"a": reference}, "and"]], schema) == "wrong_value"
+    assert value_fault([{"a": reference}, "and"], [[{"a": reference}, "and"]], schema) == ""
 
 
 def test_the_source_of_a_sample_says_by_which_rules_it_is_judged() -> None:
@@ -297,6 +313,30 @@ def test_where_no_call_is_right_words_that_write_one_are_a_malformed_turn(words:
     assert judge.objection(sample, PartialTurn(undecided=words, finished=True)) == "unparsable"
     assert judge(replace(trajectory, sample=replace(sample, source="bfcl"))).value == 1.0
     assert judge(replace(trajectory, sample=replace(sample, text=words))).value == 1.0
+
+
+DISGUISED = [
+    '<TOOLCALL>[{"name": "ping", "arguments": {"host": "a"}}]</TOOLCALL>',
+    """<functioncall> {"name": "ping", "arguments": '{"host": "a"}'}""",
+    '```json\n{"name": "ping", "parameters": {}}\n```',
+    "Sure: [ping(host='a')]",
+    "ping(host='a', x=f(2))",
+    "```python\nping('a')\n```",
+    "[ping('a'), book()]",
+]
+IN_PASSING = [
+    "You can use ping(host) for that.",
+    "ping(host) takes a host; which one?",
+    'It is {"name": "ping"}.',
+    '{"name": "pong", "arguments": {}}',
+    "(ping)",
+]
+
+
+@pytest.mark.parametrize("words", DISGUISED + IN_PASSING + PROSE)
+def test_a_reply_that_is_a_call_in_another_notation_is_told_from_one_that_names_a_tool(words: str) -> None:
+    assert is_call_in_disguise(replace(sample_of(), text=words)) == (words in DISGUISED)
+    assert not is_call_in_disguise(replace(sample_of(), prompt=Prompt((), ()), text=words))
 
 
 @pytest.mark.parametrize("words", PROSE)

@@ -276,7 +276,10 @@ def test_no_train_sample_shows_a_call_of_a_held_out_tool() -> None:
     assert held_names and shown and not held_names & shown
 
 
-@pytest.mark.parametrize("text", ['<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', "[f(city='Rome')]"])
+@pytest.mark.parametrize(
+    "text",
+    ['<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', "[f(city='Rome')]", "Sure: [f('Rome')]", "f('Rome')"],
+)
 def test_a_reply_that_is_a_call_written_as_text_is_not_taken_for_no_call(tmp_path: Path, text: str) -> None:
     rows = [row(id=name, answer=CALLED, messages=[{"role": "user", "content": name}]) for name in "ab"]
     spoilt = row(id="c", answer=[], text=text, messages=[{"role": "user", "content": "c"}])

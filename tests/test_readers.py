@@ -18,7 +18,7 @@ from iterft.config import DataSettings
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.readers.forms import FORMS, form_of
-from iterft.readers.parts import RowFault, as_answer, parse_json
+from iterft.readers.parts import RowFault, as_answer, parse_json, read_call, read_tools
 from iterft.readers.schema import json_schema, parameters_schema, type_schema
 from iterft.readers.toolace import stand_ins
 from iterft.rewards.call_match import CallMatch
@@ -386,6 +386,37 @@ def test_xlam_without_a_fitting_tool_is_prose_or_an_empty_list() -> None:
 )
 def test_types_in_words_and_in_python_become_json_schema(written: str, schema: dict[str, Any]) -> None:
     assert type_schema(written) == schema
+
+
+def test_nulls_that_exports_write_are_as_if_nothing_was_said() -> None:
+    exported = {"type": "object", "required": None, "properties": {
+        "city": {"type": "string", "enum": None, "minLength": None, "properties": None, "items": None, "default": None},
+        "days": None,
+    }}  # fmt: skip
+    assert parameters_schema(exported) == {
+        "type": "object",
+        "properties": {"city": {"type": "string", "properties": {}, "default": None}},
+    }
+    assert parameters_schema({"type": "object", "properties": None}) == {"type": "object", "properties": {}}
+    (sample,) = read({**own_row({"x": [1]}, x=1), "kind": None, "source": None}, "own")
+    assert (sample.kind, sample.source) == ("", "")
+
+
+@pytest.mark.parametrize("key", ["arguments", "parameters", "input", "args"])
+def test_arguments_may_stand_under_the_keys_of_other_makers(key: str) -> None:
+    assert read_call({"name": "f", key: {"a": 1}, "id": "x"}) == ToolCall("f", {"a": 1})
+    assert read_call({"name": "f", "arguments": None, key: '{"a": 1}'}) == ToolCall("f", {"a": 1})
+    with pytest.raises(RowFault, match="a call whose arguments are no object"):
+        read_call({"name": "f", key: [1]})
+
+
+@pytest.mark.parametrize("key", ["parameters", "input_schema", "inputSchema"])
+def test_tools_may_be_those_of_other_makers(key: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    (tool,) = read_tools([{"name": "f", "description": "d", key: schema}])
+    assert tool == {"name": "f", "description": "d", "parameters": schema}
+    with pytest.raises(RowFault, match="a tool whose parameters are no schema"):
+        read_tools([{"name": "f", key: [1]}])
 
 
 def test_flat_parameters_become_a_schema_and_schemas_stay() -> None:

@@ -61,6 +61,26 @@ def test_a_tool_that_is_unsound_itself_says_nothing_of_its_calls(tokenizer: Any)
     assert "do not fit" not in said(tokenizer, data)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"year": {"type": "integer", "minimum": "1"}},
+        {"city": {"type": "string", "minLength": None}, "year": {"type": "integer", "multipleOf": "0.01"}},
+        {"ids": {"type": "array", "maxItems": "5"}},
+        {"box": {"type": "object", "properties": {"x": {"type": "integer"}}, "required": True}},
+        {"year": {"$ref": "#/$defs/y"}},
+    ],
+)
+def test_bounds_that_are_none_end_no_run(tokenizer: Any, odd: dict[str, Any]) -> None:
+    sample = sample_of("this", year=[1999], city=["Oslo"], ids=[[1]], box=[{"x": [1]}])
+    parameters = {"type": "object", "properties": odd, "$defs": {"y": {"type": "integer", "maximum": "1"}}}
+    data = Data(
+        [replace(sample, prompt=replace(sample.prompt, tools=({**TOOL, "parameters": parameters},)))], [], {}, ""
+    )
+    told = said(tokenizer, data)
+    assert "data: 1 train" in told and "do not fit" not in told
+
+
 def test_references_that_no_sampled_turn_can_be_are_counted(tokenizer: Any) -> None:
     short, long = sample_of("short", city=["Oslo"]), sample_of("long", ids=[list(range(100))])
     data = Data([short, long, long], [long], {"train: no": 7, "held out: no": 1}, "")

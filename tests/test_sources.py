@@ -64,6 +64,10 @@ def test_the_nulls_that_arrow_fills_in_are_dropped(tmp_path: Path) -> None:
     assert loaded.samples == load_samples(save(tmp_path / "a.jsonl", made), "data.train", 0.0).samples
 
 
+DAMAGED = bytearray(gzip.compress(b"{}\n" * 1000, mtime=0))
+DAMAGED[10:14] = b"\xff\xff\xff\xff"
+
+
 def test_what_json_lacks_becomes_text() -> None:
     day = datetime.date(2026, 1, 2)
     assert without_nulls({"a": [None, day, {"b": None, "c": b"x"}]}) == {"a": [None, "2026-01-02", {"c": "b'x'"}]}
@@ -78,6 +82,7 @@ def test_what_json_lacks_becomes_text() -> None:
         ("a.json", b"[]", r"the file is empty"),
         ("a.json", b"", r"the file is empty"),
         ("a.json.gz", b"[]", r"cannot be read"),
+        ("a.jsonl.gz", bytes(DAMAGED), r"cannot be read"),
         ("a.parquet", b"PAR1", r"is no readable Parquet .*give another file"),
     ],
 )

@@ -325,6 +325,22 @@ def test_json_lines_of_tools_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_lines_of_tools_end_where_lines_of_json_do_and_a_bad_one_is_named(tmp_path: Path) -> None:
+    odd = {**TOOL, "description": "Weather.\u2028Of a city.\x85"}
+    found = tools(tmp_path, "tools.jsonl", json.dumps(odd, ensure_ascii=False) + "\r\n\r\n")
+    assert found["get_weather"].description == odd["description"].strip()
+    with pytest.raises(ValueError, match=r"is no JSON lines \(line 3: "):
+        tools(tmp_path, "tools.jsonl", f"{json.dumps(TOOL)}\n\n{{x\n")
+
+
+def test_nulls_of_exports_are_as_if_nothing_was_said(tmp_path: Path) -> None:
+    properties = {"a": {"type": "string", "enum": None, "maxLength": None}}
+    for parameters in ({"properties": properties, "required": None}, {"properties": None}):
+        tool = {**TOOL, "parameters": {"type": "object", **parameters}}
+        read = tools(tmp_path, "tools.json", [tool])["get_weather"].parameters
+        assert read.get("properties", {}) == ({"a": {"type": "string"}} if parameters["properties"] else {})
+
+
 def test_the_words_of_other_vocabularies_become_those_of_json_schema(tmp_path: Path) -> None:
     properties = {
         "a": {"type": "float"},

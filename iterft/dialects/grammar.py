@@ -132,9 +132,10 @@ class Rules:
 
     def members(self, schema: Mapping[str, Any], key: Callable[[str], str]) -> list[Member]:
         """What an object schema lists; `key(name)` is what stands before the value."""
-        properties, required = schema.get("properties"), schema.get("required") or ()
+        properties, required = schema.get("properties"), schema.get("required")
         if not isinstance(properties, Mapping):
             return []
+        required = required if isinstance(required, list | tuple) else ()  # draft 3 has true there
         return [Member(key(name), self.value(inner), name in required) for name, inner in properties.items()]
 
     def sequence(self, members: Sequence[Member], close: str) -> str:

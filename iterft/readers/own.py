@@ -55,8 +55,8 @@ def read(row: Row, number: str) -> list[Sample]:
             prompt=Prompt(tuple(map(_without_think_part, in_order_of_calls(row["messages"]))), tools),
             answer=answer,
             text=text,
-            source=str(row.get("source", "")),
-            kind=str(row.get("kind", "")),
+            source=str(row.get("source") or ""),
+            kind=str(row.get("kind") or ""),
             env_config=env_config,
             thought=thought or thought_in(think_part),
         )

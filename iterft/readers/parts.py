@@ -18,6 +18,8 @@ Reader = Callable[[Row, str], list[Sample]]
 NO_TOOLS = "no tools"
 """The reason of rows that may be well-formed but teach nothing about tools; they do not count as unreadable."""
 
+_ARGUMENTS = ("arguments", "parameters", "input", "args")
+_PARAMETERS = ("parameters", "input_schema", "inputSchema")
 _MAX_SHOWN = 60
 
 
@@ -103,11 +105,12 @@ def read_tool(tool: Any) -> dict[str, Any]:
 
 
 def read_call(call: Any) -> ToolCall:
-    """A call as OpenAI wraps it or plain, its arguments an object, a JSON string of one, or missing."""
+    """A call as OpenAI wraps it or plain, its arguments (or Llama's parameters, Anthropic's input) an object, a JSON
+    string of one, or missing."""
     call = _unwrapped(call)
     if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not call["name"]:
         raise RowFault("a call without a name", shown(call))
-    arguments = call.get("arguments")
+    arguments = next((call[key] for key in _ARGUMENTS if call.get(key) is not None), None)
     arguments = {} if arguments is None or arguments == "" else decoded(arguments, "a call's arguments")
     if not isinstance(arguments, dict):
         raise RowFault("a call whose arguments are no object", call["name"])
@@ -168,9 +171,11 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _published_tool(tool: Any) -> Tool:
+    """In OpenAI's form, Anthropic's or that of MCP."""
     tool = _unwrapped(tool)
-    if isinstance(tool, dict) and isinstance(tool.get("parameters") or {}, dict):
-        schema = parameters_schema(tool.get("parameters") or {})
+    if isinstance(tool, dict):
+        parameters = next((tool[key] for key in _PARAMETERS if tool.get(key)), {})
+        schema = parameters_schema(parameters) if isinstance(parameters, dict) else parameters
         tool = {"name": tool.get("name"), "description": tool.get("description") or "", "parameters": schema}
     return read_tool(tool)
 

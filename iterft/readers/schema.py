@@ -38,8 +38,13 @@ def parameters_schema(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema in any of the vocabularies, recursively in that of JSON schema. The argument is left as it is."""
-    converted = {key: value for key, value in schema.items() if key not in ("type", "required")}
+    """A schema in any of the vocabularies, recursively in that of JSON schema. The argument is left as it is. Keywords
+    that are null, as exports write what is not there, are left out, but for a default."""
+    converted = {
+        key: value
+        for key, value in schema.items()
+        if key not in ("type", "required") and (value is not None or key in ("default", "const"))
+    }
     declared = schema.get("type")
     if isinstance(declared, str):
         converted = {**type_schema(declared), **converted}
@@ -49,7 +54,10 @@ def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         converted["properties"] = {
             name: json_schema(inner) if isinstance(inner, Mapping) else inner
             for name, inner in schema["properties"].items()
+            if inner is not None
         }
+    elif "properties" in schema and schema["properties"] is None:
+        converted["properties"] = {}
     if isinstance(schema.get("items"), Mapping):
         converted["items"] = json_schema(schema["items"])
     if isinstance(schema.get("required"), list):
@@ -100,4 +108,4 @@ def _split(text: str) -> list[str]:
 
 
 def _is_properties(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(inner, Mapping) for inner in value.values())
+    return isinstance(value, Mapping) and all(isinstance(inner, Mapping | None) for inner in value.values())

@@ -133,6 +133,17 @@ def _words_fault(sample: Sample, words: str) -> _Fault | None:
     return _Fault("unparsable", found[0])
 
 
+def is_call_in_disguise(sample: Sample) -> bool:
+    """Whether the reply that a sample has instead of calls is a call of one of its tools, dialects apart: JSON of name
+    and arguments, a call in a list, or one that is all of the reply. One in passing ("use f(x) for that") is none."""
+    text, names = sample.text, "|".join(re.escape(tool["name"]) for tool in sample.prompt.tools)
+    if sample.answer or not names or ("(" not in text and '"name"' not in text):
+        return False
+    if re.search(rf'"name"\s*:\s*"(?:{names})"', text) and re.search(r'"(?:arguments|parameters)"\s*:', text):
+        return True
+    return bool(re.search(rf"\[\s*(?:{names})\(|\A\s*(?:```\w*\s*)?(?:{names})\(.*\)\s*(?:```)?\s*\Z", text, re.DOTALL))
+
+
 @lru_cache(maxsize=256)
 def _calls_in_words(names: tuple[str, ...]) -> re.Pattern[str]:
     """`name(`, `"name": "name"`; a blank before the bracket only behind a name that is no word of prose."""

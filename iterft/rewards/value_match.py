@@ -70,12 +70,15 @@ def value_fault(value: Any, alternatives: Sequence[Any], schema: object, *, as_b
     item_type = _item_type(schema) if declared is list else None
     if type(value) not in (declared, exemplar):
         return "wrong_type"
-    if type(value) is declared and item_type is not None:
-        number_type = int if item_type is float and not as_bfcl else item_type
-        if not _items_fit(value, alternatives, (item_type, number_type)):
-            return "wrong_type"
+    if type(value) is declared and item_type is not None and not _items_fit(value, alternatives, item_type, form):
+        return "wrong_type"
     if exemplar is not None and exemplar is not declared:
-        is_right = value in alternatives if as_bfcl else _marked(value) in map(_marked, _values(alternatives, form))
+        if as_bfcl:
+            is_right = value in alternatives
+        elif isinstance(value, dict | list):
+            is_right = _accepted(value, alternatives, None, form)
+        else:
+            is_right = _marked(value) in map(_marked, _values(alternatives, form))
     else:
         is_right = _accepted(value, alternatives, item_type, form)
     return "" if is_right else "wrong_value"
@@ -117,13 +120,16 @@ def _exemplar_type(alternatives: Sequence[Any]) -> type | None:
     return None
 
 
-def _items_fit(value: Any, alternatives: Sequence[Any], item_types: Sequence[type]) -> bool:
-    """Each item has one of the types or that of the first item of one and the same alternative."""
+def _items_fit(value: Any, alternatives: Sequence[Any], item_type: type, form: Form) -> bool:
+    """Each item has this type, or that of the first item of one and the same alternative. Outside of BFCL an int may
+    stand for a number, and an item have the type of any item of that alternative."""
     for alternative in alternatives:
         if type(alternative) is not list:
             return True
-        exemplar = _exemplar_type(alternative)
-        if all(type(item) in item_types or (exemplar is not None and type(item) is exemplar) for item in value):
+        allowed: set[type | None] = {item_type, _exemplar_type(alternative)}
+        if form is not _standard:
+            allowed |= {int if item_type is float else item_type, *map(type, alternative)}
+        if all(type(item) in allowed for item in value):
             return True
     return False
 
@@ -151,7 +157,8 @@ def _list_matches(value: list[Any], accepted: Any, item_type: type | None, form:
     if item_type is dict:
         return all(_object_matches(item, other, form) for item, other in zip(value, accepted, strict=True))
     return all(
-        form(item) == form(other) or (item_type is None and _object_matches(item, other, form))
+        form(item) == form(other)
+        or ((item_type is None or form is not _standard) and _object_matches(item, other, form))
         for item, other in zip(value, accepted, strict=True)
     )
 
@@ -160,6 +167,8 @@ def _object_matches(value: Any, accepted: Any, form: Form) -> bool:
     """Each key is known and its value among that key's alternatives; a key left out has "" among them."""
     if not isinstance(value, dict) or not isinstance(accepted, Mapping):
         return False
+    if form is not _standard and not all(isinstance(others, list) for others in accepted.values()):
+        return False  # an object among values of other kinds, which is compared plainly
     for key, item in value.items():
         if key not in accepted or form(item) not in map(form, _values(accepted[key], form)):
             return False

@@ -85,11 +85,18 @@ def _document(path: Path) -> Any:
     if path.suffix in (".yaml", ".yml"):
         return _yaml(text)
     if path.suffix == ".jsonl":
-        return [parse_json(line) for line in text.splitlines() if line.strip()]
+        return [_line(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     try:
         return parse_json(text)
     except ValueError as error:
         raise ValueError(f"is no JSON ({error})") from error
+
+
+def _line(number: int, text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"is no JSON lines (line {number}: {error})") from error
 
 
 def _yaml(text: str) -> Any:

@@ -108,8 +108,9 @@ def normalised(schema: Any, root: Any, path: str = "", depth: int = 0) -> dict[s
             raise ValueError(f"{field}: $ref {schema['$ref']!r} points to nothing in this document")
         own = {key: value for key, value in schema.items() if key != "$ref"}
         return {**normalised(target, root, path, depth + 1), **own}
+    schema = {key: value for key, value in schema.items() if value is not None or key in ("default", "const")}
     if schema.get("propertyNames") == {"type": "string"}:  # holds for every object
-        schema = {key: value for key, value in schema.items() if key != "propertyNames"}
+        del schema["propertyNames"]
     if odd := _NOT_UNDERSTOOD.intersection(schema):
         raise ValueError(f"{field}: {', '.join(sorted(odd))} is not understood; say it in other keywords")
     for key, value in schema.items():
