@@ -19,6 +19,11 @@ def learner_of(name: str, log: Log) -> Learner:
     """`name`: a run folder, or a recipe by name or file; its warm-up settings say how it is tuned. ValueError when
     there is no such recipe, no step of the run is done, or the model cannot be had."""
     recipe, checkpoint, told = recipe_and_checkpoint(name)
+    if not recipe.warms_up:
+        raise ValueError(
+            f"{told}: its recipe does not warm up (warmup.epochs, warmup.num_samples), but the range of complexity is "
+            "told from a short tuning by these settings; name a recipe or run that does"
+        )
     recipe = recipe.unevaluated
     build.require_packages(recipe)
     base, template = build.base_and_template(recipe, log)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import shutil
 import signal
 import sys
@@ -75,7 +76,7 @@ class Iterator:
             raise
         with report_to(self.recipe.report_to, self.store.run, asdict(self.recipe), self.log):
             if not self.store.is_done(0):
-                before = {"base": self.evaluate(Checkpoint(None), "base")[1]} if self.recipe.eval.base else {}
+                before = {"base": self.evaluate_base()} if self.recipe.eval.base else {}
                 self.finish(0, self.warm_up(), before)
             for iteration in range(1, self.recipe.iters + 1):
                 if not self.store.is_done(iteration):
@@ -110,7 +111,7 @@ class Iterator:
     def explore(self, iteration: int, checkpoint: Checkpoint) -> tuple[Experience, dict[str, Any]]:
         """What the updates of an iteration learn from, and counts of it: samples the policy is weak on and pairs from
         their trees, as far as some update asks for them."""
-        from iterft.pairs import mine_pairs
+        from iterft.pairs import NO_PAIRS, mine_pairs
         from iterft.search import lay_out
 
         recipe, log = self.recipe, self.log
@@ -139,6 +140,8 @@ class Iterator:
         log.say(f"iteration {iteration}: {len(mined.pairs)} pairs from {len(trees)} trees {reasons}")
         if mined.dropped:
             log.say("  left out: " + ", ".join(f"{name} {count}" for name, count in mined.dropped.items()))
+        if not mined.pairs:  # before any update: what another one learns would be of samples that are forgotten
+            raise ValueError(NO_PAIRS)
         counts |= {
             "trees": len(trees),
             "nodes": sum(len(tree.nodes) for tree in trees),
@@ -150,7 +153,8 @@ class Iterator:
         return Experience(tuple(samples), mined.pairs, seed), counts
 
     def check(self, policy: Policy, iteration: int, seed: int) -> Check:
-        """What the policy can and what it cannot do yet; at least one sample is deficient."""
+        """What the policy can and what it cannot do yet; there is something to learn from: a deficient sample, or for
+        pairs an in-batch negative that fails."""
         from iterft.deficiency import find_deficient
 
         recipe = self.recipe
@@ -171,7 +175,8 @@ class Iterator:
                     whole_turns=recipe.whole_turns,
                     max_prompt_tokens=recipe.data.max_prompt_tokens,
                 )
-                if not check.weak:
+                fails = any(item.pass_rate < 1 for item in check.negatives)
+                if not check.weak and not (fails and set(recipe.stage_kinds) == {"dpo"}):
                     self.store.forget(iteration)
                     raise ValueError(
                         f"iteration {iteration}: no sample is deficient, so there is nothing to learn from; try more "
@@ -234,6 +239,14 @@ class Iterator:
         if recipe.eval.constrained:
             self.serve_evaluated = build.serve(recipe, self.base, self.template, log, constrained=True)
         self.stages = build.stages(recipe, self.base, self.tokenizer, self.serve, log)
+
+    def evaluate_base(self) -> dict[str, Any]:
+        """What the record says of the untouched base; kept, as the warm-up behind it may be interrupted."""
+        known = self.store.folder(0) / "base.json"
+        if not known.exists():
+            self.store.write_json(known, self.evaluate(Checkpoint(None), "base")[1])
+        outcome: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
+        return outcome
 
     def warm_up(self) -> Checkpoint:
         """Easy-to-hard supervised tuning on the first `warmup.num_samples` samples."""

@@ -26,6 +26,11 @@ ANCHOR = "anchor"
 REVERSES = ("unneeded_call", "no_call")
 """Errors of which one is mended by more of the other."""
 
+NO_PAIRS = (
+    "pairs: none was found, so there is nothing to train on; search more (deficiency.num_candidates, "
+    "search.num_simulations) or loosen pairs.min_margin"
+)
+
 LIKELY = 0.1
 """A planted error counts as the policy's own from this share of the chosen step's probability on."""
 

@@ -260,22 +260,38 @@ def recipe_and_checkpoint(name: str) -> tuple[Recipe, Checkpoint, str]:
 
 
 def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:
-    """The newest run of this very recipe (iters included) whose last iteration is not done."""
+    """The newest run of this recipe (iters included) whose last iteration is not done. Settings that a run may go on
+    with changed may be others: messages say "the same command with this one changed"."""
     for _, folder in sorted(numbered_runs(root, name).items(), reverse=True):
         known = folder / RECIPE
-        if not known.exists() or known.read_text(encoding="utf-8") != recipe_yaml:
+        if not known.exists() or is_other(folder, recipe_yaml):
             continue
         iters = int(next(line.split(":")[1] for line in recipe_yaml.splitlines() if line.startswith("iters:")))
         return None if Store(folder).is_done(iters) else folder
     return None
 
 
+def is_other(folder: Path, recipe_yaml: str) -> bool:
+    """Whether a run is of another recipe, or of another number of iterations."""
+    known = (folder / RECIPE).read_text(encoding="utf-8")
+    if known == recipe_yaml:
+        return False
+    try:
+        return bool(recipe_difference(known, recipe_yaml, changeable(folder) - {"iters"}))
+    except Exception:  # a file that somebody has spoilt: omegaconf lets through whatever yaml raises
+        return True
+
+
+def changeable(folder: Path) -> frozenset[str]:
+    """The settings that this run may go on with changed."""
+    return MAY_CHANGE | (FINDS_MORE if any(folder.glob(f"iter_*/{FOUND_NOTHING}")) else frozenset())
+
+
 def refuse_other(folder: Path, recipe_yaml: str) -> None:
     """ValueError where the folder is another recipe's run, or no run and not empty."""
     known = folder / RECIPE
     if known.exists():
-        may_change = MAY_CHANGE | (FINDS_MORE if any(folder.glob(f"iter_*/{FOUND_NOTHING}")) else set())
-        difference = recipe_difference(known.read_text(encoding="utf-8"), recipe_yaml, may_change)
+        difference = recipe_difference(known.read_text(encoding="utf-8"), recipe_yaml, changeable(folder))
         if difference:
             raise ValueError(
                 f"--run {folder}: it was started with another recipe ({difference}); "

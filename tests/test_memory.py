@@ -13,7 +13,7 @@ from updates import BASE, FULL, LORA, QUIET, stage_of
 
 from iterft.config import ModelSettings
 from iterft.engine.low_rank import fuse_adapters
-from iterft.engine.memory import LEAST, affordable_tokens, kept_bytes
+from iterft.engine.memory import LEAST, affordable_tokens, free_memory, kept_bytes
 from iterft.engine.prefix_tree import Counters, score_sequences
 from iterft.log import Log
 from iterft.models import load_for_training
@@ -62,6 +62,17 @@ def test_what_a_probe_keeps_per_token_is_about_what_a_longer_step_keeps(
     assert all(parameter.grad is None for parameter in inner.parameters())
 
 
+def test_the_limit_of_a_container_counts_without_its_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 8 * GIB)
+    monkeypatch.setattr("iterft.engine.memory.CGROUP", tmp_path)
+    assert free_memory() == 8 * GIB
+    for limit, left in ((5 * GIB, 4 * GIB), (50 * GIB, 8 * GIB), ("max", 8 * GIB)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text(f"{3 * GIB}\n")
+        (tmp_path / "memory.stat").write_text(f"anon {GIB}\ninactive_file {2 * GIB}\n")
+        assert free_memory() == left
+
+
 def test_the_budget_is_halved_until_half_of_the_free_memory_holds_it(
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +112,7 @@ def test_with_little_memory_a_step_is_computed_in_parts_with_the_same_weights(
         counters, _ = equip(trainer, LORA, Log())
         run_trainer(trainer, [pair_rows(pairs)], 0.0, Reporter(QUIET, "update"), "stage")
         assert (counters.computed_again > 0) is is_split
-        assert capsys.readouterr().out.count("GiB of memory are free") == is_split
+        assert capsys.readouterr().out.count("memory: activations of") == is_split
         weights.append(trainer.model.state_dict())
     for name, weight in weights[0].items():
         torch.testing.assert_close(weights[1][name], weight, atol=1e-5, rtol=1e-4)

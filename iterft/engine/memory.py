@@ -4,6 +4,7 @@ process then, without a word."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,6 +15,7 @@ from iterft.engine.prefix_tree import Counters
 
 SHARE = 0.5
 """Of the memory that is free when an update starts; the rest is left to what others start meanwhile."""
+CGROUP = Path("/sys/fs/cgroup")
 LEAST = 512
 """Tokens: smaller parts save little, as a row is never cut."""
 PROBE = 96
@@ -24,20 +26,29 @@ def affordable_tokens(model: Any, wanted: int, say: Callable[[str], None]) -> in
     A model on an accelerator, or on no more than `LEAST` tokens, is left as it is. `say` is told what was halved."""
     if next(model.parameters()).device.type != "cpu":
         return wanted
-    free = psutil.virtual_memory().available
     trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    room = SHARE * free - 3 * trained
+    room = SHARE * free_memory() - 3 * trained
     each = kept_bytes(model)
     tokens = wanted
     while tokens > LEAST and tokens * each > room:
         tokens //= 2
     if tokens < wanted:
         say(
-            f"{free / 1024**3:.1f} GiB of memory are free, and what a token leaves for the backward pass takes "
-            f"{each / 1024**2:.2f} MiB: activations of {tokens:,} tokens are kept at a time, not of {wanted:,} "
-            "(model.max_activation_tokens)"
+            f"memory: activations of {tokens:,} tokens are kept at a time, not of {wanted:,} "
+            f"(model.max_activation_tokens), as each takes {each / 1024**2:.2f} MiB and more must stay free"
         )
     return tokens
+
+
+def free_memory() -> int:
+    """Bytes that the system, or the limit of the container, leaves; caches of files count as free, as they give way."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        cached = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())["inactive_file"]
+    except (OSError, ValueError, KeyError):  # no container, or "max": no limit
+        return free
+    return min(free, limit - used + int(cached))
 
 
 def kept_bytes(model: Any) -> float:

@@ -130,7 +130,8 @@ class VllmPolicy:
 
     def sampling(self, request: Request, n: int, temperature: float) -> Any:
         """Continuation n as a request of its own: vLLM splits one for several into such, and would seed them by
-        seed + n, which another request may have as well."""
+        seed + n, which another request may have as well. Where the model was made for less than a whole turn behind
+        the prefix, it ends there, as one that ran out of tokens."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -138,7 +139,7 @@ class VllmPolicy:
         return SamplingParams(
             temperature=temperature,
             seed=int(seed[0]) >> 1,
-            max_tokens=self.settings.max_new_tokens,
+            max_tokens=max(1, min(self.settings.max_new_tokens, self.engine.max_length - len(request.prefix))),
             logprobs=0,
             stop_token_ids=[self.stop_id, *sorted(self.template.other_stops)],
             ignore_eos=True,

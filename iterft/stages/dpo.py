@@ -94,10 +94,7 @@ class DpoStage:
     def __call__(self, checkpoint: Checkpoint, experience: Experience, out: Path) -> Checkpoint:
         """ValueError when there is not one pair, and where a gradient or a weight is no number."""
         if not experience.pairs:
-            raise ValueError(
-                "pairs: none was found, so there is nothing to train on; search more "
-                "(deficiency.num_candidates, search.num_simulations) or loosen pairs.min_margin"
-            )
+            raise ValueError("pairs: none was given, so there is nothing to train on")
         model = load_for_training(self.base, checkpoint, self.model_settings, self.seed)
         trainer = self.build_trainer(model, out.with_name(f"{out.name}-trainer"))
         rows = pair_rows(tree_order(experience.pairs, self.settings.batch_size, experience.seed))

@@ -96,8 +96,11 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             state.log_history[-1][COUNTERS] = asdict(self.counters)
             self.log.metric("update", stage=self.stage, step=state.global_step, **self.history[-1])
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.__exit__(None, None, None)
+    def close(self) -> None:
+        """Takes the bar away, however the training ended."""
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+            self.bar = None
 
 
 def run_trainer(
@@ -117,7 +120,10 @@ def run_trainer(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
     watch_gradients(trainer, section)
-    train(trainer, batches, reporter.log.say_once)
+    try:
+        train(trainer, batches, reporter.log.say_once)
+    finally:
+        reporter.close()
 
 
 def equip(trainer: Any, settings: ModelSettings, log: Log) -> tuple[Counters, bool]:
