@@ -117,6 +117,13 @@ def test_the_range_is_found_by_what_is_solved_before_and_after_one_short_tuning(
     assert len(tuned) == 1, "a checkpoint that is there is not made again"
 
 
+@pytest.mark.parametrize("none", ["epochs", "num_samples"])
+def test_a_recipe_that_does_not_warm_up_tells_no_range(tmp_path: Path, none: str) -> None:
+    (tmp_path / "mine.yaml").write_text(f"name: mine\nwarmup: {{{none}: 0}}\n")
+    with pytest.raises(ValueError, match=rf"the base of .*mine.yaml: its recipe does not warm up .*warmup.{none}"):
+        learner_for(str(tmp_path / "mine.yaml"), QUIET)
+
+
 def test_a_probe_without_calls_is_refused(tmp_path: Path) -> None:
     learner = learner_of({"before": policy_of()}, [])
     with pytest.raises(ValueError, match="none of the 1 samples of the probe has a call"):

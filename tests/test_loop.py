@@ -25,7 +25,7 @@ from iterft.protocols import PolicyFailure
 from iterft.report.table import print_table
 from iterft.store import Journal, Store
 from iterft.surroundings import quieten_libraries
-from iterft.types import Check, Tree
+from iterft.types import Check, Checkpoint, Tree
 
 SMALL = [
     "data.num_train=30",
@@ -277,6 +277,23 @@ def test_the_base_is_scored_before_the_warm_up_and_heads_the_table(
 
 
 @pytest.mark.slow
+def test_what_the_base_scored_outlasts_an_interrupted_warm_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    overrides = ("iters=0", "eval.base=true")
+    with monkeypatch.context() as patched:
+        patched.setattr(Iterator, "tune", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_of(tmp_path / "run", *overrides)
+    kept = json.loads((tmp_path / "run" / "iter_000" / "base.json").read_text())
+    evaluate, named = Iterator.evaluate, []
+    monkeypatch.setattr(Iterator, "evaluate", lambda self, at, name: named.append(name) or evaluate(self, at, name))
+    assert run_of(tmp_path / "run", *overrides).records[0]["base"] == kept
+    assert named == ["warm-up"]
+
+
+@pytest.mark.slow
 def test_a_run_without_warm_up_starts_from_the_base(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", "warmup.epochs=0", "iters=1", "model.dialect=pythonic")
     assert run.records[0]["checkpoint"] is None
@@ -443,6 +460,41 @@ def test_a_run_that_finds_nothing_to_learn_from_goes_on_with_more_candidates(
         with pytest.raises(ValueError, match="pairs: none was found"):
             run_of(run, "iters=1", "deficiency.num_candidates=7")
     assert len(run_of(run, "iters=1", "deficiency.num_candidates=8", "search.num_simulations=5").records) == 2
+
+
+@pytest.mark.slow
+def test_without_pairs_no_update_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_reached(*arguments: Any, **more: Any) -> Any:
+        raise AssertionError("an update began")
+
+    monkeypatch.setattr("iterft.pairs.mine_pairs", lambda *args: Mined((), {}))
+    monkeypatch.setattr(Iterator, "update", not_reached)
+    with pytest.raises(ValueError, match="pairs: none was found"):
+        run_of(tmp_path / "run", "iters=1", "stages=[grpo,dpo]", "grpo.num_prompts=2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stages", "stop"), [("[dpo]", "pairs: none was found"), ("[grpo,dpo]", "no sample is deficient")]
+)
+def test_in_batch_negatives_that_fail_are_enough_to_look_for_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: str, stop: str
+) -> None:
+    from iterft.deficiency import find_deficient
+
+    def only_negatives(*arguments: Any, **more: Any) -> Check:
+        check = find_deficient(*arguments, **more)
+        failed = tuple(replace(item, pass_rate=0.0) for item in check.negatives)
+        assert failed
+        return Check((), (), check.history, failed)
+
+    monkeypatch.setattr("iterft.deficiency.find_deficient", only_negatives)
+    iterator = Iterator(
+        small_recipe("iters=1", f"stages={stages}", "deficiency.negative_share=1.0"), tmp_path, quiet=True
+    )
+    iterator.prepare()
+    with pytest.raises(ValueError, match=stop):  # this policy writes nothing that a pair could reject
+        iterator.explore(1, Checkpoint(None))
 
 
 def test_downloads_from_the_hub_keep_their_bars_and_loading_has_none() -> None:

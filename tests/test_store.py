@@ -167,6 +167,18 @@ def test_another_recipe_is_not_gone_on_with(tmp_path: Path) -> None:
     assert open_store(tmp_path).run == tmp_path / "toy-1"
 
 
+def test_what_a_run_may_go_on_with_changed_leads_to_it_without_being_told_its_folder(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    rows, found = "policy:\n  max_rows: 3\n", "deficiency:\n  num_candidates: 99\n"
+    assert open_store(tmp_path, RECIPE + rows).run == store.run
+    assert open_store(tmp_path, RECIPE + found).run == tmp_path / "toy-2"
+    store.forget(1)
+    assert open_store(tmp_path, RECIPE + rows + found.replace("99", "98")).run == store.run
+    assert open_store(tmp_path, RECIPE.replace("iters: 2", "iters: 3")).run == tmp_path / "toy-3"
+    (tmp_path / "toy-3" / "recipe.yaml").write_text("a: [1")
+    assert open_store(tmp_path, RECIPE + rows).run == store.run
+
+
 def test_a_run_whose_name_another_begins_with_is_not_mistaken_for_it(tmp_path: Path) -> None:
     Store.open(tmp_path, "toy-big", RECIPE.replace("toy", "toy-big"), None)
     assert open_store(tmp_path).run == tmp_path / "toy-1"

@@ -13,6 +13,7 @@ from collections.abc import Iterator as Iterable
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -227,6 +228,17 @@ def test_what_is_too_long_is_refused_with_a_way_out(policy: VllmPolicy) -> None:
     with pytest.raises(ValueError, match=r"5000 tokens .* made for 4096; lower data.max_prompt_tokens or policy.max_n"):
         policy.sample([ids_of(5000)], [1], 1.0, [0])
     assert len(greedy(policy)) == len(PREFIXES), "the engine goes on"
+
+
+@pytest.mark.parametrize(("num_tokens", "room"), [(80, 12), (88, 12), (90, 10), (100, 1), (120, 1)])
+def test_a_turn_ends_where_the_model_was_made_for_no_more(policy: VllmPolicy, num_tokens: int, room: int) -> None:
+    capped, roomy = (
+        VllmPolicy(SimpleNamespace(max_length=100, is_capped=is_capped), None, policy.template, SETTINGS)  # type: ignore[arg-type]
+        for is_capped in (True, False)
+    )
+    request = Request(ids_of(num_tokens), 1, 0)
+    assert capped.sampling(request, 0, 1.0).max_tokens == room
+    assert roomy.sampling(request, 0, 1.0).max_tokens == 12, "the engine could take more: that is said"
 
 
 @pytest.mark.parametrize(("context", "takes"), [(2048, 2048), (8192, 4096), (2524, 2524)])

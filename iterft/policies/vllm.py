@@ -135,11 +135,14 @@ class VllmPolicy:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        room = self.settings.max_new_tokens
+        if self.engine.is_capped:
+            room = max(1, min(room, self.engine.max_length - len(request.prefix)))
         seed = np.random.SeedSequence([request.seed, n]).generate_state(1, np.uint64)
         return SamplingParams(
             temperature=temperature,
             seed=int(seed[0]) >> 1,
-            max_tokens=max(1, min(self.settings.max_new_tokens, self.engine.max_length - len(request.prefix))),
+            max_tokens=room,
             logprobs=0,
             stop_token_ids=[self.stop_id, *sorted(self.template.other_stops)],
             ignore_eos=True,

@@ -49,7 +49,9 @@ class VllmEngine:
         """Starts the engine. `max_prompt_tokens`: of the prompts that turns and parts of turns follow. ValueError with
         the engine's own last error when it does not start."""
         self.base, self.tuning, self.settings, self.log, self.log_file = base, model.tuning, settings, log, log_file
-        self.max_length = longest_sequence(base, max_prompt_tokens + 2 * settings.max_new_tokens)
+        wanted = max_prompt_tokens + 2 * settings.max_new_tokens
+        self.max_length = longest_sequence(base, wanted)
+        self.is_capped = self.max_length < wanted  # by what the model was made for
         self.options = engine_options(base, model, settings, self.max_length)
         self.failure = ""
         self.pending: list[Any] = []
