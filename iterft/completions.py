@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.exceptions import best_match
 
 from iterft.chat import THINK_CLOSE
+from iterft.json_schema import is_multiple
 from iterft.readers.parts import RowFault, json_at, parse_json, read_call, shown
 from iterft.types import Message, Tool
 
@@ -74,18 +75,28 @@ def read_reply(payload: Any, schema: Mapping[str, Any] | None) -> tuple[Message,
     except (KeyError, IndexError, TypeError, AttributeError):
         return said, f"the reply holds no message ({server_says(payload)})"
     # Half a character, as a server may send one, could be written into no file and no request.
-    said["content"] = content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
+    said["content"] = _text_of(content).encode("utf-8", "replace").decode()
     ended = choice.get("finish_reason")
     if ended == "length":
         return said, "it was cut off, being longer than endpoint.max_tokens allows"
     if refusal or ended == "content_filter":
         return said, f"the model would not answer ({shown(refusal or ended)})"
+    if not (calls and schema is None) and not said["content"].strip():
+        return said, "it is empty"
     if schema is not None:
         answer, fault = read_answer(said["content"], schema)
         return {**said, "content": answer} if not fault else said, fault
     if calls:
         said["tool_calls"] = [{"name": call.name, "arguments": call.arguments} for call in calls]
-    return said, "" if calls or said["content"].strip() else "it is empty"
+    return said, ""
+
+
+def _text_of(content: Any) -> str:
+    """Of a message's content: as it is, or what its parts of text hold (parts of thinking stand beside them)."""
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text")
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
 
 
 def server_says(payload: Any) -> str:
@@ -141,9 +152,18 @@ def parse_answer(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def _step_errors(validator: Any, step: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    """Of `multipleOf`: 19.99 is a multiple of 0.01, whatever binary fractions make of it."""
+    if validator.is_type(value, "number") and step and not is_multiple(value, step):
+        yield ValidationError(f"{value!r} is not a multiple of {step}")
+
+
+_Validator = validators.extend(Draft202012Validator, {"multipleOf": _step_errors})
+
+
 def misfit(value: Any, schema: Mapping[str, Any]) -> str:
     """Where and how the value departs from the JSON schema, in a few words; "" where it does not."""
-    error = best_match(Draft202012Validator(schema).iter_errors(value))
+    error = best_match(_Validator(schema).iter_errors(value))
     if error is None:
         return ""
     return f"{error.json_path}: {shown(error.message)}"

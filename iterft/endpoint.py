@@ -33,7 +33,7 @@ from iterft.completions import (
 from iterft.config import EndpointSettings
 from iterft.log import Log
 from iterft.protocols import ChatFault
-from iterft.setting_rules import validate
+from iterft.setting_rules import first_line, validate
 from iterft.trouble import BROKEN, REFUSED, Trouble, backoff, broken, failed, garbled, overdue, refusal
 from iterft.types import Message, Tool
 
@@ -59,12 +59,18 @@ def endpoint(settings: EndpointSettings, log: Log) -> Iterator[Endpoint]:
     with no model named, the server lists none or several. What was used is logged at the end."""
     validate(settings, "endpoint.")
     key = read_key(settings)
-    client = httpx2.AsyncClient(
-        base_url=settings.base_url,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=httpx2.Timeout(None, connect=settings.connect_timeout_s),
-        limits=httpx2.Limits(max_connections=None),
-    )
+    try:
+        client = httpx2.AsyncClient(
+            base_url=settings.base_url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx2.Timeout(None, connect=settings.connect_timeout_s),
+            limits=httpx2.Limits(max_connections=None),
+        )
+    except (httpx2.InvalidURL, ImportError, ValueError) as error:
+        raise ValueError(
+            f"endpoint.base_url {settings.base_url}: {first_line(error)}; check the address, and the variables of the "
+            "environment that name a proxy"
+        ) from error
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(client):
         model = Endpoint(settings, key, client, portal, log)
         try:

@@ -294,6 +294,11 @@ def _text_faults(value: str, schema: Mapping[str, Any], path: str) -> Iterator[S
         yield SchemaFault("format_mismatch", path, f"{_shown(value)} is no {schema['format']}")
 
 
+def is_multiple(value: float, step: float) -> bool:
+    """Whether the value is a multiple of the step, but for what binary fractions make of decimal ones."""
+    return abs(value / step - round(value / step)) <= 1e-9
+
+
 def _number_faults(value: float, schema: Mapping[str, Any], path: str) -> Iterator[SchemaFault]:
     low, high, step = schema.get("minimum"), schema.get("maximum"), schema.get("multipleOf")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
@@ -304,7 +309,7 @@ def _number_faults(value: float, schema: Mapping[str, Any], path: str) -> Iterat
         or (below is not None and below is not True and below is not False and value >= below)
     ):
         yield SchemaFault("out_of_bounds", path, _shown(value))
-    if step and abs(value / step - round(value / step)) > 1e-9:
+    if step and not is_multiple(value, step):
         yield SchemaFault("not_a_multiple", path, f"{_shown(value)} is no multiple of {step}")
 
 

@@ -28,6 +28,7 @@ from iterft.engine.decoders import Decoder
 from iterft.engine.decoding import Decoded, Fork
 from iterft.protocols import ChatFault
 from iterft.rollout import seed_of
+from iterft.setting_rules import first_line
 from iterft.template import Template
 from iterft.tokens import render_prompt, token_texts
 from iterft.types import Message, Prompt, Tool
@@ -147,12 +148,15 @@ class LocalChat:
         return True
 
     def fork(self, wish: Wish) -> Fork:
-        """ValueError where the chat template refuses the prompt."""
+        """ValueError where the chat template refuses the prompt, or no grammar can be made for what is asked for."""
         ids = render_prompt(self.template, wish.prompt)
         matcher = None
-        if wish.schema is not None:
-            matcher = self.grammars.json_matcher(wish.schema)
-        elif wish.prompt.tools:
-            matcher = self.grammars.matcher(self.template.dialect.grammar(wish.prompt.tools), ())
+        try:
+            if wish.schema is not None:
+                matcher = self.grammars.json_matcher(wish.schema)
+            elif wish.prompt.tools:
+                matcher = self.grammars.matcher(self.template.dialect.grammar(wish.prompt.tools), ())
+        except RuntimeError as error:  # of xgrammar: patterns with \b, bounds beyond 64 bits, ...
+            raise ValueError(f"there is no grammar for its form ({first_line(error)})") from error
         self.asked[ids] += 1
         return Fork(ids, (), 1, seed_of(ids, self.asked[ids]), None, matcher)

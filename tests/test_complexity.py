@@ -29,6 +29,7 @@ from iterft.store import Store
 from iterft.synth.complexity import Learner, Range, complexities, falling, find_range, range_of
 from iterft.synth.levers import LEVERS, fit
 from iterft.synth.near import NearDuplicates
+from iterft.synth.overview import complexity_overview
 from iterft.synth.pipeline import Order, nothing_yet, synthesize
 from iterft.synth.redraw import redrawing
 from iterft.synth.rounds import Remake, Rounds, guide
@@ -278,7 +279,10 @@ def test_the_complexity_that_is_written_down_is_that_of_the_sample(finished: Any
     rounds, _ = finished
     rows = rounds.rows()
     found = complexities(CountingPolicy(), world_of(), [sample_of(row) for row in rows])
-    assert [row["provenance"]["complexity"] for row in rows] == [round(loss, 4) for loss in found]
+    assert [row["provenance"]["complexity"] for row in rows] == pytest.approx(found, rel=1e-3)
+    sure = replace(rounds, complexities=[[4e-6 for _ in losses] for losses in rounds.complexities])
+    assert {row["provenance"]["complexity"] for row in sure.rows()} == {4e-6}
+    assert "samples with calls by complexity" in complexity_overview(sure.rows(), rounds, "a policy that is sure")
 
 
 def test_no_two_users_say_nearly_the_same_after_all_rounds(finished: Any) -> None:

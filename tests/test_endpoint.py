@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from toy_server import Answer, Reply, Request, ToyServer, in_turn, refused, said, toy_server
 
+from iterft.completions import read_answer
 from iterft.config import EndpointSettings
 from iterft.endpoint import Endpoint, endpoint
 from iterft.log import Log
@@ -494,6 +495,38 @@ def test_a_setting_that_breaks_its_rule_is_named_and_a_key_put_in_the_wrong_plac
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["http://HOST:PORT/v1", "http://localhost:8000:8000/v1"])
+def test_an_address_that_is_none_is_one_sentence(address: str) -> None:
+    settings = EndpointSettings(base_url=address, model="toy")
+    with (
+        pytest.raises(ValueError, match=r"^endpoint.base_url http.*check the address"),
+        endpoint(settings, Log(quiet=True)),
+    ):
+        pass
+
+
+def test_a_proxy_that_cannot_be_used_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nonsense://127.0.0.1:1080")
+    settings = EndpointSettings(base_url="http://localhost:1/v1", model="toy")
+    with pytest.raises(ValueError, match="environment that name a proxy"), endpoint(settings, Log(quiet=True)):
+        pass
+
+
+def test_content_may_be_parts_of_which_text_counts() -> None:
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": '{"sure": '},
+             {"type": "text", "text": "true}"}, "odd", {"type": "text", "text": None}]  # fmt: skip
+    reply = Reply({"choices": [{"message": {"role": "assistant", "content": parts}}]})
+    with talking(in_turn(reply)) as (model, _):
+        assert json.loads(model.chat(HELLO, schema=SCHEMA)["content"]) == {"sure": True}
+
+
+@pytest.mark.parametrize(("value", "is_fit"), [(19.99, True), (0.07, True), (4.35, True), (3, True), (19.995, False)])
+def test_a_multiple_of_a_hundredth_is_one(value: float, is_fit: bool) -> None:
+    schema = {"anyOf": [{"type": "number", "multipleOf": 0.01}, {"type": "string"}]}
+    answer, fault = read_answer(json.dumps(value), schema)
+    assert (answer, fault == "") == ((json.dumps(value) if is_fit else ""), is_fit)
+
+
 def slow_echo(request: Request, number: int) -> Reply:
     content = request.body["messages"][0]["content"]
     return Reply(said(content).body, hold_s=0.02 * (5 - int(content) % 5))
@@ -526,6 +559,7 @@ def test_an_error_among_many_chats_ends_them_all_at_once() -> None:
 
 INTERRUPTED = """
 import signal, sys
+from iterft.completions import read_answer
 from iterft.config import EndpointSettings
 from iterft.endpoint import endpoint
 from iterft.log import Log

@@ -138,6 +138,8 @@ def test_an_answer_that_does_not_end_and_a_prompt_that_cannot_be_shown_cost_only
         model.chat(said("go on"), (), ENDLESS)
     with pytest.raises(ChatFault, match="refused"):
         model.chat([{"role": "nobody", "content": "x"}], TOOLS)
+    with pytest.raises(ChatFault, match="refused: there is no grammar for its form"):
+        model.chat(said("go on"), (), {"type": "string", "pattern": r"^a\bc$"})
     assert json.loads(model.chat(said("well"), (), SCHEMA)["content"])
 
 

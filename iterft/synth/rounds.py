@@ -150,7 +150,7 @@ class Rounds:
     def rows(self) -> list[dict[str, Any]]:
         """Of all dialogues, the complexity and the round in their provenance."""
         return [
-            {**row, "provenance": {**row["provenance"], "complexity": round(loss, 4), "round": made}}
+            {**row, "provenance": {**row["provenance"], "complexity": float(f"{loss:.4g}"), "round": made}}
             for entry, losses, made in zip(self.dialogues, self.complexities, self.made, strict=True)
             for row, loss in zip(entry["rows"], losses, strict=True)
         ]
