@@ -174,7 +174,7 @@ def _published_tool(tool: Any) -> Tool:
     """In OpenAI's form, Anthropic's or that of MCP."""
     tool = _unwrapped(tool)
     if isinstance(tool, dict):
-        parameters = next((tool[key] for key in _PARAMETERS if tool.get(key)), {})
+        parameters: Any = next((tool[key] for key in _PARAMETERS if tool.get(key)), {})
         schema = parameters_schema(parameters) if isinstance(parameters, dict) else parameters
         tool = {"name": tool.get("name"), "description": tool.get("description") or "", "parameters": schema}
     return read_tool(tool)
