@@ -92,6 +92,7 @@ class Endpoint:
         self._key, self._client, self._portal = key, client, portal
         self._slots = anyio.Semaphore(settings.concurrency)
         self._failures_in_a_row = 0
+        self._has_answered = False
         self._refused_schemas: set[str] = set()
 
     @property
@@ -203,11 +204,13 @@ class Endpoint:
             async with self._slots:
                 trouble, payload = await self._try(method, path, body)
             if trouble is None:
+                self._has_answered |= body is not None
                 return payload
             self.usage.trouble[trouble.reason] += 1
             if not trouble.mends or tries > self.settings.max_retries or trouble.wait_s > self.settings.max_wait_s:
                 detail = trouble.detail + (f"; {trouble.advice}" if trouble.advice else "")
-                raise self._error(detail) if trouble.is_fatal else ChatFault(trouble.reason, detail)
+                is_fatal = trouble.is_fatal and not (trouble.spares_others and self._has_answered)
+                raise self._error(detail) if is_fatal else ChatFault(trouble.reason, detail)
             self.usage.retries += 1
             await anyio.sleep(max(trouble.wait_s, backoff(tries, self.settings.max_wait_s)))
 

@@ -41,13 +41,15 @@ REFUSES_ALL: Mapping[int, str] = {
 @dataclass(frozen=True)
 class Trouble:
     """Why one try came to nothing. `mends`: another may not; `wait_s`: how long the server asks to wait before it.
-    `advice`: what a person can do. `is_fatal`: no request would fare better."""
+    `advice`: what a person can do. `is_fatal`: no request would fare better; `spares_others`: unless one has already,
+    as moderation refuses some prompts by the status of a key without rights (OpenRouter)."""
 
     reason: str
     detail: str
     advice: str = ""
     mends: bool = False
     is_fatal: bool = False
+    spares_others: bool = False
     wait_s: float = 0.0
 
 
@@ -96,7 +98,7 @@ def refusal(response: httpx2.Response, text: str, settings: EndpointSettings) ->
         advice = "set endpoint.key_env to the name of the environment variable that holds the key"
         return Trouble(REFUSED, detail, advice, is_fatal=True)
     if status in REFUSES_ALL:
-        return Trouble(REFUSED, detail, REFUSES_ALL[status], is_fatal=True)
+        return Trouble(REFUSED, detail, REFUSES_ALL[status], is_fatal=True, spares_others=status == 403)
     if status in MAY_MEND or status >= 500:
         wait_s = retry_after(response)
         if wait_s > settings.max_wait_s:

@@ -161,6 +161,15 @@ def test_what_no_request_would_survive_ends_the_run_at_once(reply: Reply, advice
     assert advice in error
 
 
+def test_a_key_that_was_good_before_has_its_rights_and_the_prompt_is_what_is_forbidden() -> None:
+    forbidden = refused(403, "your input was flagged")
+    with talking(in_turn(OK, forbidden, OK)) as (model, _):
+        model.chat(HELLO)
+        with pytest.raises(ChatFault, match=r"refused: .*your input was flagged"):
+            model.chat(HELLO)
+        assert model.chat(HELLO)["content"] == "Good day."
+
+
 def test_a_server_that_is_not_there_ends_the_run_after_some_tries() -> None:
     with toy_server(in_turn(OK)) as server:
         url = server.url
