@@ -273,12 +273,15 @@ def unfinished_run(root: Path, name: str, recipe_yaml: str) -> Path | None:
 
 def is_other(folder: Path, recipe_yaml: str) -> bool:
     """Whether a run is of another recipe, or of another number of iterations."""
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     known = (folder / RECIPE).read_text(encoding="utf-8")
     if known == recipe_yaml:
         return False
     try:
         return bool(recipe_difference(known, recipe_yaml, changeable(folder) - {"iters"}))
-    except Exception:  # a file that somebody has spoilt: omegaconf lets through whatever yaml raises
+    except (OmegaConfBaseException, YAMLError, AssertionError):  # a file that somebody has spoilt
         return True
 
 

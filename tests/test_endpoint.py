@@ -568,7 +568,6 @@ def test_an_error_among_many_chats_ends_them_all_at_once() -> None:
 
 INTERRUPTED = """
 import signal, sys
-from iterft.completions import read_answer
 from iterft.config import EndpointSettings
 from iterft.endpoint import endpoint
 from iterft.log import Log

@@ -457,7 +457,7 @@ def test_a_run_that_finds_nothing_to_learn_from_goes_on_with_more_candidates(
             run_of(run, "iters=1")
     with monkeypatch.context() as patched:
         patched.setattr("iterft.pairs.mine_pairs", lambda *args: Mined((), {}))
-        with pytest.raises(ValueError, match="pairs: none was found"):
+        with pytest.raises(ValueError, match=r"pairs: none was found.*min_margin"):
             run_of(run, "iters=1", "deficiency.num_candidates=7")
     assert len(run_of(run, "iters=1", "deficiency.num_candidates=8", "search.num_simulations=5").records) == 2
 

@@ -175,8 +175,9 @@ def test_what_a_run_may_go_on_with_changed_leads_to_it_without_being_told_its_fo
     store.forget(1)
     assert open_store(tmp_path, RECIPE + rows + found.replace("99", "98")).run == store.run
     assert open_store(tmp_path, RECIPE.replace("iters: 2", "iters: 3")).run == tmp_path / "toy-3"
-    (tmp_path / "toy-3" / "recipe.yaml").write_text("a: [1")
-    assert open_store(tmp_path, RECIPE + rows).run == store.run
+    for spoilt in ("a: [1", "[a]", "a: ${", "word"):
+        (tmp_path / "toy-3" / "recipe.yaml").write_text(spoilt)
+        assert open_store(tmp_path, RECIPE + rows).run == store.run
 
 
 def test_a_run_whose_name_another_begins_with_is_not_mistaken_for_it(tmp_path: Path) -> None:

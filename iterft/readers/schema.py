@@ -40,11 +40,7 @@ def parameters_schema(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A schema in any of the vocabularies, recursively in that of JSON schema. The argument is left as it is. Keywords
     that are null, as exports write what is not there, are left out, but for a default."""
-    converted = {
-        key: value
-        for key, value in schema.items()
-        if key not in ("type", "required") and (value is not None or key in ("default", "const"))
-    }
+    converted = {key: value for key, value in without_null_keywords(schema).items() if key not in ("type", "required")}
     declared = schema.get("type")
     if isinstance(declared, str):
         converted = {**type_schema(declared), **converted}
@@ -63,6 +59,11 @@ def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(schema.get("required"), list):
         converted["required"] = schema["required"]
     return converted
+
+
+def without_null_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords that say something: a default or a constant may be null, all others are null only in exports."""
+    return {key: value for key, value in schema.items() if value is not None or key in ("default", "const")}
 
 
 def type_schema(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iterft.json_schema import TYPES, inside, referred, schema_faults, types_of
-from iterft.readers.schema import type_schema
+from iterft.readers.schema import type_schema, without_null_keywords
 from iterft.types import Tool
 
 MAX_NAME = 64
@@ -108,7 +108,7 @@ def normalised(schema: Any, root: Any, path: str = "", depth: int = 0) -> dict[s
             raise ValueError(f"{field}: $ref {schema['$ref']!r} points to nothing in this document")
         own = {key: value for key, value in schema.items() if key != "$ref"}
         return {**normalised(target, root, path, depth + 1), **own}
-    schema = {key: value for key, value in schema.items() if value is not None or key in ("default", "const")}
+    schema = without_null_keywords(schema)
     if schema.get("propertyNames") == {"type": "string"}:  # holds for every object
         del schema["propertyNames"]
     if odd := _NOT_UNDERSTOOD.intersection(schema):
