@@ -23,8 +23,9 @@ from iterft.data import collector_paused
 from iterft.synth.checks import Objection, check
 from iterft.synth.evolve import evolve
 from iterft.synth.overview import duplicate_shares
-from iterft.synth.pipeline import SHARES, Order, nothing_yet, synthesize
+from iterft.synth.pipeline import Order, nothing_yet, synthesize
 from iterft.synth.rows import line_of, sample_of
+from iterft.synth.shares import SHARES
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import built_in_tools, definition_of, spoken_of, stock_of
 from iterft.synth.tasks import generate

@@ -6,7 +6,7 @@ items of five BFCL categories by the official checker, which nothing is trained 
 tokens, those that a loss is on: as many as the longest of them has in one pass; the others go over their samples again.
 Printed per arm: accuracy by category, and on which share of the items that are due a call one was made, as who never
 calls is right about irrelevance. Means over seeds, with the lowest and the highest. Everything is kept in OUT: started
-again, it goes on.
+again, it goes on. --arms trains some of them, on as many tokens as if it were all; --share is synthesize.py's.
 
 python scripts/study_worth.py --real rows.jsonl.gz --seeds 0 1 --limit 100 --out runs/worth
 """
@@ -55,6 +55,10 @@ def main() -> int:
     parser.add_argument("--recipe", default="smollm2-135m")
     parser.add_argument("--num", type=int, default=600, help="samples of an arm, before augmentation")
     parser.add_argument("--evolve", type=int, default=1293, help="tools of the rules backend beside the built-in ones")
+    parser.add_argument(
+        "--share", action="append", default=[], metavar="KIND=SHARE", help="of the rules samples, by kind of dialogue"
+    )
+    parser.add_argument("--arms", nargs="+", default=[*ARMS], choices=[*ARMS], metavar="ARM", help=", ".join(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--limit", type=int, default=100, help="items of each BFCL category")
     parser.add_argument("--out", type=Path, default=Path("runs/worth"))
@@ -65,22 +69,22 @@ def main() -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print_arms(results, options.limit)
+    print_arms(results, options.arms, options.limit)
     return 0
 
 
 def study_seed(options: argparse.Namespace, seed: int, folder: Path) -> dict[str, Scores]:
     """Arm -> its scores."""
-    settings = {name: getattr(options, name) for name in ("real", "recipe", "num", "evolve", "overrides")}
+    settings = {name: getattr(options, name) for name in ("real", "recipe", "num", "evolve", "share", "overrides")}
     kept(folder / "options.json", settings, lambda: None)
-    files = {arm: folder / f"bfcl-{arm}.json" for arm in ARMS}
+    files = {arm: folder / f"bfcl-{arm}.json" for arm in options.arms}
     if not all(file.exists() for file in files.values()):
         arms = prepared_arms(options, seed, folder)
         samples = equally_long(arms)
-        for arm, run in arms.items():
-            if not files[arm].exists():
-                checkpoint = tuned(run, samples[arm], folder / "runs" / arm / "checkpoint")
-                score_bfcl(run, run.recipe, checkpoint, files[arm])
+        for arm, file in files.items():
+            if not file.exists():
+                checkpoint = tuned(arms[arm], samples[arm], folder / "runs" / arm / "checkpoint")
+                score_bfcl(arms[arm], arms[arm].recipe, checkpoint, file)
     return {arm: kept(file, bfcl_key(options.limit), lambda: None) for arm, file in files.items()}
 
 
@@ -88,7 +92,8 @@ def prepared_arms(options: argparse.Namespace, seed: int, folder: Path) -> dict[
     """Arm -> a run of its data, prepared and never run. ValueError when the real rows are too few."""
     data = {name: folder / f"{name}.jsonl" for name in ("rules", "clean", "real", "mixed")}
     making = ("--out", data["rules"], "-n", options.num, "--evolve", options.evolve, "--seed", seed)
-    made(data["rules"], *making, "--against", "bfcl")
+    shares = [part for share in options.share for part in ("--share", share)]
+    made(data["rules"], *making, *shares, "--against", "bfcl")
     made(data["clean"], "--check", options.real, "--out", data["clean"])
     bfcl = [f"eval.bfcl=[{','.join(CATEGORIES)}]", f"eval.bfcl_limit={options.limit}"]
 
@@ -156,11 +161,11 @@ def tuned(run: Iterator, samples: Sequence[Sample], out: Path) -> Checkpoint:
     return run.tune(Checkpoint(None), samples, out)
 
 
-def print_arms(results: Sequence[Mapping[str, Scores]], limit: int) -> None:
+def print_arms(results: Sequence[Mapping[str, Scores]], arms: Sequence[str], limit: int) -> None:
     """`results`: per seed, arm -> scores."""
     print(f"\nBFCL (Python, single turn), first {limit} items of a category, in %; {len(results)} seeds")
     print(f"{'arm':17}" + "".join(f"{name:>22}" for name in (*CATEGORIES, "calls where due")))
-    for arm in ARMS:
+    for arm in arms:
         rows = [shares(scores[arm]) for scores in results]
         cells = (f"{fmean(each):.1f} [{min(each):.1f}, {max(each):.1f}]" for each in zip(*rows, strict=True))
         print(f"{arm:17}" + "".join(f"{cell:>22}" for cell in cells))

@@ -45,6 +45,7 @@ from iterft.synth.leaks import Evaluation, evaluation_of
 from iterft.synth.pipeline import Order
 from iterft.synth.rows import claimed
 from iterft.synth.run import Guidance, Written, write_samples
+from iterft.synth.shares import SHARES, shares_of
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import Stock, built_in_tools, definition_of, spoken_of, stock_of
 from iterft.synth.teacher.answers import Answers, answers_of
@@ -102,6 +103,13 @@ def main() -> int:
     )
     parser.add_argument(
         "--held-out-share", type=float, default=0.2, help="of the tools, or of their wordings, and of the samples"
+    )
+    parser.add_argument(
+        "--share",
+        metavar="KIND=SHARE",
+        action="append",
+        default=[],
+        help=f"of the samples, by kind of dialogue ({', '.join(SHARES)}); may be given again, the others part the rest",
     )
     parser.add_argument("--whole-list", action="store_true", help="show all your tools, in one order, in every sample")
     parser.add_argument(
@@ -243,6 +251,7 @@ def make_data(options: argparse.Namespace) -> int:
             raise ValueError(f"--{name} {getattr(options, name)}: must be at least 1")
     if options.whole_list and (options.evolve or not options.tools):
         raise ValueError("--whole-list: is for --tools that are all shown at once, without --evolve; leave it out")
+    shares_of(options.share)
     check_teacher(options)
     evaluation = evaluation_data(options.against)
     with teacher_of(options) as model:
@@ -429,6 +438,7 @@ def write_part(
         judge(grounding=False),
         backend_of(options, model, part.out),
         part.tools if options.whole_list else (),
+        shares_of(options.share),
     )
     written = write_samples(part.stock, order, part.out, Log(), earlier, guidance)
     num_made = len(written.rows)

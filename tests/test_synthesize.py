@@ -21,9 +21,10 @@ from iterft.data import load_samples
 from iterft.synth.catalog import load_further_catalog
 from iterft.synth.grounding import ungrounded
 from iterft.synth.near import NearDuplicates
-from iterft.synth.pipeline import SHARES, Order, nothing_yet
+from iterft.synth.pipeline import Order, nothing_yet
 from iterft.synth.pipeline import synthesize as synthesized
 from iterft.synth.rows import claimed, line_of, row_of
+from iterft.synth.shares import SHARES, shares_of
 from iterft.synth.stock import built_in_tools, spoken_of, stock_of
 from iterft.synth.tasks import tool_split
 from iterft.synth.values import Kind, Value
@@ -116,6 +117,27 @@ def test_kinds_have_their_shares_and_every_tool_is_asked_for(made: Path) -> None
     assert all(bool(row["answer"]) != bool(row.get("text")) for row in made_rows)
     asked = {name for row in made_rows for name in row["provenance"]["tools"]}
     assert len(asked) == 7
+
+
+def test_kinds_have_the_shares_that_are_asked_for_and_the_others_part_the_rest(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data.jsonl"
+    asked = ("--share", "no_tool=0.3", "--share", "parallel_same=0")
+    assert synthesize("--tools", made / "my_tools.py", "--out", out, "-n", NUM, *asked).returncode == 0
+    counts = Counter(row["provenance"]["dialogue"] for row in rows(out))
+    wanted = shares_of(["no_tool=0.3", "parallel_same=0"])
+    assert (wanted["no_tool"], wanted["parallel_same"]) == (0.3, 0.0) and sum(wanted.values()) == pytest.approx(1.0)
+    others = SHARES.keys() - {"no_tool", "parallel_same"}
+    assert len({round(wanted[kind] / SHARES[kind], 9) for kind in others}) == 1
+    assert "parallel_same" not in counts
+    for kind, share in wanted.items():
+        assert abs(counts[kind] / NUM - share) < 0.02, kind
+    assert "no_tool                   " in (summary := out.with_name("data.jsonl.summary.txt").read_text())
+    assert "wanted 30.0%" in summary
+
+
+def test_shares_of_all_kinds_may_be_given() -> None:
+    assert shares_of([f"{kind}={share}" for kind, share in SHARES.items()]) == pytest.approx(SHARES)
+    assert shares_of(["single=1"]) == {kind: float(kind == "single") for kind in SHARES}
 
 
 def test_no_two_dialogues_are_near_duplicates(made: Path) -> None:
@@ -368,6 +390,12 @@ SERVED = ("--out", "x.jsonl", "--teacher", "http://h/v1")
         (("--out", "x.jsonl", "--teacher-key-env", "KEY"), "--teacher-key-env: needs --teacher"),
         (("--out", "x.jsonl", "--rounds", 2), "--rounds: needs --complexity"),
         (("--check", "none.jsonl", "--seed", 1), "--seed: is used when samples are made"),
+        (("--check", "none.jsonl", "--share", "single=1"), "--share: is used when samples are made"),
+        (("--out", "x.jsonl", "--share", "singles=1"), "--share singles=1: there is no such kind; give one of single,"),
+        (("--out", "x.jsonl", "--share", "single"), "--share single: is no share; write single=0.3"),
+        (("--out", "x.jsonl", "--share", "single=nan"), "--share single=nan: must lie from 0 to 1"),
+        (("--out", "x.jsonl", "--share", "single=0.9", "--share", "asked=0.2"), "--share: those given are 1.1 in sum"),
+        (("--out", "x.jsonl", "--share", "single=0.1", "--share", "single=0.2"), "--share single=0.2: single is given"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence_and_exit_code_2(arguments: tuple[object, ...], message: str) -> None:

@@ -12,8 +12,8 @@ from toy_teacher import ToyCast, made_by, matches, stock_in
 
 from iterft.protocols import ChatFault
 from iterft.synth.grounding import ungrounded
-from iterft.synth.pipeline import SHARES
 from iterft.synth.run import Written
+from iterft.synth.shares import SHARES
 from iterft.synth.stock import Stock
 from iterft.synth.teacher.answers import Answers, answers_of
 from iterft.synth.teacher.assistant import Action, answer_of, thought_of

@@ -24,23 +24,13 @@ from iterft.synth.grounding import leaves, said_on, ungrounded
 from iterft.synth.leaks import overlap
 from iterft.synth.near import NearDuplicates
 from iterft.synth.rows import row_of
+from iterft.synth.shares import SHARES
 from iterft.synth.shown import candidates, excluded_names
 from iterft.synth.sift import Judge
 from iterft.synth.stock import Stock
 from iterft.synth.world import World
 from iterft.threads import side_by_side
 from iterft.types import Prompt, Sample
-
-SHARES: Mapping[str, float] = {
-    "single": 0.30,
-    "parallel_same": 0.12,
-    "parallel_different": 0.14,
-    "dependent": 0.15,
-    "asked": 0.10,
-    "summary": 0.07,
-    "no_tool": 0.12,
-}
-"""Of the samples, by the kind of their dialogue. About 30 % of all decisions are to call nothing."""
 
 CHECKS = ("rules", "verifier", "words", "near_duplicates")
 """What every sample has passed; those of tools that are not worded by hand also "grounding"."""
@@ -65,7 +55,8 @@ Entry = dict[str, Any]
 class Order:
     """What is wanted. `name` is only the beginning of ids. `runs`: word runs of evaluation data, which no sample may
     hold. `judge`: what else it must pass. `backend`: who tells the dialogues. `whole_list`: the tools
-    that every sample shows, in this order; () where each dialogue gets a list of its own."""
+    that every sample shows, in this order; () where each dialogue gets a list of its own. `shares`: of the samples, by
+    kind of dialogue."""
 
     num_samples: int
     seed: int
@@ -75,6 +66,7 @@ class Order:
     judge: Judge
     backend: Backend = RULES
     whole_list: Sequence[ToolSpec] = ()
+    shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
 
 
 @dataclass
@@ -147,7 +139,7 @@ def _next_kinds(progress: Progress, order: Order) -> list[str]:
     counts = Counter(progress.counts)
     kinds: list[str] = []
     while len(kinds) < order.backend.width and counts.total() < order.num_samples:
-        kind = _most_lacking(counts, progress.given_up)
+        kind = _most_lacking(counts, progress.given_up, order.shares)
         if not kind:
             break
         kinds.append(kind)
@@ -155,12 +147,12 @@ def _next_kinds(progress: Progress, order: Order) -> list[str]:
     return kinds
 
 
-def _most_lacking(counts: Counter[str], given_up: set[str]) -> str:
+def _most_lacking(counts: Counter[str], given_up: set[str], shares: Mapping[str, float]) -> str:
     """The kind that is furthest behind its share, "" when there is none."""
     total = counts.total() + 1
     alive = {
         kind: share
-        for kind, share in SHARES.items()
+        for kind, share in shares.items()
         if kind not in given_up and counts[kind] < _MOST_OF_SHARE * share * (total + _SLACK)
     }
     return max(alive, key=lambda kind: alive[kind] * total / sum(alive.values()) - counts[kind], default="")

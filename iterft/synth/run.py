@@ -14,7 +14,7 @@ from iterft.log import Log
 from iterft.synth.complexity import Learner
 from iterft.synth.journal import journal_of, take_up
 from iterft.synth.overview import complexity_overview, overview
-from iterft.synth.pipeline import SHARES, Order, Progress, nothing_yet, synthesize
+from iterft.synth.pipeline import Order, Progress, nothing_yet, synthesize
 from iterft.synth.redraw import redrawing
 from iterft.synth.rounds import Rounds, guide
 from iterft.synth.rows import line_of, replacing
@@ -77,7 +77,7 @@ def write_samples(
     with replacing(out) as file:
         file.writelines(map(line_of, rows))
     domains = {name: tool.spec.domain for name, tool in stock.tools.items()}
-    told = overview(rows, SHARES, domains, progress.redrawn) + told_rounds
+    told = overview(rows, order.shares, domains, progress.redrawn) + told_rounds
     summary = out.with_name(f"{out.name}.summary.txt")
     summary.write_text(told, encoding="utf-8")
     path.unlink()
@@ -112,6 +112,7 @@ def _settings(stock: Stock, order: Order, earlier: Sequence[str], guidance: Guid
         "seed": order.seed,
         "name": order.name,
         "thinking": order.with_thinking,
+        "shares": dict(order.shares),
         "runs": digest_of(sorted(order.runs)),
         "complexity": [guidance.learner.name, guidance.num_rounds, guidance.num_probe, order.num_samples]
         if guidance  # rounds are of all samples
