@@ -92,8 +92,8 @@ def prepared_arms(options: argparse.Namespace, seed: int, folder: Path) -> dict[
     """Arm -> a run of its data, prepared and never run. ValueError when the real rows are too few."""
     data = {name: folder / f"{name}.jsonl" for name in ("rules", "clean", "real", "mixed")}
     making = ("--out", data["rules"], "-n", options.num, "--evolve", options.evolve, "--seed", seed)
-    shares = [part for share in options.share for part in ("--share", share)]
-    made(data["rules"], *making, *shares, "--against", "bfcl")
+    asked = [part for share in options.share for part in ("--share", share)]
+    made(data["rules"], *making, *asked, "--against", "bfcl")
     made(data["clean"], "--check", options.real, "--out", data["clean"])
     bfcl = [f"eval.bfcl=[{','.join(CATEGORIES)}]", f"eval.bfcl_limit={options.limit}"]
 
