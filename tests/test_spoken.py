@@ -20,6 +20,7 @@ from iterft.synth.ordered import is_crossed, ordered_pairs
 from iterft.synth.spoken import SpokenTool
 from iterft.synth.stock import built_in_tools, definition_of, spoken_of
 from iterft.synth.thoughts import calls_thought
+from iterft.synth.units import measured
 from iterft.synth.values import Value
 from iterft.synth.verbs import be, plural
 from iterft.synth.wording import fill, slots
@@ -149,6 +150,47 @@ def test_a_parameter_called_by_a_preposition_or_a_question_word_stands_by_itself
     assert set(clauses_of("from_unit", text, (" from",))) == {", from unit: {from_unit}"}
     assert clauses_of("to", {"type": "array", "items": text}, ()) == [", to: {to}"]
     assert "the when" not in " ".join(question_for("when", text))
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "said", "way"),
+    [
+        ("weight_kg", "", "weight", "{}kg"),
+        ("maxPriceEUR", "", "max price", "€{}"),
+        ("speed_meters_per_second", "", "speed", "{}m/s"),
+        ("temperature", "Target in degrees Celsius", "temperature", "{}°C"),
+        ("volume_l", "Volume in litres", "volume", "{}L"),
+        ("radius_nm", "Radius in nautical miles. Defaults to 20", "radius", "{} nautical miles"),
+        ("molarity", "Concentration in mol/L", "", ""),
+        ("minutes", "Length in minutes", "", ""),
+        ("num_days", "Days off", "", ""),
+        ("litres_per_hectare", "Amount of spray", "", ""),
+        ("birth_year", "Year of birth", "", ""),
+        ("count", "How many", "", ""),
+    ],
+)
+def test_the_unit_of_a_number_is_told_by_name_or_description(name: str, description: str, said: str, way: str) -> None:
+    noun, ways = measured(name, description)
+    assert noun == said and (way in ways if way else ways == ())
+
+
+def test_a_number_is_said_with_its_unit_or_alone() -> None:
+    forms = clauses_of("weight_kg", {"type": "number"}, ())
+    assert {" with weight {weight_kg}kg", " with a weight of {weight_kg} kilograms", ", weight kg: {weight_kg}"} <= {
+        *forms
+    }
+    assert " with an age of {age}" in clauses_of("age", {"type": "integer"}, ())
+    assert not any(" with a " in form for form in clauses_of("age", {"type": "string"}, ()))
+    assert not any(" with a " in form for form in clauses_of("points", {"type": "integer"}, ()))
+
+
+def test_measures_of_one_thing_are_joined_and_are_one_call() -> None:
+    number = {"type": "number"}
+    spec = spoken_with("cut_panel", "Cut a panel.", width_mm=number, height_mm=number)
+    filled = [fill(wording, spec.kinds, Random(0)) for wording in (*spec.imperatives, *spec.queries)]
+    assert all(found and len(found[1]) == 1 for found in filled)
+    joined = [found[0] for found in filled if found and re.search(r" with an? .* and an? (width|height)", found[0])]
+    assert joined and all(len(re.findall(" with ", text)) == 1 for text in joined)
 
 
 @pytest.mark.parametrize(

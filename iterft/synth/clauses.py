@@ -10,6 +10,7 @@ from typing import Any
 from iterft.json_schema import types_of
 from iterft.synth.branches import definite, is_flag
 from iterft.synth.names import words_of
+from iterft.synth.units import measured
 from iterft.synth.verbs import is_plural
 
 _TAG = "(?: name| id| number| code)?"
@@ -47,6 +48,8 @@ _NATURAL: Sequence[tuple[str, str, str]] = (
 """(the preposition, the form behind it, the names that it suits). A name of which a word would then mean something else
 (`expiry_date`, `source_language`, `time_zone`) suits none."""
 
+OF_ONE = " with a"
+"""How a clause begins that says what one thing is: "with a height of"."""
 _FREE_TEXT = re.compile(
     r"(?:sql|cron|title|subject|headline|message|text|body|content|note|comment|remark|description|caption|query|q"
     r"|keyword|term|topic|phrase|prompt|reason|feedback|summary|question|expression|song|track|album|movie|film|book)s?"
@@ -81,18 +84,34 @@ def clauses_of(name: str, schema: Mapping[str, Any], taken: Sequence[str]) -> li
         found = [listed] if not is_noun(name) else [f" with {said} {slot}", listed]
         is_several = "array" in types_of(schema) and is_noun(name) and is_plural(said)
         return [*found, f", with these {said}: {slot}"] if is_several else found
-    found = [
-        f" with {said} {slot}",
-        listed,
-        f" with {slot} as the {said}",
-        f", {said} {slot}",
-        f" using {slot} for the {said}",
-    ]
-    if not is_noun(name):
-        found = [listed]
+    found = _named(said, slot) if is_noun(name) else [listed]
+    if {"integer", "number"} & set(types_of(schema)) and is_noun(name):
+        found = _measured(name, str(schema.get("description") or ""), slot)
     preposition, form = natural(name)
     if preposition and preposition not in taken:
         found = [f"{preposition} {form.format(slot)}"] * 5 + found
+    return found
+
+
+def _named(said: str, value: str) -> list[str]:
+    return [
+        f" with {said} {value}",
+        f", {said}: {value}",
+        f" with {value} as the {said}",
+        f", {said} {value}",
+        f" using {value} for the {said}",
+    ]
+
+
+def _measured(name: str, description: str, slot: str) -> list[str]:
+    """Of a number: alone under the parameter's whole name, or with its unit, which the name then lacks. As often as in
+    any other way people say "with a height of 5 cm"."""
+    bare, ways = measured(name, description)
+    said = said_name(name)
+    found = []
+    for noun, value in [(said, slot), *((bare, way.replace("{}", slot)) for way in ways)]:
+        one = [] if is_plural(noun) else [f"{OF_ONE}{'n' if noun[0] in 'aeiou' else ''} {noun} of {value}"]
+        found += _named(noun, value) + one * 3
     return found
 
 

@@ -7,6 +7,7 @@ the tool. Not here: values (`typed`), what is asked for (`drafts`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -16,7 +17,7 @@ from iterft.json_schema import types_of
 from iterft.readers.parts import accept
 from iterft.synth.branches import definite, is_flag
 from iterft.synth.catalog import Gap, Parameter, ToolSpec
-from iterft.synth.clauses import clauses_of, is_noun, natural, question_for, said_name
+from iterft.synth.clauses import OF_ONE, clauses_of, is_noun, natural, question_for, said_name
 from iterft.synth.deeds import Deed, deeds
 from iterft.synth.names import words_of
 from iterft.synth.ordered import ordered_pairs
@@ -152,7 +153,14 @@ class Grammar:
         self.random.shuffle(names)
         written = [self._clause(name, names, name == repeated) for name in names]
         pairs = sorted(zip(names, written, strict=True), key=lambda pair: pair[1].lstrip("[<").startswith(","))
-        return "".join(clause if name in self.required else f"[{clause}]" for name, clause in pairs)
+        text, before = "", ""
+        for name, clause in pairs:
+            is_said = name in self.required
+            if _is_of_one(before) and _is_of_one(clause):
+                clause = f" and{clause.removeprefix(' with')}"
+            text += clause if is_said else f"[{clause}]"
+            before = clause if is_said and name != repeated else ""
+        return text
 
     def repeatable(self, without: str) -> str:
         """A required parameter of one text or number that can have several values at once, "" where there is none. Not
@@ -217,6 +225,11 @@ class Grammar:
         said = [f"the {said_name(name)} {be(said_name(name))} {{{name}}}" for name in self.required]
         text = ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1]
         return f"{text[0].upper()}{text[1:]}."
+
+
+def _is_of_one(clause: str) -> bool:
+    """Whether a second clause may be joined to this one by "and": "with a base of 10 and a height of 5"."""
+    return bool(re.match(rf"(?:{OF_ONE}| and a)n? ", clause))
 
 
 def _tells_which(name: str) -> bool:
