@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import signal
@@ -133,6 +134,19 @@ def test_kinds_have_the_shares_that_are_asked_for_and_the_others_part_the_rest(m
         assert abs(counts[kind] / NUM - share) < 0.02, kind
     assert "no_tool                   " in (summary := out.with_name("data.jsonl.summary.txt").read_text())
     assert "wanted 30.0%" in summary
+
+
+def test_a_name_in_gz_is_a_compressed_file_the_same_each_time(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "data.jsonl.gz" for folder in ("one", "two")]
+    for out in files:
+        assert synthesize("--out", out, "-n", 20).returncode == 0
+    one, two = (out.read_bytes() for out in files)
+    assert one == two and len(gzip.decompress(one).splitlines()) == 20
+    assert len(load_samples(str(files[0]), "FILE", 0.0).samples) == 20
+    assert sorted(each.name for each in files[0].parent.iterdir()) == ["data.jsonl.gz", "data.jsonl.gz.summary.txt"]
+    clean = tmp_path / "clean.jsonl.gz"
+    assert synthesize("--check", files[0], "--out", clean).returncode == 0
+    assert len(gzip.decompress(clean.read_bytes()).splitlines()) == 20
 
 
 def test_shares_of_all_kinds_may_be_given() -> None:

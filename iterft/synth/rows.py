@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -55,11 +57,17 @@ def line_of(row: Any) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes its place once all is written."""
+    """A text file that takes its place once all is written; compressed, and the same for the same text, where its name
+    ends in .gz."""
     temporary = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("w", encoding="utf-8") as out:
-        yield out
+    with ExitStack() as files:
+        if path.suffix == ".gz":
+            packed = files.enter_context(temporary.open("wb"))
+            stream = files.enter_context(gzip.GzipFile("", "wb", fileobj=packed, mtime=0))
+            yield files.enter_context(TextIOWrapper(stream, encoding="utf-8"))
+        else:
+            yield files.enter_context(temporary.open("w", encoding="utf-8"))
     temporary.replace(path)
 
 
