@@ -419,6 +419,14 @@ def test_a_pool_file_gives_tools_without_further_keys_each_name_once_and_none_he
     assert pool.tools == (tool("send_mail"), tool("book"))
 
 
+@pytest.mark.parametrize("key", ["parameters", "input_schema", "inputSchema"])
+def test_a_pool_may_be_in_the_form_of_openai_anthropic_or_mcp(tmp_path: Path, key: str) -> None:
+    schema = {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]}
+    row = {"name": "send", "description": "Send it", key: schema}
+    pool = load_pool(write_pool(tmp_path / "pool.jsonl.gz", [row]), [], [])
+    assert pool.tools == ({"name": "send", "description": "Send it", "parameters": schema},)
+
+
 @pytest.mark.parametrize("row", [{"description": "no name"}, ["a"], {"name": "a", "parameters": 3}])
 def test_a_row_that_is_no_tool_is_named(tmp_path: Path, row: Any) -> None:
     file = write_pool(tmp_path / "pool.jsonl.gz", [tool("a"), row])

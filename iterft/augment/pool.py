@@ -16,7 +16,8 @@ from operator import itemgetter
 from pathlib import Path
 
 from iterft.data import as_row, collector_paused
-from iterft.readers.parts import RowFault, read_tool
+from iterft.readers import parts
+from iterft.readers.parts import RowFault
 from iterft.sources import rows
 from iterft.types import Sample, Tool
 
@@ -118,16 +119,15 @@ def load_pool(file: str, samples: Sequence[Sample], held_out: Sequence[Sample]) 
 
 
 def read_tools(path: Path) -> Iterator[Tool]:
-    """The tools of a file, a {name, description, parameters} a row; other keys are left out. ValueError for a row that
-    holds none."""
+    """The tools of a file, one a row, in OpenAI's form, Anthropic's or that of MCP. ValueError for a row that holds
+    none."""
     if not path.is_file():
         raise ValueError(f"data.tool_pool {path}: no such file; give a file of tools, or leave it empty")
     for number, content in rows(str(path), "data.tool_pool"):
         try:
-            tool = read_tool(as_row(content))
+            yield from parts.read_tools(as_row(content))
         except RowFault as fault:
             raise ValueError(f"data.tool_pool {path}: line {number}: {fault}; mend or remove the row") from fault
-        yield {key: tool[key] for key in ("name", "description", "parameters") if key in tool}
 
 
 def unrelated_tools(
