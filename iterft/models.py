@@ -149,10 +149,14 @@ def convert_gguf(file: Path, out: Path, log: Log) -> None:
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """`auto`: bfloat16 where the hardware multiplies it fast (CUDA, CPUs with AMX or AVX512-BF16), else float32."""
+    """`auto`: bfloat16 where the hardware multiplies it fast (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else
+    float32."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -231,7 +235,7 @@ def load_or_explain(factory: Any, path: str, **options: Any) -> Any:
 
     try:
         return factory.from_pretrained(path, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"model.base {path}: cannot be loaded ({reason}); check the name and the network, or give a local folder"
@@ -265,7 +269,7 @@ def load_for_training(path: str, checkpoint: Checkpoint, settings: ModelSettings
 
 def load_for_sampling(path: str, checkpoint: Checkpoint, settings: ModelSettings) -> Any:
     """The checkpoint as a plain causal LM. An adapter is merged into the copy in memory, which decodes faster; beside a
-    quantised base it stays, as merging would round it."""
+    base that is quantised, by us or as published, it stays, as merging would round it."""
     dtype = dtype_of(settings.dtype)
     if settings.tuning == "full" and checkpoint.path is not None:
         return load_base(str(checkpoint.path), dtype)
@@ -275,4 +279,5 @@ def load_for_sampling(path: str, checkpoint: Checkpoint, settings: ModelSettings
     from peft import PeftModel
 
     model = PeftModel.from_pretrained(base, checkpoint.path)
-    return model.merge_and_unload() if settings.quantization == "none" else model.get_base_model()
+    is_quantized = getattr(base, "hf_quantizer", None) is not None
+    return model.get_base_model() if is_quantized else model.merge_and_unload()

@@ -500,6 +500,9 @@ def test_qlora_learns_on_a_quantised_base_and_its_adapter_loads_on_the_plain_one
     on_plain = logits_of(load_for_sampling(base, tuned, LORA))
     assert (on_plain - logits_of(load_base(base, torch.float32))).abs().max() > 1e-2
     on_packed = logits_of(load_for_sampling(base, tuned, packed))
+    published = str(tmp_path / "published")
+    load_base(base, torch.float32, "nf4").save_pretrained(published)
+    torch.testing.assert_close(logits_of(load_for_sampling(published, tuned, LORA)), on_packed)
     assert (on_plain - on_packed).abs().mean() < (on_plain - logits_of(load_base(base, torch.float32))).abs().mean()
 
 
