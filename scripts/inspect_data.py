@@ -104,13 +104,20 @@ def print_lengths(recipe: Recipe, samples: Sequence[Sample], counted: bool) -> N
     measure = token_counter(recipe) if counted else characters(recipe)
     dialect = build.dialect(recipe)
     writable = [sample for sample in samples if build.is_writable(dialect, sample, with_reference=False)]
-    lengths = sorted(map(measure, writable))
+    lengths, refused = [], Counter[str]()
+    for sample in writable:
+        try:
+            lengths.append(measure(sample))
+        except ValueError as error:  # of the chat template
+            refused[str(error)] += 1
     unit = (
         f"tokens of {recipe.name}'s model" if counted else f"tokens, estimated as characters / {CHARACTERS_PER_TOKEN}"
     )
     num_long = sum(length > recipe.data.max_prompt_tokens for length in lengths)
     print(f"\nprompt lengths in {unit}; {num_long} above data.max_prompt_tokens={recipe.data.max_prompt_tokens}")
     bins = Counter(max(64, 1 << (length - 1).bit_length()) for length in lengths)
+    for reason, count in refused.most_common():
+        print(f"  {count:6}  not counted: {reason}")
     for top in sorted(bins):
         print(f"  up to {top:6}  {bins[top]:6}  {'#' * round(60 * bins[top] / max(bins.values()))}")
 

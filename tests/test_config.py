@@ -65,8 +65,12 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, key: str, n
 def test_template_kwargs_take_any_key_but_those_that_we_give_ourselves() -> None:
     recipe = Recipe.load("debug", ["model.template_kwargs.enable_thinking=false"])
     assert recipe.model.template_kwargs == {"enable_thinking": False}
-    with pytest.raises(ValueError, match=r"model\.template_kwargs: must hold none of .*tools.*, but it is \{'tools'"):
+    with pytest.raises(ValueError, match=r"model\.template_kwargs: must .*hold none of .*tools.*, but it is \{'tools'"):
         Recipe.load("debug", ["model.template_kwargs.tools=[]"])
+    with pytest.raises(
+        ValueError, match=r"must give each name a value \(\{name: value\}\).*\{'enable_thinking:false': None"
+    ):
+        Recipe.load("debug", ["model.template_kwargs={enable_thinking:false}"])
 
 
 @pytest.mark.parametrize("dialect", ["hermes", "llama3", "mistral", "pythonic"])
@@ -108,6 +112,12 @@ def test_a_value_of_the_wrong_kind_names_its_key() -> None:
         Recipe.load("debug", ["iters=1.5"])
     with pytest.raises(ValueError, match="key 'stage': must be a mapping"):
         Recipe.load("debug", ["stage=3"])
+    with pytest.raises(ValueError, match=r"--set stages=\{dpo: 1\}: key 'stages': must be a list, but is \{'dpo': 1\}"):
+        Recipe.load("debug", ["stages={dpo: 1}"])
+    with pytest.raises(
+        ValueError, match=r"key 'model\.template_kwargs': must be a mapping of names .*, but is \['a'\]"
+    ):
+        Recipe.load("debug", ["model.template_kwargs=[a]"])
     with pytest.raises(ValueError, match=r"key 'stage\.lr'"):
         Recipe.load("debug", ["stage.lr=null"])
     with pytest.raises(ValueError, match="key 'name'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,21 @@ def test_with_a_recipe_prompts_are_counted_in_its_tokens(tmp_path: Path) -> None
     done = inspect(path, "--recipe", "debug")
     assert (done.returncode, done.stderr) == (0, "")
     assert "prompt lengths in tokens of debug's model; 0 above" in done.stdout
+
+
+def test_prompts_that_a_chat_template_refuses_are_counted(tmp_path: Path, base: str) -> None:
+    conversation = suitable("openai")[0]
+    rows = [WRITERS["openai"](conversation)] * 3
+    path, model = tmp_path / "rows.jsonl", tmp_path / "model"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    shutil.copytree(base, model)
+    template = "{% for message in messages %}{% if message.role == 'user' %}{{ raise_exception('no user here') }}"
+    (model / "chat_template.jinja").write_text(template + "{% endif %}{% endfor %}")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"model: {{base: {model}, template: ours}}")
+    done = inspect(path, "--recipe", recipe)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not counted: the chat template refuses the prompt (no user here)" in done.stdout
 
 
 @pytest.mark.parametrize(
