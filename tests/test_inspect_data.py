@@ -43,18 +43,21 @@ def test_with_a_recipe_prompts_are_counted_in_its_tokens(tmp_path: Path) -> None
 
 
 def test_prompts_that_a_chat_template_refuses_are_counted(tmp_path: Path, base: str) -> None:
-    conversation = suitable("openai")[0]
-    rows = [WRITERS["openai"](conversation)] * 3
+    rows = [WRITERS["openai"](conversation) for conversation in suitable("openai")[:3]]
+    rows[1]["messages"][0]["content"] += " Sesame"
     path, model = tmp_path / "rows.jsonl", tmp_path / "model"
     path.write_text("\n".join(map(json.dumps, rows)))
     shutil.copytree(base, model)
-    template = "{% for message in messages %}{% if message.role == 'user' %}{{ raise_exception('no user here') }}"
-    (model / "chat_template.jinja").write_text(template + "{% endif %}{% endfor %}")
+    template = model / "chat_template.jinja"
+    refusal = (
+        "{% for message in messages if 'Sesame' in message.content %}{{ raise_exception('it is shut') }}{% endfor %}"
+    )
+    template.write_text(refusal + template.read_text())
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(f"model: {{base: {model}, template: ours}}")
     done = inspect(path, "--recipe", recipe)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "not counted: the chat template refuses the prompt (no user here)" in done.stdout
+    assert "       2  not counted: the chat template refuses the prompt (it is shut)" in done.stdout
 
 
 @pytest.mark.parametrize(

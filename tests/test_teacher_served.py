@@ -1,4 +1,4 @@
-"""A teacher on a real server, vLLM's on a CPU: a tiny random model writes rubbish, but always in the form asked for."""
+"""A teacher on a real server, vLLM's on a CPU: SmolLM2 writes much that is of no use, but in the form asked for."""
 
 from __future__ import annotations
 
@@ -45,14 +45,16 @@ CUT_OFF = "it was cut off"
 
 
 @pytest.fixture(scope="module")
-def url(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(smollm2: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", base, "--port", str(port)]
-    command += ["--host", "127.0.0.1", "--enforce-eager", "--max-model-len", "4096", "--served-model-name", "tiny"]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", smollm2, "--port", str(port)]
+    command += ["--host", "127.0.0.1", "--enforce-eager", "--max-model-len", "4096", "--served-model-name", "smollm2"]
+    command += ["--dtype", "float32"]
     quiet = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    quiet["OMP_NUM_THREADS"] = "1"  # of two threads that share a core each waits for the other
     address = f"http://127.0.0.1:{port}/v1"
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **quiet}, start_new_session=True)
@@ -115,21 +117,40 @@ class Listening:
 
 @pytest.fixture(scope="module")
 def served(url: str) -> Iterator[Endpoint]:
-    """Asked once for each answer: what is of no use is a fault at once."""
+    """Asked once for each answer: what is of no use is a fault at once. Answers are short, as a CPU writes a dozen
+    tokens a second."""
     settings = EndpointSettings(
-        base_url=url, max_repairs=0, max_tokens=700, concurrency=3, timeout_s=600.0, max_failures=1000
+        base_url=url, max_repairs=0, max_tokens=200, concurrency=3, timeout_s=600.0, max_failures=1000
     )
     with endpoint(settings, Log(quiet=True)) as model:
         yield model
+
+
+CITY = {"type": "string", "minLength": 1, "maxLength": 20}
+FORMS: Mapping[str, Mapping[str, Any]] = {
+    "flag": {"is_city": {"type": "boolean"}},
+    "choice": {"unit": {"enum": ["celsius", "fahrenheit"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+    "list": {"cities": {"type": "array", "items": CITY, "minItems": 1, "maxItems": 3}},
+    "nested": {"place": {"type": "object", "properties": {"city": CITY}, "required": ["city"]}, "label": CITY},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_answer_that_has_room_parses(served: Endpoint, form: str) -> None:
+    teacher, properties = Listening(served), FORMS[form]
+    schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    teacher.chat([{"role": "user", "content": "What is the weather in Oslo in the next 3 days?"}], schema=schema)
+    assert len(teacher.heard) == 1
+    teacher.check()
 
 
 def test_what_a_teacher_words_is_kept_or_counted_and_all_samples_pass(served: Endpoint, tmp_path: Path) -> None:
     teacher = Listening(served)
     backend = words_backend(Answers(teacher, tmp_path / "answers"), matches)
     out = tmp_path / "data.jsonl"
-    written = made_by(backend, stock_in(tmp_path), out, 3)
+    written = made_by(backend, stock_in(tmp_path), out, 1)
     samples = load_samples(out, "FILE", 0.0).samples
-    assert len(samples) == 3 and [judged(sample) for sample in samples] == [[]] * 3
+    assert [judged(sample) for sample in samples] == [[]]
     told = sum(number for why, number in written.progress.redrawn.items() if why.startswith((SAID_ANEW, OWN_WORDS)))
     assert told >= 1 and len(teacher.heard) + len(teacher.faults) >= told
     teacher.check()
@@ -162,6 +183,6 @@ def test_an_assistant_decides_in_form(served: Endpoint, tmp_path: Path) -> None:
 def test_what_a_teacher_writes_is_a_tool_or_counted(served: Endpoint, tmp_path: Path) -> None:
     teacher = Listening(served)
     answers = Answers(teacher, tmp_path / "answers")
-    made = write_tools({"harbour": ("moor a boat",)}, [], 2, 0, answers, frozenset())
-    assert len(made.tools) + made.dropped.total() >= 2
+    made = write_tools({"harbour": ("moor a boat",)}, [], 1, 0, answers, frozenset())
+    assert len(made.tools) + made.dropped.total() >= 1
     teacher.check()
