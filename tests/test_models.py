@@ -111,15 +111,6 @@ def test_a_turn_may_end_with_what_the_model_ends_with(base: str, tmp_path: Path)
     assert build.base_and_template(recipe, QUIET)[1].other_stops == frozenset()
 
 
-@pytest.mark.parametrize(("multiplies_it", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_gpus_that_do_not_multiply_bfloat16_compute_in_float32(
-    multiplies_it: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: multiplies_it)
-    assert models.dtype_of("auto") == dtype and models.dtype_of("bfloat16") == torch.bfloat16
-
-
 def test_damaged_weights_are_refused(base: str, tmp_path: Path) -> None:
     folder = tmp_path / "damaged"
     shutil.copytree(base, folder)

@@ -68,18 +68,20 @@ def test_one_recipe_is_quantised_and_one_tunes_all_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpu", "amx", "avx512", "expected"),
+    ("gpu", "on_gpu", "amx", "avx512", "expected"),
     [
-        (False, False, False, torch.float32),
-        (True, False, False, torch.bfloat16),
-        (False, True, False, torch.bfloat16),
-        (False, False, True, torch.bfloat16),
+        (False, False, False, False, torch.float32),
+        (True, True, False, False, torch.bfloat16),
+        (True, False, True, True, torch.float32),
+        (False, False, True, False, torch.bfloat16),
+        (False, False, False, True, torch.bfloat16),
     ],
 )
 def test_auto_is_bfloat16_where_it_is_fast(
-    monkeypatch: pytest.MonkeyPatch, gpu: bool, amx: bool, avx512: bool, expected: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, on_gpu: bool, amx: bool, avx512: bool, expected: torch.dtype
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: on_gpu)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     assert dtype_of("auto") == expected
