@@ -14,9 +14,11 @@ from iterft.synth.names import words_of
 
 _TABLE = Path(__file__).parent / "units.txt"
 _MOST_WORDS = 3
-_IN_UNIT = re.compile(r"\bin ((?:[a-z]+ ){0,2}[a-z]+)(?![\w/])")
+_IN_UNIT = re.compile(r"\bin ((?:[a-z]+ ){0,3}[a-z]+)(?![\w/])")
 _NO_NAMES = frozenset(["num", "number", "max", "min", "total", "within", "since", "until", "per", "in", "of"])
 """What a name without its unit must not end with."""
+_MAKE_ANOTHER = frozenset(["per", "a", "an", "squared", "cubed", "times"])
+"""Words behind a unit with which it is another one: "in kilograms per litre"."""
 _VOWELS = frozenset("aeiouy")
 
 
@@ -33,7 +35,8 @@ def measured(name: str, description: str) -> tuple[str, Sequence[str]]:
     for found in _IN_UNIT.findall(description.lower()):
         told = found.split()
         for size in range(len(told), 0, -1):
-            if forms := _table().get(" ".join(told[:size])):
+            forms = _table().get(" ".join(told[:size]))
+            if forms and _MAKE_ANOTHER.isdisjoint(told[size : size + 1]):
                 return " ".join(words[:-1] if is_short else words), forms
     return "", ()
 
