@@ -149,6 +149,21 @@ def test_a_name_in_gz_is_a_compressed_file_the_same_each_time(tmp_path: Path) ->
     assert len(gzip.decompress(clean.read_bytes()).splitlines()) == 20
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["single"], "--share single: is no share; write single=0.3"),
+        (["single=nan"], "--share single=nan: must lie from 0 to 1"),
+        (["single=0.9", "asked=0.2"], "--share: those given are 1.1 in sum"),
+        (["single=0.1", "single=0.2"], "--share single=0.2: single is given twice"),
+        ([f"{kind}=0.1" for kind in SHARES], "--share: those given are 0.7 in sum"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(asked: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        shares_of(asked)
+
+
 def test_shares_of_all_kinds_may_be_given() -> None:
     assert shares_of([f"{kind}={share}" for kind, share in SHARES.items()]) == pytest.approx(SHARES)
     assert shares_of(["single=1"]) == {kind: float(kind == "single") for kind in SHARES}
@@ -406,10 +421,6 @@ SERVED = ("--out", "x.jsonl", "--teacher", "http://h/v1")
         (("--check", "none.jsonl", "--seed", 1), "--seed: is used when samples are made"),
         (("--check", "none.jsonl", "--share", "single=1"), "--share: is used when samples are made"),
         (("--out", "x.jsonl", "--share", "singles=1"), "--share singles=1: there is no such kind; give one of single,"),
-        (("--out", "x.jsonl", "--share", "single"), "--share single: is no share; write single=0.3"),
-        (("--out", "x.jsonl", "--share", "single=nan"), "--share single=nan: must lie from 0 to 1"),
-        (("--out", "x.jsonl", "--share", "single=0.9", "--share", "asked=0.2"), "--share: those given are 1.1 in sum"),
-        (("--out", "x.jsonl", "--share", "single=0.1", "--share", "single=0.2"), "--share single=0.2: single is given"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence_and_exit_code_2(arguments: tuple[object, ...], message: str) -> None:
