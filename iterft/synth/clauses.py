@@ -84,9 +84,12 @@ def clauses_of(name: str, schema: Mapping[str, Any], taken: Sequence[str]) -> li
         found = [listed] if not is_noun(name) else [f" with {said} {slot}", listed]
         is_several = "array" in types_of(schema) and is_noun(name) and is_plural(said)
         return [*found, f", with these {said}: {slot}"] if is_several else found
-    found = _named(said, slot) if is_noun(name) else [listed]
-    if {"integer", "number"} & set(types_of(schema)) and is_noun(name):
+    if not is_noun(name):
+        found = [listed]
+    elif {"integer", "number"} & set(types_of(schema)):
         found = _measured(name, str(schema.get("description") or ""), slot)
+    else:
+        found = _named(said, slot)
     preposition, form = natural(name)
     if preposition and preposition not in taken:
         found = [f"{preposition} {form.format(slot)}"] * 5 + found

@@ -153,13 +153,13 @@ class Grammar:
         self.random.shuffle(names)
         written = [self._clause(name, names, name == repeated) for name in names]
         pairs = sorted(zip(names, written, strict=True), key=lambda pair: pair[1].lstrip("[<").startswith(","))
-        text, before = "", ""
+        text, is_behind_one = "", False
         for name, clause in pairs:
-            is_said = name in self.required
-            if _is_of_one(before) and _is_of_one(clause):
+            is_said, is_of_one = name in self.required, bool(re.match(f"{OF_ONE}n? ", clause))
+            if is_behind_one and is_of_one:  # "with a base of 10 and a height of 5"
                 clause = f" and{clause.removeprefix(' with')}"
             text += clause if is_said else f"[{clause}]"
-            before = clause if is_said and name != repeated else ""
+            is_behind_one = is_of_one and is_said and name != repeated
         return text
 
     def repeatable(self, without: str) -> str:
@@ -225,11 +225,6 @@ class Grammar:
         said = [f"the {said_name(name)} {be(said_name(name))} {{{name}}}" for name in self.required]
         text = ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1]
         return f"{text[0].upper()}{text[1:]}."
-
-
-def _is_of_one(clause: str) -> bool:
-    """Whether a second clause may be joined to this one by "and": "with a base of 10 and a height of 5"."""
-    return bool(re.match(rf"(?:{OF_ONE}| and a)n? ", clause))
 
 
 def _tells_which(name: str) -> bool:
