@@ -148,9 +148,9 @@ def test_what_a_teacher_words_is_kept_or_counted_and_all_samples_pass(served: En
     teacher = Listening(served)
     backend = words_backend(Answers(teacher, tmp_path / "answers"), matches)
     out = tmp_path / "data.jsonl"
-    written = made_by(backend, stock_in(tmp_path), out, 1)
+    written = made_by(backend, stock_in(tmp_path), out, 3)
     samples = load_samples(out, "FILE", 0.0).samples
-    assert [judged(sample) for sample in samples] == [[]]
+    assert len(samples) == 3 and [judged(sample) for sample in samples] == [[]] * 3
     told = sum(number for why, number in written.progress.redrawn.items() if why.startswith((SAID_ANEW, OWN_WORDS)))
     assert told >= 1 and len(teacher.heard) + len(teacher.faults) >= told
     teacher.check()
@@ -183,6 +183,6 @@ def test_an_assistant_decides_in_form(served: Endpoint, tmp_path: Path) -> None:
 def test_what_a_teacher_writes_is_a_tool_or_counted(served: Endpoint, tmp_path: Path) -> None:
     teacher = Listening(served)
     answers = Answers(teacher, tmp_path / "answers")
-    made = write_tools({"harbour": ("moor a boat",)}, [], 1, 0, answers, frozenset())
-    assert len(made.tools) + made.dropped.total() >= 1
+    made = write_tools({"harbour": ("moor a boat",)}, [], 2, 0, answers, frozenset())
+    assert len(made.tools) + made.dropped.total() >= 2
     teacher.check()
