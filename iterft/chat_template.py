@@ -64,6 +64,9 @@ def chat_template_of(template: Template) -> str:
                 AFTER_RESULT=after_result,
             ),
         ]
+    if template.thought_end:  # a template's last line break would not be shown, were it the end
+        end = f"{{% if add_generation_prompt %}}{{{{ {template.thought_end!r} }}}}{{% endif %}}"
+        base = base.removesuffix("\n") + end
     if not changes:
         return base
     text = "\n".join(change.rstrip() for change in changes) + "{{- '' }}" + base  # which may begin with a blank

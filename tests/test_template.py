@@ -37,6 +37,8 @@ from iterft.types import Prompt, Sample, ToolCall
 QUIET = Log(quiet=True)
 SHIPPED = Path(trl.__file__).parent / "chat_templates"
 NO_THINKING = {"enable_thinking": False}
+THINKING = ("deepseek_r1_distill", "nemotron_3_nano", "qwen3_5_think", "qwen3_6")
+"""Templates whose prompts begin a thought."""
 OWN = {
     "qwen2_5": (HERMES, {}),
     "qwen2_5_training": (HERMES, {}),
@@ -362,6 +364,22 @@ def test_a_run_shows_warm_up_and_evaluation_the_same_own_template(tokenizer: Any
     prompt = iterator.held_out[0].prompt
     with iterator.serve(iterator.store.checkpoint(0)) as policy:
         assert iterator.tokenizer.decode(policy.render(prompt)) == prompt_text(template, prompt)
+
+
+@pytest.mark.parametrize("name", THINKING)
+def test_a_thought_that_prompts_begin_is_ended_where_turns_hold_none(
+    tokenizer: Any, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    bare = shipped(tokenizer, name, PYTHONIC)
+    template = choose_template(bare.tokenizer, PYTHONIC, ModelSettings(), Log())
+    assert "prompts begin a thought (<think>)" in capsys.readouterr().out
+    prompt = Prompt(({"role": "user", "content": "Hi."},), TOOLS)
+    begun = prompt_text(replace(template, thought_end=""), prompt)
+    assert begun.endswith(("<think>", "<think>\n"))
+    assert prompt_text(template, prompt) == begun.rstrip() + "\n\n</think>\n\n"
+    thinking = replace(PYTHONIC, thinks=True)
+    with pytest.raises(ValueError, match=r"model.think: .*<think>.*' itself at the end .*or set model.think=false"):
+        choose_template(bare.tokenizer, thinking, ModelSettings(), QUIET)
 
 
 @pytest.mark.parametrize("settings", [NO_THINKING, {}])
