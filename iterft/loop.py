@@ -228,7 +228,8 @@ class Iterator:
 
         data = build.data(recipe, count)
         self.tokenizer = self.template.tokenizer
-        refuse_short_context(self.base, recipe.data.max_prompt_tokens, recipe.policy.max_new_tokens)
+        longest_scored = build.longest_bfcl_prompt(recipe, self.template)
+        refuse_short_context(self.base, recipe.data.max_prompt_tokens, recipe.policy.max_new_tokens, longest_scored)
         self.train, self.held_out = data.train, data.held_out
         for line in remarks(recipe, self.template, data):
             log.say(line)

@@ -178,13 +178,21 @@ def context_of(path: str) -> int | None:
     return context
 
 
-def refuse_short_context(path: str, max_prompt_tokens: int, max_new_tokens: int) -> None:
-    """ValueError where prompts and turns may be longer than the base was made for."""
+def refuse_short_context(path: str, max_prompt_tokens: int, max_new_tokens: int, longest_bfcl_prompt: int = 0) -> None:
+    """ValueError where prompts and turns may be longer than the base was made for. All are counted in tokens."""
     context = context_of(path)
-    if context is not None and max_prompt_tokens + max_new_tokens > context:
+    if context is None:
+        return
+    too_many = f"more than the {context} tokens that model.base {path} was made for"
+    if max_prompt_tokens + max_new_tokens > context:
         raise ValueError(
             f"data.max_prompt_tokens: {max_prompt_tokens} and policy.max_new_tokens: {max_new_tokens} are together "
-            f"more than the {context} tokens that model.base {path} was made for; lower them, or choose another model"
+            f"{too_many}; lower them, or choose another model"
+        )
+    if longest_bfcl_prompt + max_new_tokens > context:
+        raise ValueError(
+            f"eval.bfcl: the longest prompt has {longest_bfcl_prompt} tokens, with policy.max_new_tokens: "
+            f"{max_new_tokens} {too_many}; score other categories, lower eval.bfcl_limit or choose another model"
         )
 
 

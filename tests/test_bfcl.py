@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from iterft import Recipe, build
 from iterft.config import BFCL_CALLS
 from iterft.dialects.pythonic import PYTHONIC
 from iterft.evals.bfcl import CATEGORIES, CategoryScore, evaluate_bfcl, json_schema, load, official
+from iterft.loop import main
 from iterft.models import load_tokenizer
 from iterft.rewards.call_match import CallMatch
 from iterft.template import Template
@@ -122,6 +124,18 @@ def test_an_engine_makes_room_for_the_longest_prompt_that_is_scored(base: str) -
     ]
     assert build.longest_bfcl_prompt(scored, template) == max(lengths) > 1000
     assert build.longest_bfcl_prompt(Recipe.load("debug"), template) == 0
+
+
+@pytest.mark.bfcl
+@needs_bfcl
+def test_prompts_longer_than_the_model_was_made_for_are_found_before_the_warm_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["--recipe", "debug", "--run", str(tmp_path / "run"), "--set", "eval.bfcl=[multiple,live_multiple]"]
+    assert main(start) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: eval.bfcl: the longest prompt has 4073 tokens, with policy.max_new_tokens: ")
+    assert "more than the 4096 tokens that model.base" in error and error.count("\n") == 1
 
 
 @pytest.mark.bfcl
