@@ -6,7 +6,8 @@ items of five BFCL categories by the official checker, which nothing is trained 
 tokens, those that a loss is on: as many as the longest of them has in one pass; the others go over their samples again.
 Printed per arm: accuracy by category, and on which share of the items that are due a call one was made, as who never
 calls is right about irrelevance. Means over seeds, with the lowest and the highest. Everything is kept in OUT: started
-again, it goes on. --arms trains some of them, on as many tokens as if it were all; --share is synthesize.py's.
+again, it goes on. --arms trains some of them, on as many tokens as if it were all; --share and --alone-share are those
+of synthesize.py.
 
 python scripts/study_worth.py --real rows.jsonl.gz --seeds 0 1 --limit 100 --out runs/worth
 """
@@ -58,6 +59,7 @@ def main() -> int:
     parser.add_argument(
         "--share", action="append", default=[], metavar="KIND=SHARE", help="of the rules samples, by kind of dialogue"
     )
+    parser.add_argument("--alone-share", type=float, default=0.0, help="of the rules dialogues, see synthesize.py")
     parser.add_argument("--arms", nargs="+", default=[*ARMS], choices=[*ARMS], metavar="ARM", help=", ".join(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--limit", type=int, default=100, help="items of each BFCL category")
@@ -75,7 +77,8 @@ def main() -> int:
 
 def study_seed(options: argparse.Namespace, seed: int, folder: Path) -> dict[str, Scores]:
     """Arm -> its scores."""
-    settings = {name: getattr(options, name) for name in ("real", "recipe", "num", "evolve", "share", "overrides")}
+    names = ("real", "recipe", "num", "evolve", "share", "alone_share", "overrides")
+    settings = {name: getattr(options, name) for name in names}
     kept(folder / "options.json", settings, lambda: None)
     files = {arm: folder / f"bfcl-{arm}.json" for arm in options.arms}
     if not all(file.exists() for file in files.values()):
@@ -93,6 +96,7 @@ def prepared_arms(options: argparse.Namespace, seed: int, folder: Path) -> dict[
     data = {name: folder / f"{name}.jsonl" for name in ("rules", "clean", "real", "mixed")}
     making = ("--out", data["rules"], "-n", options.num, "--evolve", options.evolve, "--seed", seed)
     asked = [part for share in options.share for part in ("--share", share)]
+    asked += ["--alone-share", options.alone_share]
     made(data["rules"], *making, *asked, "--against", "bfcl")
     made(data["clean"], "--check", options.real, "--out", data["clean"])
     bfcl = [f"eval.bfcl=[{','.join(CATEGORIES)}]", f"eval.bfcl_limit={options.limit}"]

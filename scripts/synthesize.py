@@ -111,6 +111,13 @@ def main() -> int:
         default=[],
         help=f"of the samples, by kind of dialogue ({', '.join(SHARES)}); may be given again, the others part the rest",
     )
+    parser.add_argument(
+        "--alone-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the dialogues: they show the tools that they need and no others, or a single one where none fits",
+    )
     parser.add_argument("--whole-list", action="store_true", help="show all your tools, in one order, in every sample")
     parser.add_argument(
         "--teacher",
@@ -252,6 +259,10 @@ def make_data(options: argparse.Namespace) -> int:
     if options.whole_list and (options.evolve or not options.tools):
         raise ValueError("--whole-list: is for --tools that are all shown at once, without --evolve; leave it out")
     shares_of(options.share)
+    if not 0 <= options.alone_share <= 1:
+        raise ValueError(f"--alone-share {options.alone_share}: must lie from 0 to 1")
+    if options.alone_share and options.whole_list:
+        raise ValueError("--alone-share: with --whole-list all tools are shown; leave one of them out")
     check_teacher(options)
     evaluation = evaluation_data(options.against)
     with teacher_of(options) as model:
@@ -439,6 +450,7 @@ def write_part(
         backend_of(options, model, part.out),
         part.tools if options.whole_list else (),
         shares_of(options.share),
+        options.alone_share,
     )
     written = write_samples(part.stock, order, part.out, Log(), earlier, guidance)
     num_made = len(written.rows)

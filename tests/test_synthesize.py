@@ -149,6 +149,26 @@ def test_a_name_in_gz_is_a_compressed_file_the_same_each_time(tmp_path: Path) ->
     assert len(gzip.decompress(clean.read_bytes()).splitlines()) == 20
 
 
+def test_in_a_share_of_the_dialogues_nothing_is_shown_besides_what_they_need(tmp_path: Path) -> None:
+    """A share of 0.4 of them, by their first decisions; several calls and none are right there too."""
+    asked = ("--evolve", 200, "--share", "no_tool=0.3", "--share", "parallel_same=0.2")
+    firsts = {}
+    for share in (0, 0.4, 1):
+        out = tmp_path / f"{share}.jsonl"
+        assert synthesize("--out", out, "-n", 300, *asked, "--alone-share", share).returncode == 0
+        firsts[share] = list({row["id"].partition("/")[0]: row for row in reversed(list(rows(out)))}.values())
+
+    def is_alone(row: dict[str, Any]) -> bool:
+        return len(row["tools"]) == max(1, len(set(row["provenance"]["tools"])))
+
+    by_chance = sum(map(is_alone, firsts[0])) / len(firsts[0])
+    found = sum(map(is_alone, firsts[0.4])) / len(firsts[0.4])
+    assert abs(found - (0.4 + 0.6 * by_chance)) < 0.08
+    assert all(map(is_alone, firsts[1]))
+    calls = Counter(min(2, len(row["answer"])) for row in firsts[1] if len(row["tools"]) == 1)
+    assert min(calls[num] for num in (0, 1, 2)) > 20
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
@@ -420,6 +440,7 @@ SERVED = ("--out", "x.jsonl", "--teacher", "http://h/v1")
         (("--out", "x.jsonl", "--rounds", 2), "--rounds: needs --complexity"),
         (("--check", "none.jsonl", "--seed", 1), "--seed: is used when samples are made"),
         (("--check", "none.jsonl", "--share", "single=1"), "--share: is used when samples are made"),
+        (("--out", "x.jsonl", "--alone-share", "nan"), "--alone-share nan: must lie from 0 to 1"),
         (("--out", "x.jsonl", "--share", "singles=1"), "--share singles=1: there is no such kind; give one of single,"),
     ],
 )

@@ -56,7 +56,7 @@ class Order:
     """What is wanted. `name` is only the beginning of ids. `runs`: word runs of evaluation data, which no sample may
     hold. `judge`: what else it must pass. `backend`: who tells the dialogues. `whole_list`: the tools
     that every sample shows, in this order; () where each dialogue gets a list of its own. `shares`: of the samples, by
-    kind of dialogue."""
+    kind of dialogue. `alone_share`: of the dialogues, see `shown_tools`."""
 
     num_samples: int
     seed: int
@@ -67,6 +67,7 @@ class Order:
     backend: Backend = RULES
     whole_list: Sequence[ToolSpec] = ()
     shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
+    alone_share: float = 0.0
 
 
 @dataclass
@@ -227,7 +228,7 @@ def _planned(
     dialogue = DIALOGUES[kind](stock, world, random)
     if dialogue is None:
         return None, "no dialogue came of it"
-    tools = shown_tools(stock, dialogue, order.whole_list, random, level)
+    tools = shown_tools(stock, dialogue, order, random, level)
     if not tools:
         return None, "no tools to show"
     return Plan(kind, dialogue.draft, tools, dialogue.decide(tools, random), world.returns, scope), ""
@@ -305,11 +306,10 @@ def _is_by_hand(decision: Decision, stock: Stock) -> bool:
     return any(stock.tools[call.name].by_hand for call in decision.answer)
 
 
-def shown_tools(
-    stock: Stock, dialogue: Dialogue, whole_list: Sequence[ToolSpec], random: Random, level: int = 0
-) -> list[ToolSpec]:
+def shown_tools(stock: Stock, dialogue: Dialogue, order: Order, random: Random, level: int = 0) -> list[ToolSpec]:
     """The tools of a dialogue: the `whole_list`, or none where it does not suit the dialogue. Without one, in part
-    (below level 0 never) the user's whole list, else some of it among others. Never one that would do for what is
+    (below level 0 never) the user's whole list, else some of it among others; but in `alone_share` of the dialogues
+    (above level 0 never) what they need alone, a single tool where they need none. Never one that would do for what is
     asked for in vain."""
     draft = dialogue.draft
     barred = excluded_names(draft) - {tool.name for tool in draft.present}
@@ -317,9 +317,12 @@ def shown_tools(
     def may_stand(tool: ToolSpec) -> bool:
         return tool.name not in barred and not stock.might_do(tool, draft)
 
-    if whole_list:
-        return list(whole_list) if all(map(may_stand, whole_list)) else []
-    may_be_whole = level >= 0 and len(stock.asked.tools) <= _MAX_WHOLE_LIST
+    if order.whole_list:
+        return list(order.whole_list) if all(map(may_stand, order.whole_list)) else []
+    is_alone = level <= 0 and order.alone_share > 0 and random.random() < order.alone_share
+    if is_alone and draft.present:
+        return random.sample(draft.present, len(draft.present))
+    may_be_whole = not is_alone and level >= 0 and len(stock.asked.tools) <= _MAX_WHOLE_LIST
     if may_be_whole and random.random() < _WHOLE_LIST_SHARE:
         own = [tool for tool in stock.asked.tools if may_stand(tool)]
         if own and sum(tool.num_characters for tool in own) <= _MAX_CHARACTERS:
@@ -329,7 +332,7 @@ def shown_tools(
     if not chosen:
         others = (random.choice(stock.shown.tools) for _ in range(_MAX_REDRAWS))
         chosen = [tool for tool in others if may_stand(tool)][:1]
-    return chosen
+    return chosen[:1] if is_alone else chosen
 
 
 def _row(sample: Sample, plan: Plan, told: Told, stock: Stock) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def _settings(stock: Stock, order: Order, earlier: Sequence[str], guidance: Guid
         "name": order.name,
         "thinking": order.with_thinking,
         "shares": dict(order.shares),
+        "alone": order.alone_share,
         "runs": digest_of(sorted(order.runs)),
         "complexity": [guidance.learner.name, guidance.num_rounds, guidance.num_probe, order.num_samples]
         if guidance  # rounds are of all samples
