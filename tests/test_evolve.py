@@ -73,8 +73,9 @@ def test_a_parameter_of_several_types_gets_no_bounds_of_numbers() -> None:
     assert changed and {"minimum", "maximum"} <= changed.definition.parameters["properties"]["n"].keys()
 
 
-def test_many_are_made_each_new_by_name_and_words_and_fit_to_be_asked_for(definitions: tuple[Definition, ...]) -> None:
+def test_many_are_made_each_new_by_name_and_asked_for_as_its_origin_is(definitions: tuple[Definition, ...]) -> None:
     made = evolve(definitions, 150, seed=0)
+    deeds = {definition.name: spoken_of(definition).spec.deed for definition in definitions}
     names = [each.definition.name for each in (*made,)] + [definition.name for definition in definitions]
     assert len(made) == 150 and len(set(names)) == len(names)
     assert {each.origin for each in made} == {definition.name for definition in definitions}
@@ -84,7 +85,8 @@ def test_many_are_made_each_new_by_name_and_words_and_fit_to_be_asked_for(defini
         assert 1 <= len(each.operators) <= MAX_OPERATORS
         text = f"{each.definition.name}\n{each.definition.description}\n{each.definition.parameters}"
         near.add(text)
-        assert spoken_of(each.definition, each.operators, each.origin).spec.imperatives
+        spec = spoken_of(each.definition, each.operators, each.origin).spec
+        assert spec.imperatives and spec.deed == deeds[each.origin]
 
 
 def test_the_same_seed_makes_the_same_tools_and_fewer_are_a_beginning(definitions: tuple[Definition, ...]) -> None:

@@ -58,13 +58,14 @@ class SpokenTool:
 
 
 def spoken(definition: Definition, returns: Mapping[str, Any], operators: tuple[str, ...], origin: str) -> SpokenTool:
-    """ValueError, naming tool and parameter, for one that cannot be put into words."""
+    """ValueError, naming tool and parameter, for one that cannot be put into words. People ask for what the origin
+    does: what evolution adds to a name ("for_min_magnitude") is said by the arguments."""
     try:
         parameters = _parameters(definition)
     except ValueError as error:
         raise ValueError(f"tool {definition.name}: {error}") from error
     grammar = Grammar(
-        deeds(definition.name, definition.description), definition.parameters, Random(f"wording {definition.name}")
+        deeds(origin, definition.description), definition.parameters, Random(f"wording {definition.name}")
     )
     group = definition.group or "tools"
     spec = ToolSpec(
