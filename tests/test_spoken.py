@@ -13,7 +13,7 @@ from sample_tools import TEXT
 from iterft.json_schema import value_faults
 from iterft.rollout import settle_call
 from iterft.synth.catalog import ToolSpec, reference
-from iterft.synth.clauses import clauses_of, natural, question_for
+from iterft.synth.clauses import clauses_of, natural, question_for, said_name
 from iterft.synth.deeds import deeds
 from iterft.synth.drafts import DRAFTS, Draft, Pool, follow_up
 from iterft.synth.ordered import is_crossed, ordered_pairs
@@ -197,10 +197,18 @@ def test_measures_of_one_thing_are_joined_and_are_one_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "is_said"), [("tags", "array", 1), ("cast", "array", 0), ("tags", "object", 0)]
+    ("name", "kind", "is_said"),
+    [("tags", "array", 1), ("cast", "array", 0), ("tags", "object", 0), ("num_guests", "array", 0)],
 )
 def test_these_are_several(name: str, kind: str, is_said: int) -> None:
     assert any(" with these" in form for form in clauses_of(name, {"type": kind}, ())) == bool(is_said)
+
+
+def test_a_number_of_things_is_said_in_full() -> None:
+    of_nights = clauses_of("numNights", {"type": "integer"}, (" for",))
+    assert of_nights and all("number of nights" in form for form in of_nights)
+    assert question_for("num_nights", {"type": "integer"})[-1] == "How many nights?"
+    assert said_name("num_made") == "num made" and said_name("nums") == "nums"
 
 
 def spoken_with(name: str, description: str, **properties: Any) -> ToolSpec:

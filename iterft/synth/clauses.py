@@ -11,7 +11,7 @@ from iterft.json_schema import types_of
 from iterft.synth.branches import definite, is_flag
 from iterft.synth.names import words_of
 from iterft.synth.units import measured
-from iterft.synth.verbs import is_plural
+from iterft.synth.verbs import head_of, is_plural
 
 _TAG = "(?: name| id| number| code)?"
 _AREA = "(?:city|town|location|place|country|region|venue|hotel)"
@@ -54,6 +54,7 @@ _FREE_TEXT = re.compile(
     r"(?:sql|cron|title|subject|headline|message|text|body|content|note|comment|remark|description|caption|query|q"
     r"|keyword|term|topic|phrase|prompt|reason|feedback|summary|question|expression|song|track|album|movie|film|book)s?"
 )
+_COUNTED = re.compile("^num (?=.*s$)")
 _TAKING = ("include", "with", "show", "enable", "allow", "use", "send", "notify", "add", "keep", "return", "apply")
 _BEING = ("is", "are", "has", "should")
 _PREPOSITIONS = frozenset(["to", "at", "in", "on", "by", "of", "for", "from", "with", "via", "as", "into"])
@@ -62,8 +63,9 @@ _ASKING = frozenset(["when", "where", "which", "what", "who", "how", "why"])
 
 
 def said_name(name: str) -> str:
-    """A parameter's name as it is said."""
-    return " ".join(words_of(name)) or re.sub(r"[\[\]<>|~{}@]", "", name)
+    """A parameter's name as it is said: the number of nights, not the num nights."""
+    said = " ".join(words_of(name)) or re.sub(r"[\[\]<>|~{}@]", "", name)
+    return _COUNTED.sub("number of ", said)
 
 
 def is_noun(name: str) -> bool:
@@ -82,7 +84,7 @@ def clauses_of(name: str, schema: Mapping[str, Any], taken: Sequence[str]) -> li
     listed = f", {said}: {slot}"
     if {"array", "object"} & set(types_of(schema)):
         found = [listed] if not is_noun(name) else [f" with {said} {slot}", listed]
-        is_several = "array" in types_of(schema) and is_noun(name) and is_plural(said)
+        is_several = "array" in types_of(schema) and is_noun(name) and is_plural(head_of(said))
         return [*found, f", with these {said}: {slot}"] if is_several else found
     if not is_noun(name):
         found = [listed]
@@ -142,7 +144,7 @@ def question_for(name: str, schema: Mapping[str, Any]) -> list[str]:
     if preposition == " on":
         found.append("On which day?")
     if "integer" in types_of(schema) and said.endswith("s"):
-        found.append(f"How many {said}?")
+        found.append(f"How many {said.removeprefix('number of ')}?")
     return found
 
 

@@ -121,7 +121,7 @@ def add_parameter(definition: Definition, random: Random) -> Change | None:
     required = [*definition.parameters.get("required", ()), *([name] if is_required else [])]
     must = "must" if is_required else "can"
     changed = _with(definition, properties, required, f"{said_name(name).capitalize()} {must} be given.")
-    return Change(changed, f"with {said_name(name)}")
+    return Change(changed, f"with {name}")
 
 
 def add_constraint(definition: Definition, random: Random) -> Change | None:
@@ -134,7 +134,7 @@ def add_constraint(definition: Definition, random: Random) -> Change | None:
         changed = _with(
             definition, properties, [*required, name], f"{said_name(name).capitalize()} must always be given."
         )
-        return Change(changed, f"for {said_name(name)}")
+        return Change(changed, f"for {name}")
     kinds = set(types_of(schema)) - {"null"}
     if kinds and kinds <= {"integer", "number"} and "minimum" not in schema and "enum" not in schema:
         drawn = [kind_for(name, schema).draw(random).accepted[0] for _ in range(8)]
@@ -169,8 +169,7 @@ def list_of_values(definition: Definition, random: Random) -> Change | None:
     many = plural(name)
     changed = {(many if key == name else key): several if key == name else inner for key, inner in properties.items()}
     required = [many if each == name else each for each in definition.parameters.get("required", ())]
-    said = said_name(many)
-    return Change(_with(definition, changed, required, f"Takes several {said} at once."), f"for {said}")
+    return Change(_with(definition, changed, required, f"Takes several {said_name(many)} at once."), f"for {many}")
 
 
 def nested_object(definition: Definition, random: Random) -> Change | None:
@@ -210,7 +209,7 @@ def range_of_values(definition: Definition, random: Random) -> Change | None:
     changed = {(renamed if key == name else key): both if key == name else inner for key, inner in properties.items()}
     required = [renamed if each == name else each for each in definition.parameters.get("required", ())]
     return Change(
-        _with(definition, changed, required, f"Takes a range of {said_name(name)}."), f"over {said_name(name)}"
+        _with(definition, changed, required, f"Takes the lowest and the highest {said_name(name)}."), f"over {name}"
     )
 
 
@@ -227,7 +226,7 @@ def change_result(definition: Definition, random: Random) -> Change | None:
             returns={**returns, "properties": fields},
             description=_said(definition, f"Returns {said} as well."),
         )
-        return Change(changed, f"and {said_name(chosen[0])}")
+        return Change(changed, f"and {chosen[0]}")
     listed = {"type": "array", "items": returns, "minItems": 1, "maxItems": 3}
     changed = replace(definition, returns=listed, description=_said(definition, "Returns all that match."))
     return Change(changed, "all") if returns.get("type") == "object" else None
