@@ -34,6 +34,17 @@ def test_it_tells_what_a_file_holds(tmp_path: Path, form: str) -> None:
     assert done.stdout.count("\n[") == 2 and "  -> " in done.stdout
 
 
+def test_who_reads_only_its_beginning_gets_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(WRITERS["xlam"](suitable("xlam")[0])))
+    command = [sys.executable, str(SCRIPT), str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.wait()
+
+
 def test_with_a_recipe_prompts_are_counted_in_its_tokens(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(json.dumps(WRITERS["xlam"](conversation)) for conversation in suitable("xlam")[:5]))
