@@ -122,6 +122,7 @@ def test_an_exported_model_lives_on_the_day_on_which_it_learnt(tokenizer: Any) -
     assert "26 Jul 2024" in text
 
 
+@pytest.mark.slow
 @drawn
 @given(calls=calls_drawn, said=texts, told=st.one_of(st.none(), texts), extra=values)
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))

@@ -54,6 +54,7 @@ def test_faults_of_every_kind_planted_into_two_thousand_samples_are_all_caught()
         assert outcome(one).is_right, (one.reason, one.way, outcome(one))
 
 
+@pytest.mark.slow
 def test_faults_are_planted_at_the_same_places_again() -> None:
     samples = grounds(2, seed=3)
     assert planted(samples, 2, seed=3) == planted(grounds(2, seed=3), 2, seed=3)

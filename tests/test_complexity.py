@@ -292,6 +292,7 @@ def test_no_two_users_say_nearly_the_same_after_all_rounds(finished: Any) -> Non
         texts.add(entry["asked"])
 
 
+@pytest.mark.slow
 def test_rounds_that_were_killed_after_any_item_end_where_undisturbed_ones_do(
     finished: Any, stock: Stock, tmp_path: Path
 ) -> None:
@@ -405,6 +406,7 @@ def test_a_killed_command_ends_where_an_undisturbed_one_does(made: Path, tmp_pat
     assert (tmp_path / "data.jsonl").read_text() == (made / "data.jsonl").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

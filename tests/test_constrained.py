@@ -182,6 +182,7 @@ def test_evaluation_is_constrained_where_asked_and_the_search_never_is(tmp_path:
             assert (evaluated.grammars is not None) == asked
 
 
+@pytest.mark.slow
 @needs_xgrammar
 def test_a_run_with_constrained_evaluation_ends_where_one_without_does_but_for_its_scores(tmp_path: Path) -> None:
     runs = [run_of(tmp_path / str(asked), "iters=1", f"eval.constrained={asked}") for asked in (False, True)]

@@ -230,6 +230,7 @@ def test_a_model_without_a_kv_cache_is_decoded_too() -> None:
             assert row.logprobs == pytest.approx(alone[-len(row.ids) :].tolist(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loop_runs_on_a_model_with_a_window_and_its_pairs_hold_the_models_own_log_probs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,6 +79,7 @@ def test_calls_of_any_tools_get_through_as_they_are_rendered(
         assert is_accepted(grammars, tokenizer, dialect, tools, text), (text, tools)
 
 
+@pytest.mark.slow
 @EVERY_DIALECT
 def test_what_the_grammar_lets_a_random_writer_write_is_well_formed_and_fits_the_tools(
     grammars: Grammars, tokenizer: Any, dialect: Dialect

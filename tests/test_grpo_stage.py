@@ -167,6 +167,7 @@ def test_a_stage_killed_in_any_step_ends_where_an_undisturbed_one_does(
     assert {path.name for path in (tmp_path / "killed").iterdir()} == {"checkpoint"}, "nothing is left behind"
 
 
+@pytest.mark.slow
 def test_a_collapse_ends_the_stage_and_keeps_the_checkpoint_before_it(
     base: str, tokenizer: Any, tmp_path: Path
 ) -> None:
@@ -200,6 +201,7 @@ def test_a_call_share_below_its_limit_stops_at_the_first_step(base: str, tokeniz
         stage(BASE, EXPERIENCE, tmp_path / "checkpoint")
 
 
+@pytest.mark.slow
 def test_samples_chosen_for_what_fails_are_measured_by_how_they_began(
     base: str, tokenizer: Any, tmp_path: Path
 ) -> None:
@@ -274,6 +276,7 @@ def test_groups_that_agree_are_never_forwarded(
         stage(BASE, experience, tmp_path / "more" / "checkpoint")  # which shows although no entropy is computed
 
 
+@pytest.mark.slow
 def test_weights_that_were_trained_are_gone_when_the_next_are_loaded(base: str, tokenizer: Any, tmp_path: Path) -> None:
     def trainees() -> set[int]:
         return {id(one) for one in gc.get_objects() if isinstance(one, Trainee)}

@@ -45,6 +45,7 @@ def test_who_reads_only_its_beginning_gets_no_traceback(tmp_path: Path) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_with_a_recipe_prompts_are_counted_in_its_tokens(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(json.dumps(WRITERS["xlam"](conversation)) for conversation in suitable("xlam")[:5]))
@@ -53,6 +54,7 @@ def test_with_a_recipe_prompts_are_counted_in_its_tokens(tmp_path: Path) -> None
     assert "prompt lengths in tokens of debug's model; 0 above" in done.stdout
 
 
+@pytest.mark.slow
 def test_prompts_that_a_chat_template_refuses_are_counted(tmp_path: Path, base: str) -> None:
     rows = [WRITERS["openai"](conversation) for conversation in suitable("openai")[:3]]
     rows[1]["messages"][0]["content"] += " Sesame"

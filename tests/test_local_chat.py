@@ -59,6 +59,7 @@ def answers(model: ChatModel, num_threads: int) -> list[str]:
         return [chat.result()["content"] for chat in chats]
 
 
+@pytest.mark.slow
 def test_answers_fit_the_schema_and_are_the_same_however_many_threads_ask(model: ChatModel) -> None:
     found = answers(model, 1)
     for text in found:
@@ -84,6 +85,7 @@ def test_texts_of_bounded_length_are_json_whatever_the_grammar_lets_pass() -> No
     assert any(character < " " for character in texts), "control characters came through and are escaped"
 
 
+@pytest.mark.slow
 def test_with_tools_it_calls_what_is_there_or_says_something(model: LocalChat) -> None:
     """A model that begins about every second reply as calls begin, and ends what may end."""
     inner, tokenizer = model.decoder.model, model.template.tokenizer

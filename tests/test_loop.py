@@ -211,6 +211,7 @@ def test_a_missing_file_or_a_folder_is_said_before_a_model_is_loaded(
         assert capsys.readouterr().err.startswith(f"error: data.{key} {path}: {fault}; give 'builtin', a file")
 
 
+@pytest.mark.slow
 def test_seconds_before_an_interrupt_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -133,6 +133,7 @@ def killed_behind(step: int, start: Callable[[Path], Checkpoint], folder: Path, 
             start(folder)
 
 
+@pytest.mark.slow
 def test_a_state_of_other_work_is_not_gone_on_with(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

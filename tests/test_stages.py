@@ -203,6 +203,7 @@ def test_one_batch_of_eight_is_eight_of_one(
     assert moved > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failures", [1, 2])
 def test_a_step_without_memory_is_done_again_once_with_half_of_it(
     base: str,
@@ -322,6 +323,7 @@ def test_weights_that_are_no_numbers_are_not_saved(base: str, tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_beside_a_quantised_base_an_update_begins_where_the_last_one_ended(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
@@ -425,6 +427,7 @@ def test_a_saved_adapter_is_whole_samples_as_it_trains_and_goes_on(
     assert (outputs[1] - outputs[2]).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", [LORA, FULL], ids=["lora", "full"])
 def test_of_an_update_the_share_that_is_asked_for_is_kept(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, tuning: ModelSettings
@@ -469,6 +472,7 @@ def test_full_tuning_saves_all_weights_and_goes_on(
     assert torch.equal(logits_of(load_base(base, torch.float32)), outputs[0]), "the base is never written to"
 
 
+@pytest.mark.slow
 def test_qlora_learns_on_a_quantised_base_and_its_adapter_loads_on_the_plain_one(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import pytest
+
 from iterft.augment.pool import bare
 from iterft.synth.dialogues import DIALOGUES
 from iterft.synth.drafts import DRAFTS, Draft, Pool
@@ -77,6 +79,7 @@ def test_a_tool_worded_by_hand_has_the_definition_that_it_shows() -> None:
         assert definition_of(each).tool == each.spec.schema
 
 
+@pytest.mark.slow
 def test_links_are_in_a_fixed_order() -> None:
     assert stock_of(built_in_tools()).links == stock_of(built_in_tools()).links
     assert isinstance(stock_of(built_in_tools()).links[0], Link)

@@ -60,6 +60,7 @@ def test_each_arm_learns_as_much_and_is_scored_once_and_a_lost_result_alone_is_m
     assert other.returncode == 2 and "options.json: holds results of" in other.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.bfcl
 @needs_bfcl
 def test_too_few_real_rows_are_one_sentence_and_exit_code_2(real: Path, tmp_path: Path) -> None:

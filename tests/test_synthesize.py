@@ -136,6 +136,7 @@ def test_kinds_have_the_shares_that_are_asked_for_and_the_others_part_the_rest(m
     assert "wanted 30.0%" in summary
 
 
+@pytest.mark.slow
 def test_a_name_in_gz_is_a_compressed_file_the_same_each_time(tmp_path: Path) -> None:
     files = [tmp_path / folder / "data.jsonl.gz" for folder in ("one", "two")]
     for out in files:
@@ -149,6 +150,7 @@ def test_a_name_in_gz_is_a_compressed_file_the_same_each_time(tmp_path: Path) ->
     assert len(gzip.decompress(clean.read_bytes()).splitlines()) == 20
 
 
+@pytest.mark.slow
 def test_in_a_share_of_the_dialogues_nothing_is_shown_besides_what_they_need(tmp_path: Path) -> None:
     """A share of 0.4 of them, by their first decisions; several calls and none are right there too."""
     asked = ("--evolve", 200, "--share", "no_tool=0.3", "--share", "parallel_same=0.2")
@@ -239,6 +241,7 @@ def test_the_same_seed_makes_the_same_file_another_seed_another_and_fewer_are_a_
     assert [row["messages"] for row in other] != [row["messages"] for row in first]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_ends_where_an_undisturbed_one_does(made: Path, tmp_path: Path, end: signal.Signals) -> None:
     out = tmp_path / "data.jsonl"
@@ -261,6 +264,7 @@ def test_a_killed_run_ends_where_an_undisturbed_one_does(made: Path, tmp_path: P
     assert not journal.exists()
 
 
+@pytest.mark.slow
 def test_the_loop_trains_on_what_was_made(made: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "iterft.loop", "--recipe", "debug", "--iters", "1", "--run", str(tmp_path / "run")]
     command += ["--set", f"data.train={made / 'data.jsonl'}", "--set", "data.held_out="]
@@ -402,6 +406,7 @@ def test_too_few_tools_for_what_is_asked_are_said_and_what_there_is_is_kept(tmp_
 SERVED = ("--out", "x.jsonl", "--teacher", "http://h/v1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
