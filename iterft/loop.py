@@ -376,4 +376,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how schedulers stop a job: as Ctrl-C does
-    sys.exit(main())
+    status = main()
+    exec("")  # else an interrupt that fell into an exec(), though caught, ends `python -m` by SIGINT, not by `status`
+    sys.exit(status)
