@@ -456,7 +456,10 @@ def write_part(
     num_made = len(written.rows)
     print(written.overview.split("\n\n")[0])
     for kind in sorted(written.progress.given_up):
-        print(f"  {kind}: given up, these tools allow no more that are new; the others make up for it")
+        why = "these tools allow no more that are new"
+        if kind == "dependent" and not part.stock.links:
+            why = "what one of these tools returns is no required argument of another"
+        print(f"  {kind}: given up, {why}; the others make up for it")
     print(f"{part.out}: {num_made} samples, all pass the verifier; ", end="")
     print(f"{written.rate:,.0f} per second; counts in {written.summary}")
     if num_made < part.num_samples:

@@ -70,6 +70,42 @@ def test_persons_are_as_the_one_says_who_speaks(
 
 
 @pytest.mark.parametrize(
+    ("name", "description", "wordings"),
+    [
+        ("post_invoices_by_invoice_id_pay", "Pay an invoice", "<pay/settle> an invoice"),
+        ("delete_pets_by_petId", "Delete a pet", "<delete/remove/get rid of> a pet"),
+        ("get_owners_search", "Search owners", "<search for/find/look for/look up> owners"),
+        ("read_item_items_item_id_get", "Read one item", "<get/look up/find/check/pull up> one item"),
+        ("get_user_by_mail", "Frobs.", "<get/look up/find/check/pull up> the user"),
+        ("post_message", "Post a message", "<post/publish/put up> the message|<post/publish/put up> a message"),
+    ],
+)
+def test_a_name_made_of_a_path_says_nothing_where_a_description_does(
+    name: str, description: str, wordings: str
+) -> None:
+    assert phrases(name, description) == wordings
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "wordings"),
+    [
+        ("slack_reply_to_thread", "Reply to a message thread in Slack", "reply to the thread"),
+        ("grant_discount", "Give a customer a discount.", "grant the discount|give a customer a discount"),
+        ("x", "Gives the weather for a city.", "<get/look up/find/check/pull up> the weather for a city"),
+        ("x", "A simple calculator that performs arithmetic.", "<carry out/perform/run> arithmetic"),
+        ("vector_search", "Frobs.", "<run/do> a vector search"),
+        ("search_wikipedia", "Search Wikipedia for articles.", "search Wikipedia for articles"),
+        ("search_flights", "Search for flights.", "<search for/find/look for/look up> flights"),
+        ("x", "Cancels an order based on the provided number.", "<cancel/call off> an order"),
+        ("arm.moveTo", "Frobs.", "<move/shift>"),
+        ("merge_pull_request", "Frobs.", "merge the pull request"),
+    ],
+)
+def test_what_a_tool_does_is_not_taken_for_another_deed(name: str, description: str, wordings: str) -> None:
+    assert phrases(name, description).startswith(wordings)
+
+
+@pytest.mark.parametrize(
     ("name", "description", "thing"),
     [
         ("is_room_free", "Whether a room is free at a time.", "whether a room is free at a time"),
@@ -121,6 +157,8 @@ def test_the_gist_is_the_verb_and_the_noun_of_the_name() -> None:
     assert gist("Shop.drive_list_files", "Frobs.") == ("list", "files")
     assert gist("hoist_flag", "Hoists the flag.") == ("hoist", "flag")
     assert gist("remind_me", "Reminds you.") == ("remind", "")
+    assert gist("get_user_by_mail", "Frobs.") == ("get", "user")
+    assert gist("post_invoices_by_invoice_id_pay", "Pay an invoice") == ("pay", "invoice")
 
 
 def test_what_can_be_done_is_said_to_be_all_only_where_one_tool_is_shown() -> None:

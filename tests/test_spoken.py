@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -56,6 +57,71 @@ def test_what_a_wording_binds_is_a_call_that_fits_the_schema(tools: list[SpokenT
             call = settle_call(reference(tool.spec, bindings))
             assert list(value_faults(dict(call.arguments), tool.spec.schema["parameters"])) == [], text
             assert not re.search(r"[{}~<>]|\[\]|  | ,|\.\.|\?\.", re.sub(r'"[^"]*"|\[[^a-z]*\]', "X", text)), text
+
+
+def test_what_must_be_given_and_may_be_null_is_null_where_nobody_says_it() -> None:
+    properties = {"desk": {"type": "string"}, "note": {"type": ["string", "null"]}, "hours": {"type": "integer"}}
+    properties["note_to_all"] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    schema = {"type": "object", "properties": properties, "required": ["desk", "note", "note_to_all"]}
+    tool, random = spoken_of(Definition("book_desk", "Book a desk.", schema)).spec, Random(0)
+    assert {gap.path for gap in tool.gaps} == {"desk"}
+    seen = set()
+    for wording in [*tool.imperatives, *tool.queries] * 8:
+        _, (bindings,) = fill(wording, tool.kinds, random)  # type: ignore[misc]
+        arguments = settle_call(reference(tool, bindings)).arguments
+        assert {"desk", "note", "note_to_all"} <= arguments.keys() and arguments["desk"] is not None
+        for name in ("note", "note_to_all"):
+            assert (arguments[name] is None) == (name not in bindings)
+            seen.add((name, arguments[name] is None))
+        assert ("hours" in arguments) == ("hours" in bindings)
+    assert len(seen) == 4
+
+
+def test_a_request_for_a_change_says_what_is_changed_and_one_for_a_query_which() -> None:
+    text = {"type": "string"}
+    properties = {"pet_id": text, "name": text, "weight": {"type": "number"}}
+    update = Definition(
+        "update_pet", "Update a pet.", {"type": "object", "properties": properties, "required": ["pet_id"]}
+    )
+    query = Definition("query", "Run a query.", {"type": "object", "properties": {"sql": text}})
+    given = {**text, "default": "all"}
+    listing = Definition("list_pets", "List pets.", {"type": "object", "properties": {"kind": given}})
+    for definition, least in ((update, 2), (query, 1), (listing, 0)):
+        tool = spoken_of(definition).spec
+        wordings = [*tool.imperatives, *tool.queries]
+        assert min(len(slots(wording, spoken_always=True)) for wording in wordings) == least
+
+
+def test_days_between_which_something_lasts_are_near_each_other() -> None:
+    day = {"type": "string", "format": "date"}
+    schema = {
+        "type": "object",
+        "properties": {"start_date": day, "end_date": day},
+        "required": ["start_date", "end_date"],
+    }
+    tool, random = spoken_of(Definition("book_cabin", "Book a cabin.", schema)).spec, Random(0)
+    lengths = []
+    for _ in range(200):
+        _, (bindings,) = fill(random.choice(tool.imperatives), tool.kinds, random)  # type: ignore[misc]
+        first, last = (date.fromisoformat(bindings[name].accepted[0]) for name in ("start_date", "end_date"))
+        lengths.append((last - first).days)
+    assert min(lengths) >= 0 and sum(length <= 21 for length in lengths) > 190 and len(set(lengths)) > 10
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "form"),
+    [
+        ("list_directory", "path", "[a-z]+"),
+        ("read_file", "path", r"\w+/\w+\.\w+"),
+        ("move_file", "source", r"\w+/\w+\.\w+"),
+        ("move_file", "new", r"\w+/\w+\.\w+"),
+        ("move_money", "source", r"(?!.*/).*"),
+    ],
+)
+def test_the_tool_tells_what_a_parameter_is_about_whose_name_does_not(tool: str, name: str, form: str) -> None:
+    schema = {"type": "object", "properties": {name: {"type": "string"}}, "required": [name]}
+    kind = spoken_of(Definition(tool, "Does it.", schema)).spec.kinds[name]
+    assert all(re.fullmatch(form, kind.draw(Random(seed)).words) for seed in range(30))
 
 
 def test_wordings_of_one_tool_differ(tools: list[SpokenTool]) -> None:
@@ -309,9 +375,11 @@ def test_a_flag_that_may_be_null_is_said_by_its_name_too(boolean: dict[str, Any]
     for draft in drafts("single", tool):
         (value,) = draft.calls[0].arguments["force"]
         values.add(value)
-        said = r"force(: yes| on| enabled| set to true)" if value else r"force(: no| off| disabled| set to false)"
+        yes, no = r"force(: yes| on| enabled| set to true)", r"force(: no| off| disabled| set to false)"
+        said = {True: yes, False: no, None: ""}[value]
         assert re.search(said, draft.messages[0]), draft.messages
-    assert values == {True, False}
+        assert value is not None or "force" not in draft.messages[0]
+    assert values == {True, False, None}
 
 
 def test_a_text_that_may_be_null_is_quoted_like_any_other() -> None:

@@ -85,6 +85,16 @@ def test_links_are_in_a_fixed_order() -> None:
     assert isinstance(stock_of(built_in_tools()).links[0], Link)
 
 
+def test_a_tool_of_the_user_that_does_the_same_is_not_shown_beside_what_is_asked_for_in_vain() -> None:
+    made = [tool("read_text_file", path=STRING), tool("read_multiple_files", paths={"type": "array", "items": STRING})]
+    made += [tool("get_file_size", path=STRING), tool("write_file", path=STRING)]
+    stock = stock_of([spoken_of(each) for each in made])
+    text, several, size, write = (stock.tools[each.name].spec for each in made)
+    draft = Draft(("Read logs/app.log.",), (), (), "", text)
+    assert stock.might_do(several, draft)
+    assert not stock.might_do(size, draft) and not stock.might_do(write, draft)
+
+
 def test_a_tool_that_shares_a_word_with_what_is_asked_of_ours_in_vain_is_not_shown_beside_it() -> None:
     dim = Definition("dim_lamp", "Dim the lamps of a room.", tool("x", where=STRING).parameters)
     bake = Definition("bake", "Bread and cake.", tool("x", flour=STRING).parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -285,7 +286,7 @@ def send(outer: Outer, size: "int" = 1) -> Inner:
         ),
         ("1 / 0", "cannot be imported: ZeroDivisionError"),
         ("import sys\nsys.exit(3)", "cannot be imported: SystemExit"),
-        ("x = 1", "holds no tool"),
+        ("x = 1", "holds no tool that can be used: there are no public functions and methods of its own in it"),
     ],
 )
 def test_what_a_python_file_leaves_open_is_refused_with_its_field(tmp_path: Path, code: str, why: str) -> None:
@@ -382,6 +383,25 @@ def test_each_operation_of_an_openapi_document_is_a_tool(tmp_path: Path) -> None
     assert change["properties"]["item"] == {"type": ["string", "null"]}
     assert change["properties"]["amount"] == {"type": "integer", "exclusiveMinimum": 0}
     assert change["properties"]["buyer"]["properties"]["email"] == {"type": "string", "format": "email"}
+
+
+def test_fields_of_a_body_made_of_several_schemas_are_parameters(tmp_path: Path) -> None:
+    parts = {"New": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}}
+    weight = {
+        "type": "object",
+        "properties": {"weight": {"type": "number"}, "id": {"type": "integer", "readOnly": True}},
+    }
+    body = {"schema": {"allOf": [{"$ref": "#/components/schemas/New"}, weight]}}
+    operation = {"summary": "Add a pet", "requestBody": {"content": {"application/json": body}}}
+    document = {"openapi": "3.1.0", "paths": {"/pets": {"post": operation}}, "components": {"schemas": parts}}
+    parameters = tools(tmp_path, "pets.json", document)["post_pets"].parameters
+    assert (set(parameters["properties"]), parameters["required"]) == ({"name", "weight"}, ["name"])
+
+
+def test_a_file_that_reads_its_arguments_is_given_none_of_ours(tmp_path: Path) -> None:
+    code = "import argparse\nargparse.ArgumentParser().parse_args()\ndef f(x: int):\n    'Does it.'\n"
+    before = list(sys.argv)
+    assert set(tools(tmp_path, "mine.py", code)) == {"f"} and sys.argv == before
 
 
 def with_parameter(schema: Any) -> list[dict[str, Any]]:

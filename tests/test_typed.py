@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from random import Random
 from typing import Any
@@ -143,6 +144,20 @@ def test_a_flag_is_a_boolean_that_may_be_either() -> None:
         ("state", "string", 'US state, e.g. "CA"', "[A-Z]{2}"),
         ("place", "string", "The city and state, e.g. San Francisco, CA", r"[A-Z][a-z]+( [A-Z][a-z]+)?, [A-Z]{2}"),
         ("memo", "string", 'A note (e.g. "don\'t forget the milk")', "don't forget the milk"),
+        ("thread_ts", "string", "Time of the message, in the format '1234567890.123456'", r"\d{10}\.\d{6}"),
+        ("since", "string", "A duration like 5s, 2m, or 3h", "5s|2m|3h"),
+        ("cite", "string", "Citation, e.g. 410 U.S. 113", r"410 U\.S\. 113"),
+        ("city", "string", "In the format 'City, State'", "[A-Z].*"),
+        ("host", "string", "Hostname of the server", r"\w+\.\w+\.example"),
+        ("path", "string", "Path of the directory", "[a-z]+"),
+        ("path", "string", "Where it is", r"\w+/\w+\.\w+"),
+        ("iban", "string", "IBAN of the account", r"[A-Z]{2}\d\d[A-Z0-9]{11,}"),
+        ("moment", "string", "ISO 8601 timestamp", r"\d{4}-\d\d-\d\dT\d\d:\d\d:00"),
+        ("moment", "string", "RFC 3339", r"\d{4}-\d\d-\d\dT\d\d:\d\d:00Z"),
+        ("pull_number", "number", "Number of the pull request", r"\d+"),
+        ("page", "number", "Of the results", r"\d+"),
+        ("head", "number", "Only the first N lines", r"\d+"),
+        ("width", "number", "Width in pixels", r"\d{3,4}"),
     ],
 )
 def test_the_form_or_the_example_in_a_description_tells_more_than_the_name(
@@ -188,18 +203,38 @@ def test_declared_bounds_come_before_those_of_a_description() -> None:
     assert bounds_in("Year 2026-03-04, or 5 to 3") == (None, None)
 
 
+def test_codes_that_a_description_names_come_before_any_text_of_the_pattern() -> None:
+    schema = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217 currency code"}
+    assert {kind_for("x", schema).draw(Random(seed)).words for seed in range(60)} >= {"EUR", "USD", "JPY"}
+    other = {**schema, "pattern": "^[A-Z]{2}\\d$"}
+    assert all(re.fullmatch(r"[A-Z]{2}\d", kind_for("x", other).draw(Random(seed)).words) for seed in range(20))
+
+
+def test_a_number_that_is_no_count_may_have_decimals() -> None:
+    assert any(value % 1 for value in drawn("price", "number", "Price")) and all(
+        value % 1 == 0 for value in drawn("page", "number", "Page")
+    )
+
+
+def test_a_list_of_lists_is_said_with_its_brackets() -> None:
+    kind = kind_for("grid", SCHEMAS["grid"])
+    for seed in range(40):
+        value = kind.draw(Random(seed))
+        assert json.loads(value.words) == value.accepted[0]
+
+
 def test_first_and_last_names_are_one_word_each() -> None:
     first, last = drawn("first_name", "string", ""), drawn("guest_surname", "string", "")
     assert all(re.fullmatch(r"\w+", name) for name in (*first, *last)) and {*first}.isdisjoint(last)
     assert topic_of("first_name", {"type": "string"}) != topic_of("last_name", {"type": "string"})
 
 
-def test_a_time_of_rfc_3339_leads_with_seconds_and_may_have_a_zone_or_neither() -> None:
+def test_a_time_of_rfc_3339_has_seconds_and_a_zone_and_either_may_be_left_out() -> None:
     for seed in range(20):
         value = kind_for("at", {"type": "string", "format": "time"}).draw(Random(seed))
-        clock = value.accepted[0]
-        assert re.fullmatch(r"\d\d:\d\d:00", clock) and value.accepted == (clock, f"{clock}Z", clock[:5])
-        assert Said(value.words).holds("at", clock)
+        clock = value.words
+        assert re.fullmatch(r"\d\d:\d\d:00", clock) and value.accepted == (f"{clock}Z", clock, clock[:5])
+        assert Said(clock).holds("at", f"{clock}Z") and not Said("12:00:01").holds("at", f"{clock}Z")
     assert re.fullmatch(r"\d\d:\d\d", drawn("at", "string", "HH:MM")[0]), "only the format wants seconds"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -95,6 +96,26 @@ def results_of(name: str, description: str, returns: Any) -> list[Any]:
     for result in results:
         jsonschema.validate(result, returns)
     return results
+
+
+def test_what_is_looked_up_is_a_number_only_where_its_name_is_that_of_one() -> None:
+    def told_by(name: str) -> set[str]:
+        world = World({name: returns_of(definition(name))}, seed=0)
+        return {
+            type(value).__name__ for call in CALLS[:20] for value in world.success(replace(call, name=name)).values()
+        }
+
+    assert told_by("get_price") == {"float", "int"} and told_by("calculate_yield") == {"float", "int"}
+    assert told_by("get_customer") == told_by("check_log") == told_by("get_current_time") == {"str"}
+
+
+def test_an_id_alone_is_that_of_the_call_where_the_tool_is_about_it() -> None:
+    returns = {"type": "object", "properties": {"id": {"type": "integer"}}}
+    world = World(dict.fromkeys(("get_pet", "pets.get", "add_toy_to_pet", "get_toy"), returns), seed=0)
+    for name in ("get_pet", "pets.get"):
+        assert world.success(ToolCall(name, {"petId": 7, "ownerId": 8})) == {"id": 7}
+    for name in ("add_toy_to_pet", "get_toy"):
+        assert world.success(ToolCall(name, {"petId": 7})) != {"id": 7}
 
 
 def test_what_returns_nothing_or_only_that_it_is_done_is_told_so() -> None:

@@ -27,6 +27,13 @@ def definite(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return made
 
 
+def may_be_null(schema: Mapping[str, Any]) -> bool:
+    """Whether null is one of the values."""
+    branches = schema.get("anyOf")
+    ways = [schema, *(branches if isinstance(branches, list) else ())]
+    return any("null" in types_of(way) for way in ways)
+
+
 def is_flag(schema: Mapping[str, Any]) -> bool:
     """Whether the value is true or false, or left out: a query names it and whether it holds."""
     own = definite(schema)

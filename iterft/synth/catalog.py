@@ -145,7 +145,10 @@ def _accepted_fields(fields: Iterable[Parameter], bindings: Bindings) -> dict[st
 
 
 def _accepted(parameter: Parameter, value: Value | None) -> list[Any]:
-    """Accepted values of one parameter or field, "" last; [] where it must be left out."""
+    """Accepted values of one parameter or field, "" last; [] where it must be left out. What must be given has its
+    default when it was not said."""
+    if value is None and parameter.required:
+        return list(parameter.default)
     if value is None:
         return [*parameter.default, ""] if parameter.default else []
     is_default = parameter.default and value.accepted[0] == parameter.default[0]

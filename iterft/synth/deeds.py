@@ -46,6 +46,10 @@ _GIVING = ("return", "give", "provide", "obtain", "output")
 _FINDING_OUT = ("find out", "tell me", "check")
 _MAKING = ("create", "make", "add", "book", "schedule", "send", "order", "generate", "submit", "set up", "tell")
 _MASS = ("food", "access", "information", "feedback", "money", "data", "music", "software", "help")
+_HANDING = ("give", "grant", "offer", "hand")
+_HANGING = frozenset(["to", "for", "of", "from", "with", "by", "at", "into", "about", "between"])
+"""What a name may end with (`moveTo`), and nobody says."""
+_METHODS = ("get", "post", "put", "patch", "delete")
 _MAX_WORDS, _MAX_SPLIT = 12, 8
 
 
@@ -106,7 +110,11 @@ def deeds(name: str, description: str) -> list[Deed]:
         return [described or Deed("find out", _FINDING_OUT, _whether(words))]
     verb, rest = _divided(words, described.verb if described else "")
     found = []
-    if verb and rest and not (rest == ["me"] and verb in verbs() and verbs()[verb][0] == "get" and described):
+    if described and (_is_of_path(words, described.verb) or _is_searched(verb, rest, described)):
+        return [described]
+    if len(words) == 2 and words[-1] == "search":  # `vector_search`
+        found.append(Deed("search", ["run", "do"], f"{'an' if words[0][0] in 'aeiou' else 'a'} {words[0]} search"))
+    elif verb and rest and not (rest == ["me"] and verb in verbs() and verbs()[verb][0] == "get" and described):
         found.append(_deed_behind(verb, rest))
     elif " " in verb and not (described and described.verb == verb):
         found.append(_deed(verb, ""))
@@ -125,17 +133,38 @@ def deeds(name: str, description: str) -> list[Deed]:
 def gist(name: str, description: str) -> tuple[str, str]:
     """(the base form of the first verb, with its particle, what it is done to, in snake case, as the name says it and
     perhaps "")."""
-    verb = deeds(name, description)[0].verb
-    _, rest = _divided(_words(name, description), verb)
+    deed, words = deeds(name, description)[0], _words(name, description)
+    verb = deed.verb
+    rest = deed.thing.split() if _is_of_path(words, verb) else _divided(words, verb)[1]
+    rest = [word for at, word in enumerate(rest) if at or word not in _ARTICLES]
     at = next((at for at, word in enumerate(rest) if word not in OPENING | _PRONOUNS | {*PARTICLES}), len(rest))
-    return verb, "_".join(rest[at:]).lower()
+    end = next((end for end in range(at + 1, len(rest)) if rest[end] in OPENING), len(rest))
+    return verb, "_".join(rest[at:end]).lower()
+
+
+def _is_of_path(words: Sequence[str], verb: str) -> bool:
+    """Whether a name is made of the method and the path of a request (`post_orders_by_id_pay`, FastAPI's
+    `read_item_items_id_get`), and says less than a description that begins with this verb."""
+    if len(words) < 2 or words[0] not in _METHODS:
+        return len(words) > 3 and words[-1] in _METHODS
+    first, last = words[0], words[-1]
+    is_same = verbs().get(first, (first,))[0] == verbs().get(verb, (verb,))[0]
+    return "by" in words[2:] or (not is_same and (first in ("post", "put", "patch") or last in verbs()))
+
+
+def _is_searched(verb: str, rest: Sequence[str], described: Deed) -> bool:
+    """Whether a name ends with what is searched, not with what is searched for: `search_wikipedia`."""
+    is_whole = verb == described.verb == "search" and described.says == ["search"] and len(rest) == 1
+    return is_whole and rest[0] in described.thing.lower().split()[:2]
 
 
 def _words(name: str, description: str) -> list[str]:
     """Those of a name, or of a summary that is one and begins with a verb."""
     titled = titled_words(description)
-    is_deed = titled and (titled[0] in verbs() or titled[1] in PARTICLES)
-    return titled if is_deed else words_of(name.rpartition(".")[2])
+    if titled and (titled[0] in verbs() or titled[1] in PARTICLES):
+        return titled
+    words = words_of(name.rpartition(".")[2])
+    return words[:-1] if len(words) > 1 and words[-1] in _HANGING else words
 
 
 def _divided(words: list[str], known: str) -> tuple[str, list[str]]:
@@ -248,15 +277,24 @@ def _asked_for(verb: str, words: Sequence[str], is_told: bool = False) -> Deed:
         return Deed("find out", _FINDING_OUT, thing)
     if words[0] == "me" and len(words) > 1 and verb in _GIVING:  # "Give me a joke"
         words, thing = words[1:], " ".join(words[1:])
+    if verb in _HANDING and _has_two_objects(words):
+        return Deed(verb, [verb], thing)
     if verb in _GIVING and (verb != "return" or is_told):
         verb = "get"
-    is_within = verb == "search" and words[0] != "for" and (words[0] == "the" or "for" in words)
+    is_name = words[0][0].isupper() and (len(words) == 1 or words[1] in OPENING)
+    is_within = verb == "search" and words[0] != "for" and (words[0] == "the" or "for" in words or is_name)
     if is_within or (verb == "log" and {"in", "into", "out"} & set(words)):
         return Deed(verb, [verb], thing)  # not "search for the web", nor "record user into the system"
     is_bare = words[0].islower() and not is_plural(words[0]) and words[0] not in _PRONOUNS | _ARTICLES
     if len(words) > 2 and words[1] == "of" and is_bare:
         thing = f"{_article(verb, words[0])} {thing}"
     return _deed(verb, thing)
+
+
+def _has_two_objects(words: Sequence[str]) -> bool:
+    """Whether something is handed to somebody: "a customer a discount", and not "a forecast for a city"."""
+    end = next((at for at, word in enumerate(words) if word in OPENING), len(words))
+    return words[0].lower() in _ARTICLES and not _ARTICLES.isdisjoint(words[2:end])
 
 
 def _named_thing(words: Sequence[str]) -> Deed | None:

@@ -10,11 +10,12 @@ import re
 from collections.abc import Sequence
 
 _BEFORE_EXAMPLES = re.compile(
-    r"\b(?:e\.g\.|eg|for example|for instance|such as|examples?:|(?:one of|(?:possible|allowed) values)(?: are)?:)"
-    r"[,:]?\s*",
+    r"(?:\b(?:e\.g\.|eg|for example|for instance|such as|examples?:|like(?= [\"'`]?\w*\d)|in the format"
+    r"(?= [\"'`][^\"'`]*\d)|(?:one of|(?:possible|allowed) values)(?: are)?:))[,:]?\s*",
     re.IGNORECASE,
 )
-_PLAIN_EXAMPLES = re.compile(r"(.+?)(?:\)|\n|\.\s|$)")
+_PLAIN_EXAMPLES = re.compile(r"(.+?)(?:\)|\n|(?<!\b[A-Z])\.\s|$)")
+"""Up to the end of the sentence, which is no dot behind a single letter ("410 U.S. 113")."""
 _QUOTED = re.compile(r"(?<!\w)([\"'`])(.{1,80}?)\1(?!\w)")
 _BETWEEN_QUOTED = re.compile(r"(?:[\s,;/|]|or\b|and\b|\([^)\"'`]*\))*")
 _MOST_LISTED = 40
@@ -31,15 +32,18 @@ _LIKE_A_VALUE = re.compile(r"\S+|(?=.*[A-Z0-9])\S+ \S+(?: \S+)?")
 BLANK_MOMENT, BLANK_FULL_MOMENT = "date time", "date time:SS"
 """A day and a time of day with a blank between. None of these forms is a format of JSON schema."""
 CLOCK, FULL_CLOCK = "HH:MM", "HH:MM:SS"
+LOCAL_MOMENT = "date-time without zone"
+"""A form that `date-time` of JSON schema is only with a zone behind it."""
 PHONE = "E.164"
 STAMP, STAMP_IN_MILLISECONDS = "Unix time", "Unix time in milliseconds"
 _FORMS: Sequence[tuple[str, str]] = (
     ("duration", r"\bISO[ -]?8601 duration|\bdurations?\b.{0,20}\bISO"),
     (BLANK_FULL_MOMENT, r"\bYYYY-MM-DD HH:MM:SS"),
     (BLANK_MOMENT, r"\bYYYY-MM-DD HH:MM"),
+    ("date-time", r"\bYYYY-MM-DDTHH:MM(?::SS)?Z|\bRFC ?3339\b"),
     (
-        "date-time",
-        r"\bYYYY-MM-DDT|\bISO[ -]?(?:8601)? (?:date[ -]?time|timestamp|date and time)|\bRFC ?3339\b"
+        LOCAL_MOMENT,
+        r"\bYYYY-MM-DDT|\bISO[ -]?(?:8601)? (?:date[ -]?time|timestamp|date and time)"
         r"|\b(?:timestamp|date[ -]?time|date and time)\b.{0,20}\bISO",
     ),
     ("date", r"\bYYYY-MM-DD\b|\bISO[ -]?(?:8601)?(?: format(?:ted)?)? dates?\b|\bdates?\b.{0,20}\bISO"),

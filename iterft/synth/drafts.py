@@ -172,9 +172,9 @@ def _lone_slot(wording: Wording) -> str:
 
 
 def coincide(bindings: Bindings, tool: ToolSpec) -> bool:
-    """Whether two arguments of one kind have the same text: nobody flies from Oslo to Oslo."""
+    """Whether two arguments have the same text: nobody flies from Oslo to Oslo."""
     texts = [
-        (id(tool.kinds[path].draw), value.accepted[0])
+        value.accepted[0]
         for path, value in bindings.items()
         if isinstance(value.accepted[0], str) and "enum" not in tool.kinds[path].schema
     ]

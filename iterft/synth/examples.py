@@ -13,6 +13,7 @@ _CODE = re.compile(
     r"|[A-Za-z]{1,12}[-_#/]\d{3,}"  # ord_1234
     r"|[A-Z]{1,5}(?:[-_/]\d{2,}){2,}"  # INV-2026-0113
     r"|#?\d{5,}"
+    r"|\d{6,}(?:[.-]\d+)+"  # 1234567890.123456
 )
 _YEAR_OR_DIGITS = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)|\d")
 _SORTS: Sequence[tuple[str, str]] = (

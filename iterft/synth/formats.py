@@ -18,6 +18,7 @@ from iterft.synth.descriptions import (
     BLANK_MOMENT,
     CLOCK,
     FULL_CLOCK,
+    LOCAL_MOMENT,
     PHONE,
     STAMP,
     STAMP_IN_MILLISECONDS,
@@ -85,6 +86,12 @@ def _moment(random: Random) -> Value:
     return Value(f"{day.words} at {clock.words}", (moment, f"{moment}Z"))
 
 
+def _zoned_moment(random: Random) -> Value:
+    """RFC 3339 wants a zone, which nobody says: the usual one first."""
+    value = _moment(random)
+    return Value(value.words, value.accepted[::-1])
+
+
 def _blank_moment(size: int, random: Random) -> Value:
     value = _moment(random)
     return Value(value.words, (value.accepted[0].replace("T", " ")[:size],))
@@ -98,7 +105,7 @@ def _full_clock(random: Random) -> Value:
 def _time(random: Random) -> Value:
     """RFC 3339 wants seconds and a zone; who says neither may get a time without."""
     clock = _full_clock(random).words
-    return Value(clock, (clock, f"{clock}Z", clock[:5]))
+    return Value(clock, (f"{clock}Z", clock, clock[:5]))
 
 
 def _uuid(random: Random) -> Value:
@@ -115,7 +122,8 @@ def _as_written(text: str) -> Value:
 
 
 _DRAWN: Mapping[str, Callable[[Random], Value]] = {
-    "date-time": _moment,
+    "date-time": _zoned_moment,
+    LOCAL_MOMENT: _moment,
     BLANK_MOMENT: functools.partial(_blank_moment, 16),
     BLANK_FULL_MOMENT: functools.partial(_blank_moment, 19),
     "time": _time,

@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::\d\d)?Z?)?")
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
+_ZONED_CLOCK = re.compile(r"(\d\d:\d\d:\d\d)Z")
 _FLAG_WORDS = frozenset(["is", "are", "has", "should", "include", "with"])
 
 
@@ -72,6 +73,8 @@ class Said:
         if moment := _MOMENT.fullmatch(value):
             forms = date_forms(datetime.date.fromisoformat(moment[1])) if FORMATS["date"](moment[1]) else ()
             return self._holds_any(forms) and (not moment[2] or self._holds_time(moment[2]))
+        if zoned := _ZONED_CLOCK.fullmatch(value):
+            return self._holds_any((zoned[1],))
         clock = _CLOCK.fullmatch(value)
         if clock is None:
             return False

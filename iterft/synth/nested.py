@@ -52,7 +52,8 @@ def list_kind(schema: Mapping[str, Any], item: Kind, deep: bool) -> Kind:
                 values.append(accepted)
             if len(values) == wanted:
                 break
-        return Value(json.dumps(settle(values)) if deep else joined(words, random), (values,))
+        is_grid = isinstance(values[0], list)  # one row of it in prose could be all of it
+        return Value(json.dumps(settle(values)) if deep or is_grid else joined(words, random), (values,))
 
     return Kind(schema, draw)
 

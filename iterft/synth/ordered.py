@@ -5,6 +5,7 @@ Told from their names, which differ in one word: min_price and max_price, start 
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -21,8 +22,11 @@ _HIGHER = {(low, high) for pair in _ENDS.split("|") for low, high in [pair.split
 _COUNTED = frozenset(["number", "date", "time", "day", "week", "month", "year", "hour", "index", "position", "page"])
 _COUNTED |= {"row", "column", "line", "item", "frame", "chapter"}
 """Of these the first one comes before the last one; the first name of a person does not."""
+_DAY = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
 _IN_ORDER = re.compile(r"\d{4}-\d\d-\d\d\S*|\d\d:\d\d(?::\d\d)?")
 """Texts of which the later one is the greater."""
+_MOST_DAYS = 21
+"""Between two ends that are near: of a stay, a meeting, a journey."""
 
 
 def ordered_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
@@ -38,6 +42,15 @@ def is_crossed(low: Any, high: Any) -> bool:
     if not isinstance(low, str) or not isinstance(high, str):
         return False
     return bool(_IN_ORDER.fullmatch(low) and _IN_ORDER.fullmatch(high)) and low >= high
+
+
+def is_far(low: Any, high: Any) -> bool:
+    """Whether both are days, with or without a time of day, that lie months apart."""
+    days = [each[:10] for each in (low, high) if isinstance(each, str) and _DAY.match(each)]
+    if len(days) < 2:
+        return False
+    first, last = map(datetime.date.fromisoformat, days)
+    return abs((last - first).days) > _MOST_DAYS
 
 
 def _are_ends(low: list[str], high: list[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from iterft.synth.values import kind_of
@@ -13,11 +14,13 @@ _TABLE = Path(__file__).parent / "parameters.txt"
 
 
 def named(kind: str, words: Sequence[str]) -> str:
-    """The kind of the entry that fits these words best, "" where none does. A plural fits its singular."""
+    """The kind of the entry that fits these words best, "" where none does. A plural fits its singular. What is a whole
+    number by its nature (a page, a count) is one where the schema says no more than "number", as many do."""
     best, best_rank = "", (0, 0)
+    kinds = ("number", "integer") if kind == "number" else (kind,)
     for end, word in enumerate(words, start=1):
         for last in (word, word.removesuffix("s"), word.removesuffix("es")):
-            for entry, spec in _table().get((kind, last), ()):
+            for entry, spec in chain.from_iterable(_table().get((each, last), ()) for each in kinds):
                 before = words[max(0, end - len(entry)) : end - 1]
                 if (
                     (len(entry), end) > best_rank

@@ -16,6 +16,8 @@ _LEADS = (
     r"(?: (?:can be|is|may be) used)?(?: (?:to|for|will|can))?",
     r"(?:use|call) (?:this|it|the)(?: [\w-]+)?(?: (?:function|tool|endpoint|api|method))? (?:to|for)",
     r"(?:an? )?(?:[\w-]+ )?(?:function|tool|endpoint|api|method|utility|helper|command) (?:that|which|to|for)(?: can)?",
+    r"an? (?:[\w-]+ ){0,2}(?:calculator|service|wrapper|client|engine|plugin|interface|program|script) (?:that|which)"
+    r"(?: can)?",
     r"(?:allow|enable|let|help|permit)s? (?:you|users?|the user|one|the caller|clients?|callers?|us)(?: to)?",
     r"(?:(?:is|can be) )?used (?:to|for)",
 )
@@ -27,8 +29,8 @@ _IF = re.compile(
 _TRUE_IF = re.compile(r"returns? (?:true|a boolean(?: indicating)?) (?:if|when|iff|whether)\b", re.IGNORECASE)
 _GIVEN = r"(?:given|specified|specific|certain|provided|supplied)"
 _BY_GIVEN = re.compile(
-    r"\s+(?:up to|out of|for|in|on|at|of|to|from|with|by|within|using)\s+(?:(?:an?|the|one or more|any|its|their)\s+)?"
-    rf"{_GIVEN}\b.*$",
+    r"\s+(?:based on|up to|out of|for|in|on|at|of|to|from|with|by|within|using)\s+"
+    rf"(?:(?:an?|the|one or more|any|its|their)\s+)?{_GIVEN}\b.*$",
     re.IGNORECASE | re.DOTALL,
 )
 _A_GIVEN = re.compile(rf"\b(?:(the)|an?)\s+{_GIVEN}\s+(?=(\w))", re.IGNORECASE)

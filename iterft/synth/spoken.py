@@ -7,6 +7,7 @@ the tool. Not here: values (`typed`), what is asked for (`drafts`).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Any
 
 from iterft.json_schema import types_of
 from iterft.readers.parts import accept
-from iterft.synth.branches import definite, is_flag
+from iterft.synth.branches import definite, is_flag, may_be_null
 from iterft.synth.catalog import Gap, Parameter, ToolSpec
 from iterft.synth.clauses import OF_ONE, clauses_of, is_noun, natural, question_for, said_name
 from iterft.synth.deeds import Deed, deeds
@@ -39,6 +40,11 @@ _LOOKING = frozenset(
 _TELLING = frozenset(["id", "name", "email", "username", "number", "code", "key", "ids"])
 _NOT_IN_NAMES = frozenset(".{}=[](),'\"<>|~@ ")
 """What has a meaning in wordings, or cannot be written as the name of an argument in every dialect."""
+
+
+_FOLDERS = frozenset(["directory", "directories", "folder", "folders"])
+_FILES = frozenset(["source", "destination", "target", "src", "dst", "dest", "input", "output", "file", "old", "new"])
+"""Names that say no more of a file than which one of two it is."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,11 @@ def _parameters(definition: Definition) -> list[Parameter]:
             raise ValueError(f"{name}: a name with a blank, a dot, a bracket or a quote cannot be worded; rename it")
         is_required = name in schema.get("required", ())
         default = None if is_required else inner.get("default")  # what must be given has no say when it is not
-        kind = kinds.setdefault(topic_of(name, inner), kind_for(name, inner))
+        unsaid = [default] if default is not None else []
+        if is_required and may_be_null(inner):
+            unsaid = [None]  # as strict schemas write what may be left out
+        known = _known_as(name, definition.name)
+        kind = kinds.setdefault(topic_of(known, inner), kind_for(known, inner))
         if is_flag(inner):
             kind = Kind({"type": "boolean"}, kind.draw)
         if name in below or name in above:
@@ -106,19 +116,32 @@ def _parameters(definition: Definition) -> list[Parameter]:
                 kind,
                 str(inner.get("description") or ""),
                 is_required,
-                () if default is None else (accept(default),),
+                tuple(map(accept, unsaid)),
             )
         )
     return made
 
 
+def _known_as(name: str, tool: str) -> str:
+    """What a parameter is about, where only its tool tells: `path` of `list_directory`, `source` of `move_file`."""
+    words, own = words_of(name), words_of(tool)
+    if words == ["path"] and not _FOLDERS.isdisjoint(own):
+        return "directory"
+    return "path" if _FILES.issuperset(words) and not {"file", "files", *_FOLDERS}.isdisjoint(own) else name
+
+
 class Grammar:
-    """Makes wordings of one tool, each from fresh draws of a generator."""
+    """Makes wordings of one tool, each from fresh draws of a generator. `required`: what is always said. What is
+    required and may be null is null where nobody says it."""
 
     def __init__(self, deeds: Sequence[Deed], schema: Mapping[str, Any], random: Random) -> None:
         self.deeds = deeds
         self.properties = {name: definite(inner) for name, inner in schema["properties"].items()}
-        self.required = [name for name in self.properties if name in schema.get("required", ())]
+        self.required = [
+            name
+            for name, inner in schema["properties"].items()
+            if name in schema.get("required", ()) and not may_be_null(inner)
+        ]
         self.random = random
 
     def imperatives(self, number: int, without: str = "") -> list[Wording]:
@@ -149,19 +172,31 @@ class Grammar:
     def clauses(self, without: str, repeated: str) -> str:
         """Those with a preposition of their own first, as a list of values comes last."""
         optional = [name for name in self.properties if name not in self.required and name != without]
-        chosen = self.random.sample(optional, min(len(optional), self.random.randint(0, _MAX_OPTIONAL)))
-        names = [name for name in self.required if name != without] + chosen
+        least = 0 if without else self.num_least
+        number = max(least, self.random.randint(0, _MAX_OPTIONAL))
+        chosen = self.random.sample(optional, min(len(optional), number))
+        needed = [name for name in self.required if name != without] + chosen[:least]
+        names = needed + chosen[least:]
         self.random.shuffle(names)
         written = [self._clause(name, names, name == repeated) for name in names]
         pairs = sorted(zip(names, written, strict=True), key=lambda pair: pair[1].lstrip("[<").startswith(","))
         text, is_behind_one = "", False
         for name, clause in pairs:
-            is_said, is_of_one = name in self.required, bool(re.match(f"{OF_ONE}n? ", clause))
+            is_said, is_of_one = name in needed, bool(re.match(f"{OF_ONE}n? ", clause))
             if is_behind_one and is_of_one:  # "with a base of 10 and a height of 5"
                 clause = f" and{clause.removeprefix(' with')}"
             text += clause if is_said else f"[{clause}]"
             is_behind_one = is_of_one and is_said and name != repeated
         return text
+
+    @functools.cached_property
+    def num_least(self) -> int:
+        """How many optional values a request says at least: one where it would ask for nothing without, as when no
+        more is required of an update than which one."""
+        is_changed = self.deeds[0].verb in _SETTING and all(map(_tells_which, self.required))
+        is_all = not self.required and len(self.properties) == 1
+        is_bare = is_all and not any(is_flag(inner) or "default" in inner for inner in self.properties.values())
+        return int(is_changed or is_bare)
 
     def repeatable(self, without: str) -> str:
         """A required parameter of one text or number that can have several values at once, "" where there is none. Not
@@ -218,8 +253,8 @@ class Grammar:
         return frame.format(deed.wording_of_own + clauses)
 
     def _statement(self) -> str:
-        """All required values as sentences of their own, "" where they cannot be said so."""
-        if not self.required or any(is_flag(self.properties[name]) for name in self.required):
+        """All required values as sentences of their own, "" where they cannot be said so or are not enough."""
+        if not self.required or self.num_least or any(is_flag(self.properties[name]) for name in self.required):
             return ""
         if not all(map(is_noun, self.required)):
             return ""

@@ -79,12 +79,21 @@ class Stock:
         if draft.absent and gist(draft.absent.name, draft.absent.description)[0] in LOOKING and knows_all(tool.schema):
             return True
         if draft.absent and draft.absent.name in self.tools:
-            return self.is_alike(tool, draft.absent)
+            return self.is_alike(tool, draft.absent) or _is_of_same_deed(tool, draft.absent)
         missing = [draft.absent.schema] if draft.absent else []
         asked = asked_words([Sample("", Prompt(messages_of(draft), ()), ())], missing)
         own = self._words.own_words(tool.schema) | self._words.words(parameters_of(tool.schema))
         is_served = draft.absent is None and any(might_serve(tool.schema, said) for said in draft.messages[::2])
         return not own or not asked.isdisjoint(own) or is_served
+
+
+def _is_of_same_deed(tool: ToolSpec, other: ToolSpec) -> bool:
+    """Whether both do the same to the same sort of thing: `read_text_file` and `read_multiple_files`."""
+    said, other_said = (
+        (verb, [word.removesuffix("s") for word in words_of(topic)[-1:]])
+        for verb, topic in (gist(each.name, each.description) for each in (tool, other))
+    )
+    return said == other_said and bool(said[1])
 
 
 def links_between(tools: Mapping[str, SpokenTool]) -> list[Link]:

@@ -28,9 +28,13 @@ from iterft.synth.values import Kind, Value, kind_of
 _ISO = re.compile(r"YYYY|ISO|HH:MM|24-hour", re.IGNORECASE)
 _SAYS_LITTLE = frozenset(["name", "id", "number", "code", "type", "value", "data", "input"])
 """A parameter with a name of nothing else is better told by its description."""
+_WHOLE = re.compile(r"\bpixels?\b|\bpx\b|\bmilliseconds\b|\bnumber of\b|\bhow many\b|\b(?:first|last) N\b")
+"""What descriptions say of a number that is a whole one, whatever its type."""
 _BOUNDS = frozenset(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"])
 _DESCRIBES = ("description", "examples", "example", "type")
 """What holds for all branches of an `anyOf` that do not say otherwise."""
+_OF_PATHS = ("directory", "folder", "image", "photo", "picture", "screenshot")
+"""What a path may be the path of."""
 _NUM_TRIES = 40
 _NUM_PROBES = 16
 
@@ -97,6 +101,8 @@ def _texts(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
     yield from _given(schema)
     yield from kinds_of_format(str(form), schema)
     if "pattern" in schema and is_drawable(schema["pattern"]):
+        if codes := _codes(name, schema):
+            yield _with_schema(kind_of(f"pick {codes}"), schema)
         yield Kind(schema, functools.partial(_matching, schema))
     if form is None:
         yield from kinds_of_format("date" if any(map(FORMATS["date"], examples)) else form_in(description), schema)
@@ -120,6 +126,8 @@ def _texts(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
 def _numbers(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
     """Within bounds that the schema or, where it has none, the description declares."""
     yield from _given(schema)
+    if _WHOLE.search(str(schema.get("description") or "")):
+        kind = "integer"
     if per_second := _stamps_per_second(schema):
         yield Kind(schema, lambda random: _said(stamp(random, per_second)))
     bounded = _bounded(schema)
@@ -142,6 +150,8 @@ def _given(schema: Mapping[str, Any]) -> Iterator[Kind]:
 def _about(name: str, schema: Mapping[str, Any], kind: str, is_exact: bool = True) -> Iterator[Kind]:
     """What the name or the beginning of the description is about."""
     sources = [words_of(name), words_of(str(schema.get("description") or ""))[:8]]
+    if sources[0][-1:] == ["path"] and (of := [word for word in sources[1] if word in _OF_PATHS]):
+        sources[0] = of[:1]
     is_better_told = _SAYS_LITTLE.issuperset(sources[0]) and sources[1][:1] not in (["id"], ["ids"], ["identifier"])
     for words in sources[::-1] if is_better_told else sources:
         if spec := named(kind, words):

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from iterft.synth.ordered import is_crossed
+from iterft.synth.ordered import is_crossed, is_far
 from iterft.synth.values import Kind, Value, joined
 
 _TOKEN = re.compile(r"[\[\]<>|~]|\{[^}]*\}|@[^@/]*/[^@]*@|[^\[\]<>|~{}@]+")
-_MAX_REDRAWS = 20
+_MAX_REDRAWS, _MAX_NEAR_REDRAWS = 20, 100
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,22 @@ def fill(
 
 def drawn(path: str, kinds: Mapping[str, Kind], random: Random, bindings: Bindings) -> Value:
     """A value that no other argument of this kind has: nobody flies from Oslo to Oslo. Numbers may coincide. Of two
-    ends of something the lower one stays below the higher one, or is the same where a few draws give none."""
+    ends of something the lower one stays below the higher one, or is the same where a few draws give none; days are
+    near each other, as those of a stay are, where a draw in a hundred gives such."""
     kind = kinds[path]
+    ends = [bindings[end].accepted[0] for end in (kind.below, kind.above) if end in bindings]
     taken = [value.accepted for other, value in bindings.items() if kinds[other].draw is kind.draw]
-    for _ in range(_MAX_REDRAWS):
+    sound: Value | None = None
+    for number in range(_MAX_NEAR_REDRAWS if ends else _MAX_REDRAWS):
         value = kind.draw(random)
         is_new = value.accepted not in taken or kind.schema.get("type") != "string"
         if is_new and not _crossing(kind, value, bindings):
+            if not any(is_far(value.accepted[0], end) for end in ends):
+                return value
+            sound = sound or value
+        if number >= _MAX_REDRAWS and sound is None:
             break
-    return _crossing(kind, value, bindings) or value
+    return sound or _crossing(kind, value, bindings) or value
 
 
 def _crossing(kind: Kind, value: Value, bindings: Bindings) -> Value | None:

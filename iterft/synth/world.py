@@ -12,6 +12,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from random import Random
 from typing import Any
 
@@ -19,6 +20,9 @@ from iterft.json_schema import types_of
 from iterft.rollout import settle
 from iterft.synth.clauses import is_noun, said_name
 from iterft.synth.deeds import deeds, gist
+from iterft.synth.names import words_of
+from iterft.synth.parameters import named
+from iterft.synth.sentences import OPENING
 from iterft.synth.typed import kind_for
 from iterft.synth.values import Kind, Value
 from iterft.synth.verbs import is_plural
@@ -43,6 +47,8 @@ LOOKING = frozenset(
 _WORKING_OUT = frozenset(
     ["calculate", "estimate", "convert", "predict", "determine", "compare", "analyze", "measure", "solve"]
 ) | {"translate", "summarize", "classify", "assess", "simulate", "extract", "explain"}
+_STATES = ("up to date", "available", "complete")
+"""What may be said of anything that is looked up."""
 _GIVEN_BACK = ("done", "completed", "ok")
 """What an action that returns a bare text says."""
 _MAX_TOLD = 4
@@ -72,7 +78,7 @@ def returns_of(definition: Definition) -> Mapping[str, Any]:
     elif verb in ("search", "query", "find", "list"):
         properties = {**identifier, "name": {"type": "string"}, "num_matches": {"type": "integer"}}
     elif verb in ("get", "show", "check", "calculate", "estimate", "convert", "count", "predict"):
-        properties = {noun: {"type": "number"}}
+        properties = {noun: _looked_up(noun) if verb in LOOKING else {"type": "number"}}
     else:
         properties = {"status": {"type": "string", "enum": [*_GIVEN_BACK]}}
         properties |= identifier if topic else {}
@@ -84,6 +90,14 @@ def returns_of(definition: Definition) -> Mapping[str, Any]:
         alike = {name: schema for name, schema in properties.items() if set(types_of(schema)) <= set(types_of(inner))}
         properties = alike or {f"{noun}_id" if verb in MAKING else noun: inner}
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _looked_up(noun: str) -> Mapping[str, Any]:
+    """The schema of what is looked up: a number where its name is that of one, a text where it is that of a text."""
+    words = words_of(noun)
+    if words[-1:] not in (["time"], ["date"], ["day"], ["month"]) and named("number", words):
+        return {"type": "number"}
+    return {"type": "string"} if named("string", words) else {"type": "string", "enum": [*_STATES]}
 
 
 def _is_open(schema: Mapping[str, Any]) -> bool:
@@ -131,12 +145,28 @@ class World:
         if not isinstance(result, dict):
             return result
         for name in result:
-            if name in call.arguments and type(call.arguments[name]) is type(result[name]):
-                result[name] = call.arguments[name]
+            said = call.arguments.get(_argument_of(name, call))
+            if said is not None and type(said) is type(result[name]):
+                result[name] = said
         return {name: result[name] for name in (*schema.get("properties", ()), *result) if name in result}
 
     def _seed(self, call: ToolCall) -> str:
         return f"{self.seed} {call.name} {json.dumps(call.arguments, sort_keys=True)}"
+
+
+def _argument_of(field: str, call: ToolCall) -> str:
+    """The argument that says what a field of the result holds, "" where none does: that of the same name, or for the
+    `id` of a `get_pet` the only `pet_id`."""
+    if field in call.arguments or field != "id":
+        return field
+    before = list(takewhile(lambda word: word not in OPENING, words_of(call.name)))
+    singular = {word.removesuffix("s") for word in before}
+    found = [
+        name
+        for name in call.arguments
+        if len(words := words_of(name)) > 1 and words[-1] == "id" and words[-2].removesuffix("s") in singular
+    ]
+    return found[0] if len(found) == 1 else ""
 
 
 def told(calls: Sequence[ToolCall], results: Sequence[Any], gists: Sequence[tuple[str, str]], random: Random) -> str:

@@ -72,7 +72,9 @@ def load_toolset(path: Path, *, skip_refused: bool = False) -> Toolset:
             f"--skip-refused{told}{more}"
         )
     if not definitions:
-        raise ValueError(f"--tools {path}: it holds no tool that can be used")
+        what = "public functions and methods of its own" if path.suffix == ".py" else "tools"
+        why = "all are refused" if refusals else f"there are no {what} in it"
+        raise ValueError(f"--tools {path}: it holds no tool that can be used: {why}")
     return Toolset(tuple(definitions), tuple(refusals), form)
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from iterft.json_schema import referred
-from iterft.toolsets.parts import Definition, Refusal, define
+from iterft.toolsets.parts import Definition, Refusal, define, normalised
 
 METHODS = ("get", "put", "post", "delete", "patch")
 _ODD = re.compile(r"[^\w.-]+")
@@ -108,6 +108,8 @@ def _add_body(
         raise ValueError(f"requestBody: none of {', '.join(map(str, content)) or 'no content'} is JSON or a form")
     schema = _object(content[kind], f"requestBody.content.{kind}").get("schema") or {}
     inner = _object(_resolved(schema, document), f"requestBody.content.{kind}.schema")
+    if "allOf" in inner:
+        inner = normalised(inner, document, "body")
     fields = {
         name: field
         for name, field in _object(inner.get("properties") or {}, "requestBody: properties").items()

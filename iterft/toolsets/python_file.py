@@ -39,11 +39,13 @@ def load_module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up while they are made
     sys.path.insert(0, str(path.parent.resolve()))
+    arguments, sys.argv = sys.argv, [str(path)]  # a file that reads its arguments has none of ours
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # the user's code: whatever it raises is why the file cannot be read
         raise ValueError(f"cannot be imported: {type(error).__name__}: {error}") from error
     finally:
+        sys.argv = arguments
         sys.path.remove(str(path.parent.resolve()))
     return module
 
