@@ -156,6 +156,8 @@ def test_a_flag_is_a_boolean_that_may_be_either() -> None:
         ("moment", "string", "RFC 3339", r"\d{4}-\d\d-\d\dT\d\d:\d\d:00Z"),
         ("pull_number", "number", "Number of the pull request", r"\d+"),
         ("page", "number", "Of the results", r"\d+"),
+        ("acct_no", "string", "No.", r"AC-\d{6}"),
+        ("qty", "integer", "Qty", r"\d+"),
         ("head", "number", "Only the first N lines", r"\d+"),
         ("width", "number", "Width in pixels", r"\d{3,4}"),
     ],
@@ -214,6 +216,14 @@ def test_a_number_that_is_no_count_may_have_decimals() -> None:
     assert any(value % 1 for value in drawn("price", "number", "Price")) and all(
         value % 1 == 0 for value in drawn("page", "number", "Page")
     )
+
+
+def test_a_number_that_has_a_unit_is_said_in_digits() -> None:
+    schema = {"type": "integer", "description": "Consumption in kilowatt hours"}
+    said = {kind_for("yearly_kwh", schema).draw(Random(seed)).words for seed in range(60)}
+    assert all(words.replace(",", "").isdigit() for words in said)
+    guests = {kind_for("guests", {"type": "integer"}).draw(Random(seed)).words for seed in range(60)}
+    assert "three" in guests
 
 
 def test_a_list_of_lists_is_said_with_its_brackets() -> None:

@@ -49,6 +49,11 @@ _MASS = ("food", "access", "information", "feedback", "money", "data", "music", 
 _HANDING = ("give", "grant", "offer", "hand")
 _HANGING = frozenset(["to", "for", "of", "from", "with", "by", "at", "into", "about", "between"])
 """What a name may end with (`moveTo`), and nobody says."""
+_SEARCHED = {
+    "wikipedia": "Wikipedia", "google": "Google", "web": "the web", "internet": "the internet", "youtube": "YouTube",
+    "arxiv": "arXiv", "pubmed": "PubMed", "github": "GitHub", "reddit": "Reddit",
+}  # fmt: skip
+"""What is searched where a name has it behind "search", and not searched for."""
 _METHODS = ("get", "post", "put", "patch", "delete")
 _MAX_WORDS, _MAX_SPLIT = 12, 8
 
@@ -336,6 +341,8 @@ def _deed_behind(verb: str, words: Sequence[str]) -> Deed:
     """The deed of a name: the verb, and what stands behind it. With a preposition it has no other ways to be said:
     "check out" "of the hotel", "add" "to the basket", "run in" "place"."""
     first, *rest = words
+    if verb == "search" and first in _SEARCHED and not rest:
+        return Deed(verb, [verb], _SEARCHED[first])
     if rest and first in OPENING and (" " in verb or first not in ("of", *PARTICLES)):
         is_bare = first == "by" or (first in ("to", "from") and verb in _INTO_FORMS)
         return Deed(verb, [verb], f"{first} {' '.join(rest) if is_bare else _with_article('get', rest)}")

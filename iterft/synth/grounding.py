@@ -14,6 +14,7 @@ from typing import Any
 
 from iterft.json_schema import FORMATS
 from iterft.rollout import reference_calls
+from iterft.synth.names import words_of
 from iterft.types import Sample
 from iterft.ways_to_write import NUMBER_WORDS, clock_forms, date_forms
 
@@ -61,8 +62,9 @@ class Said:
     def holds(self, path: str, value: Any) -> bool:
         """Whether the value of the argument at `path` was said."""
         if isinstance(value, bool):
-            words = [word.lower() for word in _WORD.findall(path.rpartition(".")[2])]
-            return all(word in self.text for word in words if word not in _FLAG_WORDS)
+            name = path.rpartition(".")[2]
+            ways = [[word.lower() for word in _WORD.findall(name)], words_of(name)]
+            return any(all(word in self.text for word in words if word not in _FLAG_WORDS) for words in ways)
         if isinstance(value, int | float):
             return float(value) in self.numbers
         if isinstance(value, str):

@@ -35,7 +35,8 @@ _BY_GIVEN = re.compile(
 )
 _A_GIVEN = re.compile(rf"\b(?:(the)|an?)\s+{_GIVEN}\s+(?=(\w))", re.IGNORECASE)
 _TAIL = re.compile(
-    r"(?:\s+(?:given|specified|provided|based on|by (?:its|their|the|a|an)?|using|that|which|if|when)\b"
+    r"(?:\s+(?:given|specified|provided|based on|by (?:its|their|the|a|an)?|with (?:an? )?optional|using|that|which)\b"
+    r"|\s+(?:if|when)\b"
     r"|,\s*(?:this|it|which|that|returning|including|optionally|if|so|where|with|false|or false|else|otherwise)\b).*$",
     re.IGNORECASE | re.DOTALL,
 )

@@ -23,6 +23,7 @@ from iterft.synth.names import words_of
 from iterft.synth.nested import MOST_FIELDS, Field, list_kind, mapping_kind, object_kind
 from iterft.synth.parameters import named
 from iterft.synth.patterns import draw_matching, is_drawable
+from iterft.synth.units import measured
 from iterft.synth.values import Kind, Value, kind_of
 
 _ISO = re.compile(r"YYYY|ISO|HH:MM|24-hour", re.IGNORECASE)
@@ -132,7 +133,7 @@ def _numbers(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
         yield Kind(schema, lambda random: _said(stamp(random, per_second)))
     bounded = _bounded(schema)
     if not _BOUNDS.isdisjoint(bounded):
-        spec = named(kind, words_of(name))
+        spec = _spec(name, schema, kind, words_of(name))
         kinds = [*([kind_of(spec)] if spec else ()), _in_bounds(bounded, kind)]
         yield from filter(None, (_fitting(_with_schema(each, schema), bounded) for each in kinds))
     yield from _about(name, schema, kind)
@@ -154,8 +155,15 @@ def _about(name: str, schema: Mapping[str, Any], kind: str, is_exact: bool = Tru
         sources[0] = of[:1]
     is_better_told = _SAYS_LITTLE.issuperset(sources[0]) and sources[1][:1] not in (["id"], ["ids"], ["identifier"])
     for words in sources[::-1] if is_better_told else sources:
-        if spec := named(kind, words):
+        if spec := _spec(name, schema, kind, words):
             yield _with_schema(kind_of(spec), schema, is_exact)
+
+
+def _spec(name: str, schema: Mapping[str, Any], kind: str, words: Sequence[str]) -> str:
+    """What `parameters` has for these words; a number that has a unit is said in digits, not "sixkWh"."""
+    spec = named(kind, words)
+    has_unit = spec.startswith("int ") and bool(measured(name, str(schema.get("description") or ""))[1])
+    return spec.replace("int ", "plain ", 1) if has_unit else spec
 
 
 def _telling_example(name: str, schema: Mapping[str, Any]) -> str:
