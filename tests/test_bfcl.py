@@ -129,12 +129,15 @@ def test_an_engine_makes_room_for_the_longest_prompt_that_is_scored(base: str) -
 @pytest.mark.bfcl
 @needs_bfcl
 def test_prompts_longer_than_the_model_was_made_for_are_found_before_the_warm_up(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start = ["--recipe", "debug", "--run", str(tmp_path / "run"), "--set", "eval.bfcl=[multiple,live_multiple]"]
-    assert main(start) == 2
+    """How many tokens they have hangs on the tokenizer, which learns from the package's own source."""
+    settings = ["eval.bfcl=[multiple,live_multiple]", "policy.max_new_tokens=300", "data.max_prompt_tokens=3000"]
+    longest = build.longest_bfcl_prompt(Recipe.load("debug", settings), Template(load_tokenizer(base), PYTHONIC))
+    start = ["--recipe", "debug", "--run", str(tmp_path / "run")]
+    assert main([*start, *(word for setting in settings for word in ("--set", setting))]) == 2 and longest > 4096 - 300
     error = capsys.readouterr().err
-    assert error.startswith("error: eval.bfcl: the longest prompt has 4073 tokens, with policy.max_new_tokens: ")
+    assert error.startswith(f"error: eval.bfcl: the longest prompt has {longest} tokens, with policy.max_new_tokens: ")
     assert "more than the 4096 tokens that model.base" in error and error.count("\n") == 1
 
 
