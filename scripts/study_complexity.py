@@ -65,7 +65,7 @@ def main() -> int:
 
 def study(options: argparse.Namespace, learner: Learner) -> dict[str, Rounds]:
     """Arm -> its rounds. Both go on from the same first one."""
-    made = worded(load_toolset(options.tools).definitions, skip_refused=False) if options.tools else built_in_tools()
+    made = worded(load_toolset(options.tools).definitions, options.tools)[0] if options.tools else built_in_tools()
     stock = stock_of(list(made))
     thinks = learner.world.dialect.thinks
     order = Order(options.num, options.seed, "study", thinks, frozenset(), judge(grounding=False))

@@ -54,7 +54,7 @@ from iterft.synth.teacher.play import play_backend
 from iterft.synth.teacher.tools import coverage, grown_tree, write_tools
 from iterft.synth.teacher.tree import pieces_of, tree_of_tools
 from iterft.synth.teacher.words import words_backend
-from iterft.toolsets.forms import load_toolset
+from iterft.toolsets.forms import load_toolset, refusal_of
 from iterft.toolsets.parts import Definition
 from iterft.types import Sample, Turn
 
@@ -345,7 +345,7 @@ def spoken_tools(options: argparse.Namespace, model: ChatModel | None, evaluatio
     """The tools to ask for. Prints what was read and left out."""
     if options.tools:
         toolset = load_toolset(options.tools, skip_refused=options.skip_refused)
-        made, faults = worded(toolset.definitions, options.skip_refused)
+        made, faults = worded(toolset.definitions, None if options.skip_refused else options.tools)
         faults = [*map(str, toolset.refusals), *faults]
         print(f"{options.tools}: {len(made)} tools read as {toolset.form}, {len(faults)} left out")
         for fault in faults:
@@ -401,16 +401,17 @@ def tools_of_teacher(
     return list(written.tools)
 
 
-def worded(definitions: Sequence[Definition], skip_refused: bool) -> tuple[list[SpokenTool], list[str]]:
-    """The tools, and why others cannot be put into words; ValueError for one of these unless such are skipped."""
+def worded(definitions: Sequence[Definition], path: Path | None) -> tuple[list[SpokenTool], list[str]]:
+    """The tools, and why others cannot be put into words; ValueError for these where `path` says which file they are
+    of, None leaves them out."""
     made, faults = [], []
     for definition in definitions:
         try:
             made.append(spoken_of(definition))
         except ValueError as error:
-            if not skip_refused:
-                raise ValueError(f"{error}; or leave it out with --skip-refused") from error
             faults.append(str(error))
+    if faults and path is not None:
+        raise ValueError(refusal_of(path, faults, len(definitions)))
     return made, faults
 
 

@@ -454,6 +454,18 @@ def test_what_cannot_be_read_is_one_sentence_and_exit_code_2(arguments: tuple[ob
     assert done.returncode == 2 and done.stderr.startswith(message)
 
 
+def test_all_tools_that_cannot_be_worded_are_named_with_their_file(tmp_path: Path) -> None:
+    def tool(name: str, parameter: str) -> dict[str, Any]:
+        properties = {parameter: {"type": "string"}}
+        return {"name": name, "description": "Frobs.", "parameters": {"type": "object", "properties": properties}}
+
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps([tool("a", "x[y]"), tool("b", "x"), tool("c", "x y")]))
+    done = synthesize("--tools", path, "--out", tmp_path / "data.jsonl", "-n", 10)
+    assert done.returncode == 2 and done.stderr.startswith(f"--tools {path}: 2 of 3 tools cannot be used; mend")
+    assert "\n  tool a: x[y]: " in done.stderr and "\n  tool c: x y: " in done.stderr
+
+
 def test_a_bad_tool_stops_and_names_its_field_unless_such_are_left_out(tmp_path: Path) -> None:
     tools = tmp_path / "tools.py"
     tools.write_text(TEXT + '\n\ndef odd(x: list) -> None:\n    """Odd."""\n')

@@ -43,7 +43,7 @@ _NOT_IN_NAMES = frozenset(".{}=[](),'\"<>|~@ ")
 
 
 _FOLDERS = frozenset(["directory", "directories", "folder", "folders"])
-_FILES = frozenset(["source", "destination", "target", "src", "dst", "dest", "input", "output", "file", "old", "new"])
+_FILES = frozenset(["source", "destination", "target", "input", "output", "file", "old", "new"])
 """Names that say no more of a file than which one of two it is."""
 
 

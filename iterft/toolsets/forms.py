@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,17 +65,22 @@ def load_toolset(path: Path, *, skip_refused: bool = False) -> Toolset:
             refusals.append(Refusal(name, (f"name: {count} tools have it; rename all but one",)))
             definitions = [each for each in definitions if each.name != name]
     if refusals and not skip_refused:
-        told = "".join(f"\n  {refusal}" for refusal in refusals[:_MAX_TOLD])
-        more = f"\n  and {len(refusals) - _MAX_TOLD} more" if len(refusals) > _MAX_TOLD else ""
-        raise ValueError(
-            f"--tools {path}: {len(refusals)} of {len(found)} tools cannot be used; mend them, or leave them out with "
-            f"--skip-refused{told}{more}"
-        )
+        raise ValueError(refusal_of(path, list(map(str, refusals)), len(found)))
     if not definitions:
         what = "public functions and methods of its own" if path.suffix == ".py" else "tools"
         why = "all are refused" if refusals else f"there are no {what} in it"
         raise ValueError(f"--tools {path}: it holds no tool that can be used: {why}")
     return Toolset(tuple(definitions), tuple(refusals), form)
+
+
+def refusal_of(path: Path, faults: Sequence[str], num_tools: int) -> str:
+    """What is said of a file of which some tools cannot be used, with the first of their faults."""
+    told = "".join(f"\n  {fault}" for fault in faults[:_MAX_TOLD])
+    more = f"\n  and {len(faults) - _MAX_TOLD} more" if len(faults) > _MAX_TOLD else ""
+    return (
+        f"--tools {path}: {len(faults)} of {num_tools} tools cannot be used; mend them, or leave them out with "
+        f"--skip-refused{told}{more}"
+    )
 
 
 def _document(path: Path) -> Any:
