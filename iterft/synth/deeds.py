@@ -46,6 +46,10 @@ _GIVING = ("return", "give", "provide", "obtain", "output")
 _FINDING_OUT = ("find out", "tell me", "check")
 _MAKING = ("create", "make", "add", "book", "schedule", "send", "order", "generate", "submit", "set up", "tell")
 _MASS = ("food", "access", "information", "feedback", "money", "data", "music", "software", "help")
+_VERBS_OF_SENTENCES = frozenset(
+    ["type", "push", "pull", "pin", "tag", "label", "sign", "crop", "hash", "commit", "star"]
+)
+"""Verbs where a sentence begins with them. In names they are mostly things."""
 _HANDING = ("give", "grant", "offer", "hand")
 _HANGING = frozenset(["to", "for", "of", "from", "with", "by", "at", "into", "about", "between"])
 """What a name may end with (`moveTo`), and nobody says."""
@@ -115,9 +119,11 @@ def deeds(name: str, description: str) -> list[Deed]:
         return [described or Deed("find out", _FINDING_OUT, _whether(words))]
     verb, rest = _divided(words, described.verb if described else "")
     found = []
-    if described and (_is_of_path(words, described.verb) or _is_searched(verb, rest, described)):
+    if described and _is_told_better(words, verb, rest, described):
         return [described]
-    if len(words) == 2 and words[-1] == "search":  # `vector_search`
+    if len(words) == 1 and words[0] in _SEARCHED and not described:
+        return [Deed("search", ["search"], _SEARCHED[words[0]])]
+    if len(words) == 2 and words[-1] == "search" and words[0] not in _METHODS:  # `vector_search`
         found.append(Deed("search", ["run", "do"], f"{'an' if words[0][0] in 'aeiou' else 'a'} {words[0]} search"))
     elif verb and rest and not (rest == ["me"] and verb in verbs() and verbs()[verb][0] == "get" and described):
         found.append(_deed_behind(verb, rest))
@@ -157,6 +163,13 @@ def _is_of_path(words: Sequence[str], verb: str) -> bool:
     return "by" in words[2:] or (not is_same and (first in ("post", "put", "patch") or last in verbs()))
 
 
+def _is_told_better(words: Sequence[str], verb: str, rest: Sequence[str], described: Deed) -> bool:
+    """Whether a description says all, and a name what nobody would."""
+    is_by_whom = words[:-1] == rest and {*rest}.isdisjoint(described.thing.lower().split())  # `browser_navigate`
+    is_split = rest[:1] in (["or"], ["and"])  # `create_or_update_file`
+    return is_by_whom or is_split or _is_of_path(words, described.verb) or _is_searched(verb, rest, described)
+
+
 def _is_searched(verb: str, rest: Sequence[str], described: Deed) -> bool:
     """Whether a name ends with what is searched, not with what is searched for: `search_wikipedia`."""
     is_whole = verb == described.verb == "search" and described.says == ["search"] and len(rest) == 1
@@ -169,6 +182,7 @@ def _words(name: str, description: str) -> list[str]:
     if titled and (titled[0] in verbs() or titled[1] in PARTICLES):
         return titled
     words = words_of(name.rpartition(".")[2])
+    words = words[1:] if words[0] == "api" and len(words) > 2 else words
     return words[:-1] if len(words) > 1 and words[-1] in _HANGING else words
 
 
@@ -177,6 +191,8 @@ def _divided(words: list[str], known: str) -> tuple[str, list[str]]:
     stands before the verb is left out: `drive_list_files` lists files. `known`: the verb that it is described by."""
     if words[:1] and words[0] in _ASKING:
         return "", words
+    if len(words) > 1 and known and known == words[-1] != words[0]:  # `refund_create`
+        return known, words[:-1]
     at = next((at for at, word in enumerate(words[:3]) if word in verbs()), 0)
     if _begins_phrase(words, known) or len(words) == at + 1:
         at = 0
@@ -185,7 +201,9 @@ def _divided(words: list[str], known: str) -> tuple[str, list[str]]:
         phrase = f"{words[0]} {words[1]}"
         return _LOOKING.get(phrase, phrase), words[2:] or ([] if known else before)  # `lamp_turn_off`
     if words[:1] and (words[0] in verbs() or (len(words) > 1 and words[0] == known)):
-        return words[0], words[1:]
+        rest = words[1:]
+        is_listed = before and rest and rest[0] in OPENING and words[0] in _NEVER_WITH_PARTICLE  # `pods_list_in_x`
+        return words[0], [*before, *rest] if is_listed else rest
     return "", words
 
 
@@ -246,6 +264,8 @@ def _described(description: str) -> Deed | None:
         return Deed(phrase, [phrase], " ".join(words[3:]))
     if verb and second == "of":
         return _named_thing(words)
+    if first in _VERBS_OF_SENTENCES and second not in OPENING:
+        return Deed(first, [first], " ".join(words[1:]))
     if verb or second in _ASKING or _plain(first) in _GIVING:
         return _asked_for(verb or _plain(first), _verbs_bare(words[1:]), first != verb)
     if second in _ARTICLES and first not in _ARTICLES | _ASKING:  # "Place an order", "Hoists the flag"
@@ -288,7 +308,10 @@ def _asked_for(verb: str, words: Sequence[str], is_told: bool = False) -> Deed:
         verb = "get"
     is_name = words[0][0].isupper() and (len(words) == 1 or words[1] in OPENING)
     is_within = verb == "search" and words[0] != "for" and (words[0] == "the" or "for" in words or is_name)
-    if is_within or (verb == "log" and {"in", "into", "out"} & set(words)):
+    is_by = words[0] in ("by", "with", "in", "on", "at", "into") and not any(
+        said.endswith(f" {words[0]}") for said in verbs().get(verb, ("", [verb]))[1]
+    )
+    if is_within or is_by or (verb == "log" and {"in", "into", "out"} & set(words)):
         return Deed(verb, [verb], thing)  # not "search for the web", nor "record user into the system"
     is_bare = words[0].islower() and not is_plural(words[0]) and words[0] not in _PRONOUNS | _ARTICLES
     if len(words) > 2 and words[1] == "of" and is_bare:

@@ -22,6 +22,12 @@ _LEADS = (
     r"(?:(?:is|can be) )?used (?:to|for)",
 )
 """What only says that a tool is one."""
+_IS_TOOL = re.compile(
+    r"an? (?:[\w-]+ ){0,2}(?:tool|wrapper|portal|engine|shell|interface|client|api|plugin|library)\b"
+    r"(?! (?:that|which))",
+    re.IGNORECASE,
+)
+"""What says what sort of tool one is, and nothing that it does."""
 _LEAD = re.compile(rf"(?:{'|'.join(_LEADS)})\s+", re.IGNORECASE)
 _IF = re.compile(
     r"((?:checks?|determines?|verif(?:y|ies)|tells?|tests?|returns?|says?|finds? out)) if\b", re.IGNORECASE
@@ -29,14 +35,14 @@ _IF = re.compile(
 _TRUE_IF = re.compile(r"returns? (?:true|a boolean(?: indicating)?) (?:if|when|iff|whether)\b", re.IGNORECASE)
 _GIVEN = r"(?:given|specified|specific|certain|provided|supplied)"
 _BY_GIVEN = re.compile(
-    r"\s+(?:based on|up to|out of|for|in|on|at|of|to|from|with|by|within|using)\s+"
+    r"\s+(?:based on|up to|out of|for|in|on|at|to|from|with|by|within|using)\s+"
     rf"(?:(?:an?|the|one or more|any|its|their)\s+)?{_GIVEN}\b.*$",
     re.IGNORECASE | re.DOTALL,
 )
 _A_GIVEN = re.compile(rf"\b(?:(the)|an?)\s+{_GIVEN}\s+(?=(\w))", re.IGNORECASE)
 _TAIL = re.compile(
     r"(?:\s+(?:given|specified|provided|based on|by (?:its|their|the|a|an)?|with (?:an? )?optional|using|that|which)\b"
-    r"|\s+(?:if|when)\b"
+    r"|\s+(?:if|when|and optionally)\b"
     r"|,\s*(?:this|it|which|that|returning|including|optionally|if|so|where|with|false|or false|else|otherwise)\b).*$",
     re.IGNORECASE | re.DOTALL,
 )
@@ -51,6 +57,8 @@ def sentence(description: str) -> str:
     """The first sentence without what says that a tool is one, and without what only points to its arguments."""
     found = _SENTENCE.match(description.strip())
     text = " ".join(found[1].replace("`", "").split()) if found else ""
+    if _IS_TOOL.match(text) and not _LEAD.match(text):
+        return ""
     while lead := _LEAD.match(text):
         text = text[lead.end() :]
         if lead[0].rstrip().endswith(" for") and not _of_gerund(text.partition(" ")[0].lower()):

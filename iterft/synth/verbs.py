@@ -47,7 +47,7 @@ def be(thing: str) -> str:
 
 
 def is_plural(thing: str) -> bool:
-    return thing.endswith("s") and not thing.endswith(("ss", "us", "is"))
+    return thing.endswith(("children", "people")) or (thing.endswith("s") and not thing.endswith(("ss", "us", "is")))
 
 
 def plural(name: str) -> str:
