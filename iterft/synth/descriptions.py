@@ -44,7 +44,7 @@ _FORMS: Sequence[tuple[str, str]] = (
     (
         LOCAL_MOMENT,
         r"\bYYYY-MM-DDT|\bISO[ -]?(?:8601)? (?:date[ -]?time|timestamp|date and time)"
-        r"|\b(?:timestamp|date[ -]?time|date and time)\b.{0,20}\bISO",
+        r"|\b(?:timestamp|date[ -]?time|date and time|time)\b.{0,20}\bISO",
     ),
     ("date", r"\bYYYY-MM-DD\b|\bISO[ -]?(?:8601)?(?: format(?:ted)?)? dates?\b|\bdates?\b.{0,20}\bISO"),
     (FULL_CLOCK, r"\bHH:MM:SS\b"),

@@ -13,10 +13,11 @@ from iterft.synth.values import kind_of
 _TABLE = Path(__file__).parent / "parameters.txt"
 
 
-def named(kind: str, words: Sequence[str]) -> str:
-    """The kind of the entry that fits these words best, "" where none does. A plural fits its singular. What is a whole
-    number by its nature (a page, a count) is one where the schema says no more than "number", as many do."""
-    best, best_rank = "", (0, 0)
+def named(kind: str, words: Sequence[str], least: int = 1) -> str:
+    """The kind of the entry that fits these words best, "" where none of at least so many words does. A plural fits its
+    singular. What is a whole number by its nature (a page, a count) is one where the schema says no more than "number",
+    as many do."""
+    best, best_rank = "", (least - 1, len(words) if least > 1 else 0)
     kinds = ("number", "integer") if kind == "number" else (kind,)
     for end, word in enumerate(words, start=1):
         for last in (word, word.removesuffix("s"), word.removesuffix("es")):

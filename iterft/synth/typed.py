@@ -27,10 +27,15 @@ from iterft.synth.units import measured
 from iterft.synth.values import Kind, Value, kind_of
 
 _ISO = re.compile(r"YYYY|ISO|HH:MM|24-hour", re.IGNORECASE)
-_SAYS_LITTLE = frozenset(["name", "id", "number", "code", "type", "value", "data", "input"])
+_ENDS = frozenset(["base", "head", "start", "end", "since", "until", "before", "after"])
+_SAYS_LITTLE = _ENDS | {"name", "id", "number", "code", "type", "value", "data", "input"}
 """A parameter with a name of nothing else is better told by its description."""
 _WHOLE = re.compile(r"\bpixels?\b|\bpx\b|\bmilliseconds\b|\bnumber of\b|\bhow many\b|\b(?:first|last) N\b")
 """What descriptions say of a number that is a whole one, whatever its type."""
+_BROAD = frozenset(
+    ["query", "command", "code", "image", "tag", "topic", "key", "kind", "model", "region", "temperature"]
+)
+"""A parameter with one of these names is another thing where its description says two words of it: a SQL query."""
 _BOUNDS = frozenset(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"])
 _DESCRIBES = ("description", "examples", "example", "type")
 """What holds for all branches of an `anyOf` that do not say otherwise."""
@@ -153,8 +158,12 @@ def _about(name: str, schema: Mapping[str, Any], kind: str, is_exact: bool = Tru
     sources = [words_of(name), words_of(str(schema.get("description") or ""))[:8]]
     if sources[0][-1:] == ["path"] and (of := [word for word in sources[1] if word in _OF_PATHS]):
         sources[0] = of[:1]
+    if _BROAD.issuperset(sources[0]) and (spec := named(kind, sources[1], least=2)):
+        yield _with_schema(kind_of(spec), schema, is_exact)
     is_better_told = _SAYS_LITTLE.issuperset(sources[0]) and sources[1][:1] not in (["id"], ["ids"], ["identifier"])
-    for words in sources[::-1] if is_better_told else sources:
+    if is_better_told:
+        sources = [[word for word in sources[1] if word not in _ENDS], sources[0]]
+    for words in sources:
         if spec := _spec(name, schema, kind, words):
             yield _with_schema(kind_of(spec), schema, is_exact)
 
