@@ -147,10 +147,8 @@ def _accepted_fields(fields: Iterable[Parameter], bindings: Bindings) -> dict[st
 def _accepted(parameter: Parameter, value: Value | None) -> list[Any]:
     """Accepted values of one parameter or field, "" last; [] where it must be left out. What must be given has its
     default when it was not said."""
-    if value is None and parameter.required:
-        return list(parameter.default)
     if value is None:
-        return [*parameter.default, ""] if parameter.default else []
+        return [*parameter.default, ""] if parameter.default and not parameter.required else list(parameter.default)
     is_default = parameter.default and value.accepted[0] == parameter.default[0]
     return [*value.accepted, ""] if is_default else list(value.accepted)
 

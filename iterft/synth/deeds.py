@@ -124,7 +124,7 @@ def deeds(name: str, description: str) -> list[Deed]:
     if len(words) == 1 and words[0] in _SEARCHED and not described:
         return [Deed("search", ["search"], _SEARCHED[words[0]])]
     if len(words) == 2 and words[-1] == "search" and words[0] not in _METHODS:  # `vector_search`
-        found.append(Deed("search", ["run", "do"], f"{'an' if words[0][0] in 'aeiou' else 'a'} {words[0]} search"))
+        found.append(Deed("search", ["run", "do"], _with_article("create", words)))
     elif verb and rest and not (rest == ["me"] and verb in verbs() and verbs()[verb][0] == "get" and described):
         found.append(_deed_behind(verb, rest))
     elif " " in verb and not (described and described.verb == verb):

@@ -14,13 +14,12 @@ from typing import Any
 
 from iterft.json_schema import FORMATS
 from iterft.rollout import reference_calls
-from iterft.synth.names import words_of
+from iterft.synth.names import parts_of, words_of
 from iterft.types import Sample
 from iterft.ways_to_write import NUMBER_WORDS, clock_forms, date_forms
 
 _SIGNS = re.compile(r"[\s_\-]+")
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::\d\d)?Z?)?")
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
 _ZONED_CLOCK = re.compile(r"(\d\d:\d\d:\d\d)Z")
@@ -57,13 +56,13 @@ class Said:
     def __init__(self, raw: str) -> None:
         self.text = _plain(raw)
         self.numbers = numbers_in(raw)
-        self.numbers |= {float(NUMBER_WORDS.index(word)) for word in _WORD.findall(self.text) if word in NUMBER_WORDS}
+        self.numbers |= {float(NUMBER_WORDS.index(word)) for word in parts_of(self.text) if word in NUMBER_WORDS}
 
     def holds(self, path: str, value: Any) -> bool:
         """Whether the value of the argument at `path` was said."""
         if isinstance(value, bool):
             name = path.rpartition(".")[2]
-            ways = [[word.lower() for word in _WORD.findall(name)], words_of(name)]
+            ways = (parts_of(name), words_of(name))
             return any(all(word in self.text for word in words if word not in _FLAG_WORDS) for words in ways)
         if isinstance(value, int | float):
             return float(value) in self.numbers

@@ -15,10 +15,15 @@ _SHORT = (
 _WHOLE = {short: whole for pair in _SHORT.split("|") for short, whole in [pair.split()]}
 
 
+def parts_of(name: str) -> list[str]:
+    """The words of a name, or of any text, as they stand in it, in lower case."""
+    return [word.lower() for word in _WORD.findall(name)]
+
+
 def words_of(name: str) -> list[str]:
     """The words of a name, in lower case and in full: `maxAmt_EUR` is max, amount, eur. The `no` at the end of a name
     of several words is a number."""
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = parts_of(name)
     if len(words) > 1 and words[-1] == "no":
         words[-1] = "number"
     return [_WHOLE.get(word, word) for word in words]

@@ -106,15 +106,16 @@ def _texts(name: str, schema: Mapping[str, Any], kind: str) -> Iterator[Kind]:
     examples, form = mentioned(description), schema.get("format")
     yield from _given(schema)
     yield from kinds_of_format(str(form), schema)
+    codes = _codes(name, schema)
     if "pattern" in schema and is_drawable(schema["pattern"]):
-        if codes := _codes(name, schema):
+        if codes:
             yield _with_schema(kind_of(f"pick {codes}"), schema)
         yield Kind(schema, functools.partial(_matching, schema))
     if form is None:
         yield from kinds_of_format("date" if any(map(FORMATS["date"], examples)) else form_in(description), schema)
     if len(examples) > 1:
         yield _one_of(schema, examples)
-    if codes := _codes(name, schema):
+    if codes:
         yield _with_schema(kind_of(f"pick {codes}"), schema)
     if example := _telling_example(name, schema):
         yield Kind(schema, lambda random: _said(another(example, random)))

@@ -159,7 +159,7 @@ def _argument_of(field: str, call: ToolCall) -> str:
     `id` of a `get_pet` the only `pet_id`."""
     if field in call.arguments or field != "id":
         return field
-    before = list(takewhile(lambda word: word not in OPENING, words_of(call.name)))
+    before = takewhile(lambda word: word not in OPENING, words_of(call.name))
     singular = {word.removesuffix("s") for word in before}
     found = [
         name
