@@ -372,6 +372,7 @@ def test_one_mask_hides_each_name_of_a_list_behind_one_of_its_own() -> None:
         assert len(set(new)) == len(new) and not old & set(new)
 
 
+@pytest.mark.slow
 def test_the_seed_says_everything_in_every_process() -> None:
     assert augmented(TASKS, 3, **EVERYTHING) == augmented(TASKS, 3, **EVERYTHING) != augmented(TASKS, 4, **EVERYTHING)
     code = (

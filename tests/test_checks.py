@@ -45,6 +45,7 @@ def test_the_built_in_tasks_meet_every_rule(split: str) -> None:
         assert check(sample, tuple(DIALECTS.values())) == [], sample.id
 
 
+@pytest.mark.slow
 def test_faults_of_every_kind_planted_into_two_thousand_samples_are_all_caught() -> None:
     found = planted(grounds(34, seed=6), 34, seed=6)
     assert Counter(one.reason for one in found) == dict.fromkeys(RULES, 34)
@@ -73,6 +74,7 @@ def test_an_outcome_is_right_only_if_what_was_sound_breaks_that_rule_and_no_othe
         assert not outcome(missed).is_right
 
 
+@pytest.mark.slow
 def test_the_script_tells_of_every_rule_what_was_caught() -> None:
     done = subprocess.run([sys.executable, str(SCRIPT), "--each", "2"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

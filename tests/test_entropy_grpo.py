@@ -166,6 +166,7 @@ def loss_of(
     return torch.stack(parts).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "tuning"),
     [

@@ -81,6 +81,7 @@ def test_every_wording_says_a_call_that_fits_its_schema_and_has_no_loose_ends(na
         assert filled and gap.path not in filled[1][0]
 
 
+@pytest.mark.slow
 def test_samples_of_them_alone_meet_every_rule_and_ask_for_every_tool() -> None:
     stock = stock_of([tool for tool in built_in_tools() if tool.spec.name in TOOLS])
     order = Order(1500, 3, "further", False, frozenset(), judged)

@@ -61,6 +61,7 @@ def test_trees_are_those_that_were_committed(kind: str, dialect: str) -> None:
     assert grown == path.read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SELECT)
 def test_neither_batches_nor_trees_in_flight_nor_the_order_of_rows_change_a_byte(kind: str) -> None:
     def pairs(trees: list[Tree]) -> tuple[PreferencePair, ...]:

@@ -159,6 +159,7 @@ def test_who_still_waits_when_it_is_closed_or_breaks_down_is_told(monkeypatch: p
                 chat.result(timeout=30)
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_its_last_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a run folder"), build.chat_model(str(tmp_path), SETTINGS, QUIET):
         pass

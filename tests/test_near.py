@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from iterft.synth.near import THRESHOLD, NearDuplicates, grams
 from iterft.synth.tasks import generate
 
 
+@pytest.mark.slow
 def test_it_agrees_with_comparing_all_with_all() -> None:
     texts = [sample.prompt.messages[0]["content"] for sample in generate(600, seed=8, split="train")]
     texts += [text.replace("please", "now") for text in texts[:150]] + [f"{text} Thanks!" for text in texts[:150]]

@@ -447,6 +447,7 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_row_with_anything_anywhere_is_read_or_refused(data: st.DataObject) -> None:

@@ -146,6 +146,7 @@ def test_a_state_of_other_work_is_not_gone_on_with(
         assert weights_in(other(tmp_path / "killed")) == weights_in(whole)
 
 
+@pytest.mark.slow
 def test_a_state_is_gone_on_with_wherever_its_folder_is_moved(
     base: str, tokenizer: Any, pairs: list[PreferencePair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -57,6 +57,7 @@ def losses_in(metrics: Path) -> list[float]:
     return [row["loss"] for row in map(json.loads, metrics.read_text().splitlines()) if row["event"] == "update"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss_types", "loss_weights", "tuning"),
     [

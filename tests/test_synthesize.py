@@ -229,6 +229,7 @@ def test_the_thought_names_the_tool_the_words_and_what_is_missing(made: Path) ->
     assert all(sample.thought for sample in load_samples(made / "data.jsonl", "FILE", 0.0).samples)
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_file_another_seed_another_and_fewer_are_a_beginning(
     made: Path, tmp_path: Path
 ) -> None:
@@ -284,6 +285,7 @@ def test_without_tools_the_built_in_ones_are_asked_for_and_held_out_ones_never_s
     assert len(told) == 41 and sum(int(line.split()[2]) for line in told[1:]) == 207
 
 
+@pytest.mark.slow
 def test_built_in_tools_that_are_held_out_are_not_shown_beside_the_others(tmp_path: Path) -> None:
     done = synthesize("--out", tmp_path / "t.jsonl", "--held-out", tmp_path / "h.jsonl", "-n", 300)
     assert done.returncode in (0, 1), done.stderr
@@ -536,6 +538,7 @@ def test_a_file_without_a_readable_row_is_exit_code_2(tmp_path: Path, content: s
     assert not (tmp_path / "clean.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_making_samples_leaves_the_built_in_catalog_as_it_is() -> None:
     before = {tool.spec.name: set(tool.spec.rivals) for tool in built_in_tools()}
     stock_of(built_in_tools())

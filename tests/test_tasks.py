@@ -150,6 +150,7 @@ def test_no_sample_occurs_twice_and_no_query_has_loose_ends(split: str) -> None:
             assert not re.search(r"[{}\[\]|~]|  | ,|\.\.|\?\.", text), text
 
 
+@pytest.mark.slow
 def test_what_a_seed_yields_is_what_was_measured() -> None:
     """Results in docs/ hang on it: a change here means to measure them anew. They were measured with "" behind the
     other values of an argument, which was then left out wherever it might be."""

@@ -55,6 +55,7 @@ def test_a_second_call_has_a_value_that_only_the_first_result_gives(stock: Stock
         assert any(value in result["content"] and value not in asked["content"] for value in handed_on)
 
 
+@pytest.mark.slow
 def test_decisions_that_differ_are_thrown_away_and_counted(stock: Stock, tmp_path: Path) -> None:
     def waver(prompt: str, user: str, number: int, answer: Any) -> Any:
         if prompt == "assistant" and number % 5 == 0 and answer["calls"]:

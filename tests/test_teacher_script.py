@@ -39,6 +39,7 @@ def tools(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_teacher_words_a_file_of_samples_and_troubles_of_its_server_do_not_end_it(
     tools: Path, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_a_wording_that_breaks_the_plan_is_not_kept_and_counted_by_what_it_break
             assert "teacher" not in row["provenance"] and not users(row)[0].startswith(LEADS)
 
 
+@pytest.mark.slow
 def test_words_that_are_read_as_another_call_are_not_kept(stock: Stock, tmp_path: Path) -> None:
     def change(prompt: str, user: str, number: int, answer: Any) -> Any:
         if prompt == "assistant":
