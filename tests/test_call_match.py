@@ -299,6 +299,17 @@ def test_parameters_that_are_not_listed_are_known_where_the_schema_says_that_the
 
 
 BOTCHED = ["ping(host='a')", "Sure: ping(host='a').", 'I do {"name": "ping", "arguments": {}}', '{"name" : "book"}']
+BEGUN = ["[carry_id='Ana', book='x']", " [ pong(1)]", "[pong = 3", '{"name": "pong"}', '[{"host": "a"}]', "{'host': 1"]
+BARE = ["[callAnaLate]", "[ping]\n", "[a.b]"]
+BRACKETS = [
+    "[Note] None of them.",
+    "[see](a/b)",
+    "[1, 2]",
+    "[2024]",
+    "{x} is unknown",
+    "[sorry, no tool]",
+    "see [pong]",
+]
 PROSE = ["Which host shall I ping?", "I can ping (if you want) a host.", "Done (ping).", "mapping(x)", "s.ping(x)", ""]
 
 
@@ -311,6 +322,19 @@ def test_where_no_call_is_right_words_that_write_one_are_a_malformed_turn(words:
     assert GradedMatch()(trajectory).parts["correct"] == -3.0
     assert judge.objection(sample, PartialTurn(content=words, no_more_calls=True)) == "unparsable"
     assert judge.objection(sample, PartialTurn(undecided=words, finished=True)) == "unparsable"
+    assert judge(replace(trajectory, sample=replace(sample, source="bfcl"))).value == 1.0
+    assert judge(replace(trajectory, sample=replace(sample, text=words))).value == 1.0
+
+
+@pytest.mark.parametrize("words", BEGUN + BARE)
+def test_where_no_call_is_right_the_beginning_of_one_is_a_malformed_turn(words: str) -> None:
+    sample = sample_of()
+    trajectory = Trajectory(sample, (Turn(words),))
+    assert judge(trajectory) == Reward(0.0, "unparsable")
+    assert words.strip()[:2] in judge.explain(trajectory)
+    assert judge.objection(sample, PartialTurn(content=words, finished=True)) == "unparsable"
+    unfinished = judge.objection(sample, PartialTurn(content=words, no_more_calls=True))
+    assert unfinished == ("" if words in BARE else "unparsable"), "words may follow a name in brackets"
     assert judge(replace(trajectory, sample=replace(sample, source="bfcl"))).value == 1.0
     assert judge(replace(trajectory, sample=replace(sample, text=words))).value == 1.0
 
@@ -339,7 +363,7 @@ def test_a_reply_that_is_a_call_in_another_notation_is_told_from_one_that_names_
     assert not is_call_in_disguise(replace(sample_of(), prompt=Prompt((), ()), text=words))
 
 
-@pytest.mark.parametrize("words", PROSE)
+@pytest.mark.parametrize("words", PROSE + BRACKETS)
 def test_where_no_call_is_right_prose_about_a_tool_is_right(words: str) -> None:
     assert verdict_on_words(words).value == 1.0
 

@@ -4,8 +4,9 @@ Decisions on items of BFCL (samples of that source) are those of its official Py
 `scripts/check_verifier.py` measures. One rule serves all its categories: as many calls as entries, in any order, each
 entry looked up among the tools by its name. Other data are judged alike, but for values (`value_match`), parameters of
 which `additionalProperties` allows more than are listed, and replies: where no call is right, words that write the name
-of a tool as a call are a call that went wrong ("unparsable"). Beyond a verdict this names the reason and judges
-*unfinished* turns. Not here: single values, what a reply says.
+of a tool as a call, or that are the beginning of a call or of JSON, are a call that went wrong ("unparsable"): were
+they right, garbled calls would be what is learnt there. Beyond a verdict this names the reason and judges *unfinished*
+turns. Not here: single values, what a reply says.
 
 Calls are matched as the official checker does: entries in their order, each takes the first free call that it accepts.
 This is greedy: where two entries overlap, an order of calls can fail that an optimal assignment would pass. It also
@@ -26,6 +27,8 @@ from iterft.types import BFCL, PartialTurn, Reward, Sample, Tool, ToolCall, Traj
 
 _NOTHING: Mapping[str, Any] = {}
 _MAX_SHOWN = 80
+_BEGUN = re.compile(r"""\A\s*(?:\[\s*[A-Za-z_][\w.]*(?:\(|\s*=)|\[?\s*\{\s*["'])""")
+_BARE = re.compile(r"\A\s*\[(?=[^\s\[\]]*[A-Za-z_])[^\s\[\]]+\]\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class CallMatch:
         if turn.error:
             return Reward(0.0, "unparsable")
         matching = _match(sample, turn.calls)
-        fault = _turn_fault(sample, turn.calls, matching) or _words_fault(sample, turn.content)
+        fault = _turn_fault(sample, turn.calls, matching) or _words_fault(sample, turn.content, True)
         num_entries = len(sample.answer)
         parts = {"calls": 1.0 - len(matching.left) / num_entries} if num_entries else {}
         if fault is None:
@@ -51,7 +54,8 @@ class CallMatch:
         sample, turn = trajectory.sample, trajectory.turns[-1]
         if turn.error:
             return f"The turn is not well-formed: {turn.error}."
-        fault = _turn_fault(sample, turn.calls, _match(sample, turn.calls)) or _words_fault(sample, turn.content)
+        fault = _turn_fault(sample, turn.calls, _match(sample, turn.calls))
+        fault = fault or _words_fault(sample, turn.content, True)
         return _sentence(fault, sample) if fault else ""
 
     def objection(self, sample: Sample, partial: PartialTurn) -> str:
@@ -67,7 +71,8 @@ class CallMatch:
             fault = _open_fault(sample, partial, matching.left)
         else:
             fault = None
-        fault = fault or _words_fault(sample, partial.content + (partial.undecided if partial.finished else ""))
+        words = partial.content + (partial.undecided if partial.finished else "")
+        fault = fault or _words_fault(sample, words, partial.finished)
         return fault.reason if fault else ""
 
 
@@ -121,16 +126,17 @@ def _turn_fault(sample: Sample, calls: Sequence[ToolCall], matching: _Matching) 
     return None
 
 
-def _words_fault(sample: Sample, words: str) -> _Fault | None:
-    """What is wrong with the words of a turn where no call is right: the name of a tool that they write as a call, as
-    the sample's own reply does not."""
-    if sample.answer or sample.source == BFCL or ("(" not in words and '"name"' not in words):
+def _words_fault(sample: Sample, words: str, finished: bool) -> _Fault | None:
+    """What is wrong with the words of a turn where no call is right: a call that they write or begin with, as the
+    sample's own reply does not; of a turn that has ended, one name in brackets too."""
+    if sample.answer or sample.source == BFCL or not any(mark in words for mark in "([{"):
         return None
     written = _calls_in_words(tuple(tool["name"] for tool in sample.prompt.tools))
-    found = written.search(words)
-    if found is None or written.search(sample.text):
-        return None
-    return _Fault("unparsable", found[0])
+    for form in (written, _BEGUN, *([_BARE] if finished else [])):
+        found = form.search(words)
+        if found and not form.search(sample.text):
+            return _Fault("unparsable", found[0].strip())
+    return None
 
 
 def is_call_in_disguise(sample: Sample) -> bool:
