@@ -3,11 +3,12 @@
 A pair parts at the step that holds the *first* error: rejected = that step, with its named reason; chosen = a sibling
 that is compatible with an accepted answer and below which a completion was accepted. Rollout values give the margin and
 order candidates; they never overrule compatibility. Where a chosen side exists both sampled and planted, the sampled
-one is taken: the policy can produce it. A planted error is rejected only where the policy is likely to make it. A pair
-counts as often as its error was drawn: were each kind of error to count once, the policy would learn to fear what it
-does rarely, in many ways (say, to refuse), more than what it does always in one. Each tree adds an anchor, its right
-turn as a whole: pairs alone would undo decisions that no error was drawn for (say, to call at all). So do the trees of
-mastered samples, which hold nothing else: an update that sees only what is wrong at the moment forgets what was right.
+one is taken: the policy can produce it. Of words the planted ones are, as nothing verifies what they say. A planted
+error is rejected only where the policy is likely to make it. A pair counts as often as its error was drawn: were each
+kind of error to count once, the policy would learn to fear what it does rarely, in many ways (say, to refuse), more
+than what it does always in one. Each tree adds an anchor, its right turn as a whole: pairs alone would undo decisions
+that no error was drawn for (say, to call at all). So do the trees of mastered samples, which hold nothing else: an
+update that sees only what is wrong at the moment forgets what was right.
 """
 
 from __future__ import annotations
@@ -118,8 +119,9 @@ def anchor(tree: Tree, num_prose_tokens: int) -> PreferencePair | None:
 
 
 def pick_chosen(tree: Tree, nodes: Sequence[int]) -> int:
-    """Of siblings the likeliest, a sampled one if there is any."""
-    return max(nodes, key=lambda child: (not tree.nodes[child].planted, tree.nodes[child].prior))
+    """Of siblings the likeliest: a sampled one if there is any, but where no call is right one of the reference, as
+    nothing verifies what sampled words say."""
+    return max(nodes, key=lambda child: (tree.nodes[child].planted != tree.needs_call, tree.nodes[child].prior))
 
 
 def is_error(node: Node, chosen: Node) -> bool:

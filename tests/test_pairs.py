@@ -140,6 +140,18 @@ def test_a_sampled_side_is_chosen_before_a_planted_one() -> None:
     assert (pair.chosen_ids, pair.planted) == ((2,), True)
 
 
+def test_of_words_those_of_the_reference_are_chosen_as_nothing_verifies_what_sampled_ones_say() -> None:
+    tree = tree_of(
+        node(0, 1, planted=True),
+        node(1, 2, reward=1.0, prior=0.1, planted=True),  # What | is the part?
+        node(1, 3, reward=1.0, prior=0.9),  # What | is the quantity?
+        node(0, 4, reward=0.0, objection="unneeded_call"),
+    )
+    settings = replace(LOOSE, extent="chosen_turn", anchors=True, num_prose_tokens=2)
+    pair, anchor = mine_pairs([tree], settings).pairs
+    assert pair.chosen_ids == anchor.chosen_ids == (1, 2)
+
+
 def test_a_sampled_end_is_chosen_before_a_planted_one_however_likely() -> None:
     tree = tree_of(
         node(0, 1),
