@@ -33,6 +33,7 @@ from unittest.mock import patch
 
 import torch
 from datasets import disable_progress_bars
+from plots import plot_file
 
 from iterft.config import GrpoSettings, ModelSettings, StageSettings
 from iterft.engine.attach import Budget, attach
@@ -109,7 +110,7 @@ def main() -> int:
     parser.add_argument("--step", type=int, help="another length of the steps")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="cost over siblings as a picture (needs matplotlib)")
+    parser.add_argument("--plot", type=plot_file, metavar="FILE", help="cost over siblings, drawn (needs matplotlib)")
     options = parser.parse_args()
     if unknown := [name for name in options.works if name not in (*WORKS, SIBLINGS)]:
         parser.error(f"no such work: {unknown[0]}; there are {', '.join((*WORKS, SIBLINGS))}")

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from checking import judge
+from plots import plot_file
 from synthesize import worded
 
 from iterft import Iterator, Recipe
@@ -47,7 +48,7 @@ def main() -> int:
     parser.add_argument("--probe", type=int, default=200, help="samples that tell the range")
     parser.add_argument("--seed", type=int, default=0, help="of the samples")
     parser.add_argument("--out", type=Path, default=Path("runs/complexity"))
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="shares and complexities drawn (needs matplotlib)")
+    parser.add_argument("--plot", type=plot_file, metavar="FILE", help="shares and complexities (needs matplotlib)")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
     options = parser.parse_args()
     try:

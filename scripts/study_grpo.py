@@ -18,12 +18,12 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from plots import plot_file
 from study_loop import difference, groups_of, score
 
 from iterft import Iterator, Recipe
@@ -55,11 +55,9 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=400)
     parser.add_argument("--queries", type=int, default=4, help="held-out items that show the same tools")
     parser.add_argument("--out", type=Path, default=Path("runs/study-grpo"))
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="steps and iterations drawn (needs matplotlib)")
+    parser.add_argument("--plot", type=plot_file, metavar="FILE", help="steps and iterations drawn (needs matplotlib)")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="key=value")
     options = parser.parse_args()
-    if options.plot and not find_spec("matplotlib"):
-        parser.error("--plot needs matplotlib: pip install matplotlib")
     items = generate(options.items, 0, "held_out", queries_per_list=options.queries)
     outcomes = []
     try:
