@@ -298,7 +298,13 @@ def test_parameters_that_are_not_listed_are_known_where_the_schema_says_that_the
     assert verdict(closed, ToolCall("ping", {"host": "a", "count": 3})).reason == "unknown_parameter"
 
 
-BOTCHED = ["ping(host='a')", "Sure: ping(host='a').", 'I do {"name": "ping", "arguments": {}}', '{"name" : "book"}']
+BOTCHED = [
+    "ping(host='a')",
+    "Sure: ping(host='a').",
+    'I do {"name": "ping", "arguments": {}}',
+    '{"name" : "book"}',
+    '"name": "ping"',
+]
 BEGUN = ["[carry_id='Ana', book='x']", " [ pong(1)]", "[pong = 3", '{"name": "pong"}', '[{"host": "a"}]', "{'host': 1"]
 BARE = ["[callAnaLate]", "[ping]\n", "[a.b]"]
 BRACKETS = [

@@ -42,7 +42,7 @@ class CallMatch:
         if turn.error:
             return Reward(0.0, "unparsable")
         matching = _match(sample, turn.calls)
-        fault = _turn_fault(sample, turn.calls, matching) or _words_fault(sample, turn.content, True)
+        fault = _turn_fault(sample, turn.calls, matching) or _words_fault(sample, turn.content)
         num_entries = len(sample.answer)
         parts = {"calls": 1.0 - len(matching.left) / num_entries} if num_entries else {}
         if fault is None:
@@ -54,8 +54,7 @@ class CallMatch:
         sample, turn = trajectory.sample, trajectory.turns[-1]
         if turn.error:
             return f"The turn is not well-formed: {turn.error}."
-        fault = _turn_fault(sample, turn.calls, _match(sample, turn.calls))
-        fault = fault or _words_fault(sample, turn.content, True)
+        fault = _turn_fault(sample, turn.calls, _match(sample, turn.calls)) or _words_fault(sample, turn.content)
         return _sentence(fault, sample) if fault else ""
 
     def objection(self, sample: Sample, partial: PartialTurn) -> str:
@@ -126,10 +125,10 @@ def _turn_fault(sample: Sample, calls: Sequence[ToolCall], matching: _Matching) 
     return None
 
 
-def _words_fault(sample: Sample, words: str, finished: bool) -> _Fault | None:
+def _words_fault(sample: Sample, words: str, finished: bool = True) -> _Fault | None:
     """What is wrong with the words of a turn where no call is right: a call that they write or begin with, as the
     sample's own reply does not; of a turn that has ended, one name in brackets too."""
-    if sample.answer or sample.source == BFCL or not any(mark in words for mark in "([{"):
+    if sample.answer or sample.source == BFCL or not any(mark in words for mark in '([{"'):
         return None
     written = _calls_in_words(tuple(tool["name"] for tool in sample.prompt.tools))
     for form in (written, _BEGUN, *([_BARE] if finished else [])):
